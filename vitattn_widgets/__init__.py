@@ -1,0 +1,21 @@
+"""Explore what Vision Transformers attend to: capture a photo once, then look at any layer, head and query."""
+
+import lazy_loader
+
+__version__ = "0.1.0"
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "aggregate": ["AGGREGATIONS", "aggregate_heads"],
+        "capture": ["AttentionCapture", "AttentionRows", "Verification", "capture_attention", "capture_rows"],
+        "errors": ["ModelError", "PictureError", "SettingsError", "VitattnError", "WeightsError"],
+        "figures": ["paper_figure"],
+        "images": ["load_picture"],
+        "models": ["AttentionModel", "load_model"],
+        "drawing": ["overlay", "place_on_source", "scale_map"],
+        "render": ["RenderedView", "ViewSettings", "caption", "render_view", "render_views"],
+        "smooth": ["smooth_map"],
+        "tokens": ["LayerTokens", "TokenLayout"],
+    },
+)

@@ -1,0 +1,253 @@
+"""From the queries and keys that a layer really used to its attention rows.
+
+A layer's attention matrix is never kept. What is kept are the operands, and each class here turns them into any row of
+the matrix when it is asked for. Axes, everywhere: ``... head query key``; leading axes (a batch) are allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.lib.stride_tricks import sliding_window_view
+from torch import Tensor
+
+
+class Bias(Protocol):
+    """A term added to the scores."""
+
+    def rows(self, queries: Tensor) -> Tensor:
+        """The bias of some queries, broadcastable to ``(..., head, len(queries), key)``."""
+        ...
+
+
+@dataclass(frozen=True)
+class DenseBias:
+    """A bias kept as it came: ``(..., head or 1, query or 1, key)``."""
+
+    values: Tensor
+
+    def rows(self, queries: Tensor) -> Tensor:
+        if self.values.shape[-2] == 1:
+            return self.values
+        return self.values[..., queries, :]
+
+
+@dataclass(frozen=True)
+class OffsetBias:
+    """A bias between patches that depends only on their offset, kept as its table.
+
+    The table takes ``(2 rows - 1)(2 cols - 1)`` values a head instead of ``patches ** 2``.
+
+    Attributes:
+        table: ``(head, 2 rows - 1, 2 cols - 1)``; entry ``[rows - 1 + dr, cols - 1 + dc]`` is for a key `dr` rows and
+            `dc` columns from its query.
+        from_prefix: ``(head, prefix, key)``, the rows of the prefix queries.
+        to_prefix: ``(head, patch, prefix)``, what patch queries add for prefix keys.
+    """
+
+    table: Tensor
+    from_prefix: Tensor
+    to_prefix: Tensor
+
+    def rows(self, queries: Tensor) -> Tensor:
+        heads, prefix, keys = self.from_prefix.shape
+        rows, cols = ((size + 1) // 2 for size in self.table.shape[1:])
+        out = self.table.new_empty((heads, len(queries), keys))  # head query key
+        for position, query in enumerate(queries.tolist()):
+            if query < prefix:
+                out[:, position] = self.from_prefix[:, query]
+                continue
+            row, col = divmod(query - prefix, cols)
+            window = self.table[:, rows - 1 - row : 2 * rows - 1 - row, cols - 1 - col : 2 * cols - 1 - col]
+            out[:, position, :prefix] = self.to_prefix[:, query - prefix]
+            out[:, position, prefix:] = window.reshape(heads, -1)
+        return out
+
+
+def compact_bias(values: Tensor, grid: tuple[int, int]) -> Bias:
+    """Keep a score bias in the smallest form that is exactly equal to it.
+
+    Args:
+        values: ``(head or 1, query or 1, key)``.
+        grid: ``(rows, cols)`` of the patches.
+
+    Returns:
+        An `OffsetBias` where patch-to-patch entries depend on the offset alone (checked entry by entry), else the
+        values themselves.
+    """
+    rows, cols = grid
+    heads, queries, keys = values.shape
+    prefix = keys - rows * cols
+    if queries != keys or prefix < 0:
+        return DenseBias(values.clone())
+    patches = values[:, prefix:, prefix:].reshape(heads, rows, cols, rows, cols).numpy()  # head row col row col
+    table = np.empty((heads, 2 * rows - 1, 2 * cols - 1), patches.dtype)
+    for row in (0, rows - 1):
+        for col in (0, cols - 1):
+            table[:, rows - 1 - row : 2 * rows - 1 - row, cols - 1 - col : 2 * cols - 1 - col] = patches[:, row, col]
+    windows = sliding_window_view(table, (rows, cols), axis=(1, 2))[:, ::-1, ::-1]  # head row col row col
+    if not np.array_equal(patches, windows):
+        return DenseBias(values.clone())
+    return OffsetBias(torch.from_numpy(table), values[:, :prefix].clone(), values[:, prefix:, :prefix].clone())
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scaled dot products of queries and keys: ``q k^T scale + bias``, the input of a layer's softmax.
+
+    Attributes:
+        q: ``(..., head, query, width)``, after normalisation and rotary embedding.
+        k: ``(..., head, key, width)``, likewise.
+        scale: factor of the dot products.
+        bias: position bias or mask, if any.
+    """
+
+    q: Tensor
+    k: Tensor
+    scale: float
+    bias: Bias | None = None
+
+    def rows(self, queries: Tensor, dtype: torch.dtype) -> Tensor:
+        q = self.q[..., queries, :].to(dtype) * self.scale
+        scores = q @ self.k.to(dtype).transpose(-2, -1)  # ... head query key
+        if self.bias is not None:
+            scores = scores + self.bias.rows(queries).to(dtype)
+        return scores
+
+
+class Attention(Protocol):
+    """What a layer multiplied its values with, row by row."""
+
+    def rows(self, queries: Tensor, dtype: torch.dtype) -> Tensor:
+        """The rows of some queries, ``(..., head, len(queries), key)``."""
+        ...
+
+
+@dataclass(frozen=True)
+class SoftmaxAttention:
+    """The usual attention: softmax of the scores over the keys."""
+
+    scores: Scores
+
+    def rows(self, queries: Tensor, dtype: torch.dtype) -> Tensor:
+        return self.scores.rows(queries, dtype).softmax(-1)
+
+
+@dataclass(frozen=True)
+class TalkingHeadsAttention:
+    """CaiT's attention: heads are mixed before and after the softmax (Shazeer et al. 2020), so rows need not sum to 1.
+
+    Attributes:
+        scores: the scores before mixing.
+        before: weight ``(head, head)`` and bias ``(head,)`` applied to the scores.
+        after: likewise, applied to the softmax.
+    """
+
+    scores: Scores
+    before: tuple[Tensor, Tensor]
+    after: tuple[Tensor, Tensor]
+
+    def rows(self, queries: Tensor, dtype: torch.dtype) -> Tensor:
+        softmax = _mix_heads(self.scores.rows(queries, dtype), self.before).softmax(-1)
+        return _mix_heads(softmax, self.after)
+
+
+def _mix_heads(maps: Tensor, linear: tuple[Tensor, Tensor]) -> Tensor:
+    weight, bias = (part.to(maps.dtype) for part in linear)
+    return torch.einsum("gh,...hqk->...gqk", weight, maps) + bias[:, None, None]
+
+
+@dataclass(frozen=True)
+class GatedPositionAttention:
+    """ConViT's attention (d'Ascoli et al. 2021): content and position softmax, mixed by a gate a head.
+
+    Attributes:
+        scores: the content scores.
+        position: the position scores, ``(head, query, key)``.
+        gate: ``(head,)`` in 0..1, the share of position.
+    """
+
+    scores: Scores
+    position: Bias
+    gate: Tensor
+
+    def rows(self, queries: Tensor, dtype: torch.dtype) -> Tensor:
+        gate = self.gate.to(dtype)[:, None, None]
+        content = self.scores.rows(queries, dtype).softmax(-1)
+        position = self.position.rows(queries).to(dtype).softmax(-1)
+        mixed = (1 - gate) * content + gate * position
+        return mixed / mixed.sum(-1, keepdim=True)
+
+
+@dataclass(frozen=True)
+class DifferentialAttention:
+    """Differential attention (Ye et al. 2024): one softmax minus `factor` times another; entries can be negative."""
+
+    first: Scores
+    second: Scores
+    factor: float
+
+    def rows(self, queries: Tensor, dtype: torch.dtype) -> Tensor:
+        first = self.first.rows(queries, dtype).softmax(-1)
+        second = self.second.rows(queries, dtype).softmax(-1)
+        return first - self.factor * second
+
+
+def rebuild(value: Any, leaf: type, change: Callable[[Any], Any]) -> Any:
+    """A copy of nested frozen dataclasses and tuples with every instance of `leaf` changed."""
+    if isinstance(value, leaf):
+        return change(value)
+    if isinstance(value, tuple):
+        return tuple(rebuild(part, leaf, change) for part in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{f.name: rebuild(getattr(value, f.name), leaf, change) for f in fields(value)})
+    return value
+
+
+CHUNK_BYTES = 32 << 20
+"""Largest piece of an attention matrix held at once while rows are averaged or checked."""
+
+
+def query_chunks(queries: Tensor, heads: int, keys: int) -> tuple[Tensor, ...]:
+    """Split queries so that their float64 rows stay within `CHUNK_BYTES`."""
+    return queries.split(max(1, CHUNK_BYTES // (8 * heads * keys)))
+
+
+def mean_row(attention: Attention, queries: Tensor, heads: int, keys: int, dtype: torch.dtype) -> Tensor:
+    """Mean attention of some queries, ``(..., head, key)``; the whole matrix never exists at once."""
+    total: Tensor | None = None
+    for chunk in query_chunks(queries, heads, keys):
+        part = attention.rows(chunk, dtype).sum(-2)  # ... head key
+        total = part if total is None else total + part
+    if total is None:
+        raise ValueError("mean_row needs at least one query")
+    return total / len(queries)
+
+
+def split_prefix(row: np.ndarray, prefix: int, grid: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Patch attention (eq. 3 of the paper) and prefix share of attention rows.
+
+    The softmax over the patch keys alone equals the model's row without its prefix keys, divided by what is left.
+
+    Convention: shares are of absolute weight. For softmax attention that is the weight itself; where a layer mixes
+    heads (CaiT) or subtracts two softmaxes, weights can be negative, and each map's absolute values then sum to 1.
+
+    Args:
+        row: ``(..., head, key)``, float64.
+        prefix: number of prefix keys.
+        grid: ``(rows, cols)`` of the patches.
+
+    Returns:
+        ``(..., head, rows, cols)`` float32, each head's absolute values summing to 1, and ``(..., head)`` float32 in
+        0..1, what the prefix keys took. A head that gave nothing to any patch gets a map of zeros.
+    """
+    weight = np.abs(row).sum(-1)  # ... head
+    patches = row[..., prefix:]
+    left = np.abs(patches).sum(-1)
+    share = 1 - np.divide(left, weight, out=np.zeros_like(left), where=weight > 0)
+    maps = np.divide(patches, left[..., None], out=np.zeros_like(patches), where=left[..., None] > 0)
+    return maps.reshape(*row.shape[:-1], *grid).astype(np.float32), share.clip(0, 1).astype(np.float32)

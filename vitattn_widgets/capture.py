@@ -1,0 +1,393 @@
+"""One forward pass becomes a value: everything needed to ask for any attention row, and nothing of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .attention import Attention, mean_row, query_chunks, rebuild, split_prefix
+from .families import SiteCalls, layer_tokens, read_site
+from .images import Picture, load_picture
+from .preprocess import CropBox
+from .recorder import watched_forward
+from .tokens import LayerTokens, Query, TokenLayout, resolve_index
+
+if TYPE_CHECKING:
+    from .models import AttentionModel
+
+
+@dataclass(frozen=True, eq=False)
+class CapturedLayer:
+    """What one attention layer used and made.
+
+    Attributes:
+        name: qualified name of the attention module, ``"blocks.11.attn"``.
+        tokens: its query and key tokens.
+        attention: gives any row of its attention matrix.
+        values: float32 ``(1, head, key, width)``.
+        output: float32 ``(1, head, query, width)``, attention times values as the model's own kernel computed it.
+    """
+
+    name: str
+    tokens: LayerTokens
+    attention: Attention
+    values: Tensor
+    output: Tensor
+
+    @property
+    def num_heads(self) -> int:
+        return self.values.shape[1]
+
+    @property
+    def num_keys(self) -> int:
+        return self.values.shape[2]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How far attention times values is from what each layer really produced.
+
+    Attributes:
+        differences: by layer name, the largest absolute difference divided by the largest absolute output.
+    """
+
+    differences: dict[str, float]
+
+    @property
+    def largest(self) -> float:
+        """The largest relative difference of all layers."""
+        return max(self.differences.values())
+
+    def __str__(self) -> str:
+        width = max(map(len, self.differences))
+        return "\n".join(f"{name:<{width}}  {value:.1e}" for name, value in self.differences.items())
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionCapture:
+    """Everything one forward pass says about one photo. Holds no reference to the model; can be pickled.
+
+    Attributes:
+        model_name: name of the model, with timm's tag where it has one.
+        layout: the model's tokens on this input size.
+        layers: one entry an attention layer, in the order of the forward pass.
+        view: uint8 ``(H, W, 3)``, the pixels that the model saw.
+        source: uint8, the upright photo.
+        crop_box: ``(left, top, right, bottom)`` of the view in pixels of the photo.
+        probabilities: float32 ``(classes,)``, softmax of the logits; empty where the model has no classifier.
+        class_names: one name a class.
+    """
+
+    model_name: str
+    layout: TokenLayout
+    layers: tuple[CapturedLayer, ...]
+    view: np.ndarray
+    source: np.ndarray
+    crop_box: CropBox
+    probabilities: np.ndarray
+    class_names: tuple[str, ...]
+
+    @property
+    def num_layers(self) -> int:
+        return len(self.layers)
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        return tuple(layer.name for layer in self.layers)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the capture holds."""
+        total = self.view.nbytes + self.source.nbytes + self.probabilities.nbytes
+
+        def count(tensor: Tensor) -> Tensor:
+            nonlocal total
+            total += tensor.nbytes
+            return tensor
+
+        rebuild(self.layers, Tensor, count)
+        return total
+
+    def num_heads(self, layer: int = -1) -> int:
+        return self.layers[self.layer_index(layer)].num_heads
+
+    def layer_index(self, layer: int) -> int:
+        """`layer` as a number ``0..num_layers-1``; negative numbers count from the end.
+
+        Raises:
+            SettingsError: no such layer.
+        """
+        return resolve_index(layer, self.num_layers, "layer", self.model_name)
+
+    def queries(self, layer: int = -1) -> tuple[str, ...]:
+        """The named queries of a layer; where it has ``"mean"``, each patch ``(row, col)`` is one too."""
+        return self.layers[self.layer_index(layer)].tokens.names
+
+    def query_or_default(self, layer: int = -1, query: Query | None = None) -> Query:
+        """The query that None stands for in this layer, else `query` itself."""
+        if query is not None:
+            return query
+        return self.layers[self.layer_index(layer)].tokens.default(self.layout.default_query)
+
+    def top(self, k: int = 5) -> list[tuple[str, float]]:
+        """The `k` most probable classes, ``(class name, probability)``; empty without a classifier."""
+        order = np.argsort(-self.probabilities, kind="stable")[:k]
+        return [(self.class_names[i], float(self.probabilities[i])) for i in order]
+
+    def attention(self, layer: int = -1, query: Query | None = None) -> np.ndarray:
+        """The model's own attention row of a query.
+
+        Args:
+            layer: layer number.
+            query: ``"class"``, ``"dist"``, ``"reg0"``, ..., ``"pool"``, ``"mean"`` (mean of the patch queries), names
+                joined by ``+`` (their mean), or a patch ``(row, col)``; None is what the classifier reads.
+
+        Returns:
+            float32 ``(heads, tokens)``, what multiplied the layer's values; rows sum to 1 unless the layer mixes heads.
+
+        Raises:
+            SettingsError: no such layer or query.
+        """
+        return self._row(layer, query).astype(np.float32)
+
+    def patch_attention(self, layer: int = -1, query: Query | None = None) -> np.ndarray:
+        """Attention over the patches alone, eq. 3 of Calderaro et al. 2023.
+
+        Returns:
+            float32 ``(heads, rows, cols)``; each head sums to 1 (see `attention.split_prefix` for mixed heads).
+
+        Raises:
+            SettingsError: no such layer or query.
+        """
+        return self._split(layer, query)[0]
+
+    def prefix_share(self, layer: int = -1, query: Query | None = None) -> np.ndarray:
+        """What eq. 3 leaves out: the share of attention that went to prefix tokens.
+
+        Returns:
+            float32 ``(heads,)`` in 0..1.
+
+        Raises:
+            SettingsError: no such layer or query.
+        """
+        return self._split(layer, query)[1]
+
+    def verify(self) -> Verification:
+        """Recompute every layer's output from the captured attention and values and compare.
+
+        Returns:
+            The largest difference by layer, relative to the layer's largest output. About 1e-6 for float32 models.
+        """
+        return Verification({layer.name: _largest_difference(layer) for layer in self.layers})
+
+    def _row(self, layer: int, query: Query | None) -> np.ndarray:
+        """float64 ``(heads, keys)``."""
+        captured = self.layers[self.layer_index(layer)]
+        where = f"layer {self.layer_index(layer)} ({captured.name}) of {self.model_name}"
+        indices = captured.tokens.query_indices(self.query_or_default(layer, query), where)
+        row = mean_row(
+            captured.attention, torch.from_numpy(indices), captured.num_heads, captured.num_keys, torch.float64
+        )
+        return row[0].numpy()
+
+    def _split(self, layer: int, query: Query | None) -> tuple[np.ndarray, np.ndarray]:
+        prefix = len(self.layers[self.layer_index(layer)].tokens.key_prefix)
+        return split_prefix(self._row(layer, query), prefix, self.layout.grid)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # the layers' tensors are views of one buffer, which plain pickling would write once a tensor
+        return vars(self) | {"layers": rebuild(self.layers, Tensor, Tensor.numpy)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        vars(self)["layers"] = rebuild(self.layers, np.ndarray, torch.from_numpy)
+
+
+def _largest_difference(layer: CapturedLayer) -> float:
+    values, output = layer.values.double(), layer.output.double()
+    worst = 0.0
+    for chunk in query_chunks(torch.arange(output.shape[2]), layer.num_heads, layer.num_keys):
+        again = layer.attention.rows(chunk, torch.float64) @ values  # batch head query width
+        worst = max(worst, float((again - output[:, :, chunk]).abs().max()))
+    return worst / max(float(output.abs().max()), torch.finfo(torch.float64).tiny)
+
+
+class _Buffer:
+    """float32 copies of many tensors, side by side in one block of memory.
+
+    Fresh memory is what keeping activations costs most; NumPy asks for huge pages for large blocks, which makes it
+    several times cheaper than one allocation a tensor.
+    """
+
+    def __init__(self, sites: int) -> None:
+        self._sites = sites
+        self._free = torch.empty(0)
+
+    def copy(self, tensor: Tensor) -> Tensor:
+        size = tensor.numel()
+        if size > self._free.numel():
+            # q, k, values and output of every layer, were all tensors of this size
+            self._free = torch.from_numpy(np.empty(max(4 * self._sites * size, size), np.float32))
+        taken, self._free = self._free[:size], self._free[size:]
+        return taken.view(tensor.shape).copy_(tensor)
+
+
+def capture_tensor(model: AttentionModel, tensor: Tensor) -> tuple[tuple[CapturedLayer, ...], Tensor]:
+    """Run a model once on a prepared input and keep every layer's operands.
+
+    Args:
+        model: the model.
+        tensor: ``(1, 3, H, W)``, normalised, on the model's device.
+
+    Returns:
+        The captured layers and the model's output.
+    """
+    layers: list[CapturedLayer] = []
+    buffer = _Buffer(len(model.sites))
+
+    def keep(name: str, calls: SiteCalls) -> None:
+        site = model.sites[name]
+        seen = read_site(site, calls, model.layout, name)
+        heads_queries, keys = seen.output.shape, seen.values.shape[2]
+        tokens = layer_tokens(site, heads_queries[2], keys, model.layout, f"{name} of {model.name}")
+        attention = rebuild(seen.attention, Tensor, buffer.copy)
+        layers.append(CapturedLayer(name, tokens, attention, buffer.copy(seen.values), buffer.copy(seen.output)))
+
+    logits = watched_forward(model.module, model.sites, tensor, keep)
+    if not layers:
+        raise RuntimeError(f"the forward pass of {model.name} ran none of its attention modules")
+    return tuple(layers), logits
+
+
+def capture_attention(model: AttentionModel, picture: Picture) -> AttentionCapture:
+    """Capture a photo: one forward pass, after which any layer, head and query can be shown.
+
+    Args:
+        model: from `load_model`.
+        picture: a path, a PIL picture or a uint8 array.
+
+    Returns:
+        The capture; it takes ``4 x layers x tokens x width`` floats, never a tokens x tokens matrix.
+
+    Raises:
+        PictureError: the photo cannot be read.
+    """
+    photo = load_picture(picture)
+    view = model.preprocessing.view(photo)
+    tensor = model.preprocessing.tensor(view.pixels)[None].to(model.device, model.dtype)
+    layers, logits = capture_tensor(model, tensor)
+    return AttentionCapture(
+        model_name=model.name,
+        layout=model.layout,
+        layers=layers,
+        view=view.pixels,
+        source=np.array(photo),
+        crop_box=view.crop_box,
+        probabilities=model.probabilities(logits)[0],
+        class_names=model.class_names,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionRows:
+    """The default query's attention in every layer, for a batch of photos; nothing else is kept.
+
+    Attributes:
+        model_name: name of the model.
+        layout: the model's tokens.
+        layer_names: one name a layer.
+        tokens: the tokens of each layer.
+        rows: for each layer float32 ``(batch, heads, tokens)``.
+        probabilities: float32 ``(batch, classes)``.
+        class_names: one name a class.
+    """
+
+    model_name: str
+    layout: TokenLayout
+    layer_names: tuple[str, ...]
+    tokens: tuple[LayerTokens, ...]
+    rows: tuple[np.ndarray, ...]
+    probabilities: np.ndarray
+    class_names: tuple[str, ...]
+
+    def layer_index(self, layer: int) -> int:
+        """See `AttentionCapture.layer_index`."""
+        return resolve_index(layer, len(self.rows), "layer", self.model_name)
+
+    def attention(self, layer: int = -1) -> np.ndarray:
+        """The model's own rows, float32 ``(batch, heads, tokens)``."""
+        return self.rows[self.layer_index(layer)]
+
+    def patch_attention(self, layer: int = -1) -> np.ndarray:
+        """Eq. 3, float32 ``(batch, heads, rows, cols)``; each head sums to 1."""
+        return self._split(layer)[0]
+
+    def prefix_share(self, layer: int = -1) -> np.ndarray:
+        """Share of attention that went to prefix tokens, float32 ``(batch, heads)``."""
+        return self._split(layer)[1]
+
+    def _split(self, layer: int) -> tuple[np.ndarray, np.ndarray]:
+        index = self.layer_index(layer)
+        rows = self.rows[index].astype(np.float64)
+        return split_prefix(rows, len(self.tokens[index].key_prefix), self.layout.grid)
+
+
+def capture_rows_tensor(model: AttentionModel, tensor: Tensor) -> AttentionRows:
+    """`capture_rows` for one prepared batch: ``(batch, 3, H, W)``, normalised, on the model's device."""
+    names: list[str] = []
+    tokens: list[LayerTokens] = []
+    rows: list[Tensor] = []
+
+    def keep(name: str, calls: SiteCalls) -> None:
+        site = model.sites[name]
+        seen = read_site(site, calls, model.layout, name)
+        where = f"{name} of {model.name}"
+        layer = layer_tokens(site, seen.output.shape[2], seen.values.shape[2], model.layout, where)
+        queries = torch.from_numpy(layer.query_indices(layer.default(model.layout.default_query), where))
+        heads, keys = len(tensor) * seen.values.shape[1], seen.values.shape[2]
+        names.append(name)
+        tokens.append(layer)
+        rows.append(mean_row(seen.attention, queries, heads, keys, torch.float32))
+
+    logits = watched_forward(model.module, model.sites, tensor, keep)
+    return AttentionRows(
+        model_name=model.name,
+        layout=model.layout,
+        layer_names=tuple(names),
+        tokens=tuple(tokens),
+        rows=tuple(row.cpu().numpy() for row in rows),
+        probabilities=model.probabilities(logits),
+        class_names=model.class_names,
+    )
+
+
+def capture_rows(model: AttentionModel, pictures: Iterable[Picture], batch_size: int = 16) -> Iterator[AttentionRows]:
+    """Capture many photos, keeping only the default query's row of every layer.
+
+    Args:
+        model: from `load_model`.
+        pictures: paths, PIL pictures or uint8 arrays.
+        batch_size: photos a forward pass.
+
+    Yields:
+        One `AttentionRows` a batch, in order.
+
+    Raises:
+        PictureError: a photo cannot be read.
+    """
+    photos = iter(pictures)
+    for batch in iter(partial(_take, photos, batch_size), []):
+        views = [model.preprocessing.view(load_picture(photo)) for photo in batch]
+        tensor = torch.stack([model.preprocessing.tensor(view.pixels) for view in views])
+        yield capture_rows_tensor(model, tensor.to(model.device, model.dtype))
+
+
+def _take(photos: Iterator[Picture], count: int) -> list[Picture]:
+    return list(islice(photos, count))

@@ -1,0 +1,162 @@
+"""The command line: ``vitattn map`` and ``vitattn figure``. It reads options, calls the package, writes files."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import __version__
+from .aggregate import AGGREGATIONS
+from .drawing import DEFAULT_CMAP, SCALES
+from .errors import VitattnError
+from .files import PICTURE_FORMATS, check_writable, map_bytes, picture_bytes, write_file
+from .models import DEFAULT_MODEL, AttentionModel, load_model
+from .render import GROUNDS, ViewSettings, query_words, render_view
+from .tokens import Query
+
+FIGURE_SUFFIXES = (".png", ".pdf", ".svg", ".jpg")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status: 0, 2 for a user's mistake, 130 when stopped by Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    try:
+        with warnings.catch_warnings():
+            from PIL.Image import DecompressionBombWarning
+
+            warnings.simplefilter("ignore", DecompressionBombWarning)  # load_picture has its own, lower limit
+            options.run(options)
+    except VitattnError as error:
+        print(f"vitattn: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("vitattn: stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="vitattn", description="See what a Vision Transformer attends to.")
+    parser.add_argument("--version", action="version", version=f"vitattn_widgets {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    one = commands.add_parser(
+        "map", help="lay the attention map over one photo", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    one.add_argument("photo", type=Path, help="picture file")
+    one.add_argument("-o", "--output", type=Path, required=True, help=f"picture to write: {', '.join(PICTURE_FORMATS)}")
+    one.add_argument("--npz", type=Path, help="write the raw map here as well")
+    one.add_argument("--head", type=int, help="show this head; without it, all heads are aggregated")
+    one.add_argument("--aggregation", choices=AGGREGATIONS, default="mean", help="how heads become one map")
+    _add_shared(one)
+    one.set_defaults(run=_map)
+
+    figure = commands.add_parser(
+        "figure",
+        help="the paper's figure: a row a photo; view, mean, max, mean / std",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    figure.add_argument("photos", type=Path, nargs="+", help="picture files, one a row")
+    figure.add_argument(
+        "-o", "--output", type=Path, required=True, help=f"figure to write: {', '.join(FIGURE_SUFFIXES)}"
+    )
+    _add_shared(figure)
+    figure.set_defaults(run=_figure)
+    return parser
+
+
+def _add_shared(parser: argparse.ArgumentParser) -> None:
+    model = parser.add_argument_group("model")
+    model.add_argument("--model", help=f"timm name; else the checkpoint card's, else {DEFAULT_MODEL}")
+    model.add_argument("--checkpoint", type=Path, help="local weights: safetensors or torch file")
+    model.add_argument("--img-size", type=_size, help="input size in pixels: SIDE or HEIGHTxWIDTH")
+    model.add_argument("--device", help="cpu, cuda, cuda:1, ...; else CUDA where there is one")
+    shown = parser.add_argument_group("what is shown")
+    shown.add_argument("--layer", type=int, default=-1, help="layer number; negative ones count from the end")
+    shown.add_argument(
+        "--query", type=_query, help="token that looks: class, dist, reg0, mean, pool or ROW,COL; else what is read"
+    )
+    drawn = parser.add_argument_group("how it is drawn")
+    for step, what in (
+        ("bilinear", "interpolate between patches"),
+        ("median", "median over a disk of half a patch"),
+        ("gaussian", "Gaussian of a quarter patch"),
+    ):
+        drawn.add_argument(f"--{step}", action=argparse.BooleanOptionalAction, default=True, help=what)
+    drawn.add_argument("--scale", choices=SCALES, default="map", help="which raw values become 0 and 1")
+    drawn.add_argument("--opacity", type=float, default=0.5, help="0: photo alone, 1: map alone")
+    drawn.add_argument("--cmap", default=DEFAULT_CMAP, help="name of a matplotlib colour map")
+    drawn.add_argument("--on", choices=GROUNDS, default="view", help="draw on what the model saw or on the whole photo")
+
+
+def _query(text: str) -> Query:
+    row, comma, col = text.partition(",")
+    if not comma:
+        return text
+    return int(row), int(col)
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    return int(height), int(width or height)
+
+
+def _settings(options: argparse.Namespace, **more: object) -> ViewSettings:
+    names = ("layer", "query", "bilinear", "median", "gaussian", "scale", "opacity", "cmap", "on")
+    return ViewSettings(**{name: getattr(options, name) for name in names}, **more)
+
+
+def _load(options: argparse.Namespace) -> AttentionModel:
+    name = options.model or (None if options.checkpoint else DEFAULT_MODEL)
+    model = load_model(name, checkpoint=options.checkpoint, img_size=options.img_size, device=options.device)
+    print(model.describe())
+    return model
+
+
+def _map(options: argparse.Namespace) -> None:
+    from .capture import capture_attention
+    from .images import load_picture
+
+    check_writable(options.output, tuple(PICTURE_FORMATS))
+    if options.npz:
+        check_writable(options.npz, (".npz",))
+    settings = _settings(options, head=options.head, aggregation=options.aggregation)
+    photo = load_picture(options.photo)  # a bad photo is told before a model is fetched
+    capture = capture_attention(_load(options), photo)
+    rendered = render_view(capture, settings)
+
+    for name, probability in capture.top(5):
+        print(f"{probability:7.1%}  {name}")
+    if not capture.probabilities.size:
+        print("no predictions: this model has no classifier")
+    query = query_words(capture.query_or_default(settings.layer, settings.query))
+    shares = capture.prefix_share(settings.layer, settings.query)
+    print(f"prefix share of the {query}, by head: {', '.join(f'{share:.1%}' for share in shares)}")
+    print(f"shown: {rendered.caption}")
+
+    write_file(options.output, picture_bytes(rendered.image, options.output.suffix))
+    if options.npz:
+        write_file(options.npz, map_bytes(capture, rendered))
+    print(f"wrote {' and '.join(str(path) for path in (options.output, options.npz) if path)}")
+
+
+def _figure(options: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from .capture import capture_attention
+    from .figures import paper_figure
+    from .images import load_picture
+
+    check_writable(options.output, FIGURE_SUFFIXES)
+    settings = _settings(options)
+    photos = [load_picture(path) for path in options.photos]
+    model = _load(options)
+    captures = [capture_attention(model, photo) for photo in tqdm(photos, unit="photo", disable=len(photos) < 3)]
+    stream = io.BytesIO()
+    paper_figure(captures, settings).savefig(stream, format=options.output.suffix[1:])
+    write_file(options.output, stream.getvalue())
+    print(f"wrote {options.output}")

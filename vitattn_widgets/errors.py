@@ -1,0 +1,25 @@
+"""What can go wrong through a user's input, each as one readable message.
+
+Every error says what came, what is possible and what to do next. Front ends show these messages as they are; any other
+exception is a defect of the kit and propagates.
+"""
+
+
+class VitattnError(Exception):
+    """Base of every error that a user's input can cause."""
+
+
+class PictureError(VitattnError, ValueError):
+    """A picture cannot be read: missing, truncated, not a picture, too large, of an unknown type."""
+
+
+class ModelError(VitattnError, ValueError):
+    """A model cannot be used: unknown name, no patch-by-patch attention, wrong checkpoint, wrong size."""
+
+
+class WeightsError(VitattnError, OSError):
+    """Weights cannot be had: no network, not in the cache, no such file."""
+
+
+class SettingsError(VitattnError, ValueError):
+    """A layer, head, query, aggregation or drawing setting that does not exist for this capture."""

@@ -1,0 +1,142 @@
+"""One forward pass, watched: the only place that touches a model while it runs.
+
+The model runs as it is, fused attention included. Around each attention module's ``forward`` a torch function mode sees
+the calls made there; it lives in the capturing thread alone, and everything is put back when the pass ends or fails.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from .families import Call, SiteCalls
+
+_MATMULS = frozenset({torch.matmul, Tensor.matmul, Tensor.__matmul__})
+_SOFTMAXES = frozenset({torch.softmax, Tensor.softmax, F.softmax})
+
+_locks: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
+_locks_guard = threading.Lock()
+
+
+class _SiteWatch(TorchFunctionMode):
+    """Collects the attention calls of one module's forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fused: list[Call] = []
+        self.matmuls: list[Call] = []
+        self.softmaxes: list[Call] = []
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **kwargs) if kwargs else func(*args)
+        if func is F.scaled_dot_product_attention:
+            self.fused.append(_fused_call(result, *args, **(kwargs or {})))
+        elif func in _MATMULS and result.ndim == 4:
+            self.matmuls.append(Call(args[:2], result))
+        elif func in _SOFTMAXES:
+            self.softmaxes.append(Call(args[:1], result))
+        return result
+
+
+def _fused_call(
+    result: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,  # noqa: ARG001 the parameters are scaled_dot_product_attention's own
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,  # noqa: ARG001
+) -> Call:
+    return Call((query, key, value), result, mask=attn_mask, scale=scale, is_causal=is_causal)
+
+
+def model_lock(module: nn.Module) -> threading.RLock:
+    """The lock that lets one capture at a time run on a model."""
+    with _locks_guard:
+        return _locks.setdefault(module, threading.RLock())
+
+
+def watched_forward(
+    module: nn.Module,
+    sites: Mapping[str, nn.Module],
+    tensor: Tensor,
+    on_site: Callable[[str, SiteCalls], None],
+) -> Tensor:
+    """Run a model once in eval mode and report what each attention module called.
+
+    The model is unchanged afterwards, also after an error: train mode of every part, fused flags, ``forward``.
+
+    Args:
+        module: the model.
+        sites: its attention modules by name (`families.attention_sites`).
+        tensor: input ``(batch, channels, height, width)``, on the model's device.
+        on_site: called in the order of the forward pass, each time right after a site ran.
+
+    Returns:
+        The model's output.
+    """
+    with model_lock(module), torch.inference_mode(), _eval_mode(module), _watched(sites, on_site):
+        return module(tensor)
+
+
+@contextmanager
+def _eval_mode(module: nn.Module) -> Iterator[None]:
+    training = [part for part in module.modules() if part.training]
+    if not training:
+        yield
+        return
+    try:
+        module.eval()
+        yield
+    finally:
+        for part in training:
+            part.training = True
+
+
+@contextmanager
+def _watched(sites: Mapping[str, nn.Module], on_site: Callable[[str, SiteCalls], None]) -> Iterator[None]:
+    owner = threading.get_ident()
+    saved: list[tuple[nn.Module, Any, Any]] = []
+
+    def watch(name: str, site: nn.Module) -> None:
+        state = vars(site)
+        saved.append((site, state.get("forward"), state.get("fused_attn")))
+        forward = site.forward
+
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            if threading.get_ident() != owner:
+                return forward(*args, **kwargs)
+            with _SiteWatch() as seen:
+                output = forward(*args, **kwargs)
+            on_site(name, SiteCalls(tuple(seen.fused), tuple(seen.matmuls), tuple(seen.softmaxes)))
+            return output
+
+        state["forward"] = watched
+        if state.get("fused_attn") is False:  # a module made with fused attention off has a fused path all the same
+            state["fused_attn"] = True
+
+    try:
+        for name, site in sites.items():
+            watch(name, site)
+        yield
+    finally:
+        for site, forward, fused in saved:
+            state = vars(site)
+            if forward is None:
+                state.pop("forward", None)
+            else:
+                state["forward"] = forward
+            if fused is not None:
+                state["fused_attn"] = fused

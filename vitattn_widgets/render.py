@@ -1,0 +1,223 @@
+"""The one composition that every front end calls: a capture and settings in, a picture and its caption out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .aggregate import AGGREGATIONS, FORMULAS, aggregate_heads
+from .capture import AttentionCapture
+from .drawing import (
+    DEFAULT_CMAP,
+    SCALES,
+    ValueRange,
+    color_table,
+    draw_frame,
+    overlay,
+    place_on_source,
+    scale_map,
+    value_range,
+)
+from .errors import SettingsError
+from .smooth import smooth_map
+from .tokens import Query, resolve_index
+
+GROUNDS = ("view", "original")
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    """What to show of a capture, and how.
+
+    Attributes:
+        layer: layer number; negative ones count from the end.
+        head: head number, or None for all heads, aggregated.
+        aggregation: ``"mean"``, ``"max"`` or ``"mean_over_std"``; without effect while a head is shown.
+        query: which token looks; None is what the classifier reads.
+        bilinear: interpolate between patches, else plain squares.
+        median: median over a disk of half a patch.
+        gaussian: Gaussian of a quarter patch.
+        scale: ``"map"`` (the map's own smallest to largest value), ``"shared"`` (one range over several panels; alone,
+            the range of all heads of the layer) or ``"robust"`` (percentiles).
+        opacity: 0 is the picture alone, 1 the map alone.
+        cmap: name of a matplotlib colour map.
+        on: ``"view"``, the pixels that the model saw, or ``"original"``, the whole photo with the crop framed.
+    """
+
+    layer: int = -1
+    head: int | None = None
+    aggregation: str = "mean"
+    query: Query | None = None
+    bilinear: bool = True
+    median: bool = True
+    gaussian: bool = True
+    scale: str = "map"
+    opacity: float = 0.5
+    cmap: str = DEFAULT_CMAP
+    on: str = "view"
+
+    def __post_init__(self) -> None:
+        for name, possible in (("aggregation", AGGREGATIONS), ("scale", SCALES), ("on", GROUNDS)):
+            if getattr(self, name) not in possible:
+                raise SettingsError(f"{name} {getattr(self, name)!r} does not exist; possible: {', '.join(possible)}")
+        if not isinstance(self.opacity, int | float) or not 0 <= self.opacity <= 1:
+            raise SettingsError(f"opacity must lie in 0..1, got {self.opacity!r}")
+        color_table(self.cmap)
+        if isinstance(self.query, list):  # as JSON brings it
+            object.__setattr__(self, "query", tuple(self.query))
+
+
+@dataclass(frozen=True, eq=False)
+class RenderedView:
+    """One finished picture.
+
+    Attributes:
+        image: uint8 ``(H, W, 3)``, of the view's or the photo's size.
+        grid_map: float32 ``(rows, cols)``, the raw map, one value a patch.
+        heat: float32 ``(H, W)`` of the view, smoothed and scaled to 0..1.
+        value_range: the raw values that became 0 and 1.
+        caption: what exactly is shown, in one line.
+        settings: what was asked for.
+    """
+
+    image: np.ndarray
+    grid_map: np.ndarray
+    heat: np.ndarray
+    value_range: ValueRange
+    caption: str
+    settings: ViewSettings
+
+
+def grid_map(capture: AttentionCapture, settings: ViewSettings) -> np.ndarray:
+    """The raw map that settings ask for, one value a patch: float32 ``(rows, cols)``.
+
+    Raises:
+        SettingsError: a layer, head or query that this capture does not have.
+    """
+    maps = capture.patch_attention(settings.layer, settings.query)
+    if settings.head is None:
+        return aggregate_heads(maps, settings.aggregation)
+    return maps[resolve_index(settings.head, len(maps), "head", _layer_words(capture, settings))]
+
+
+def render_view(
+    capture: AttentionCapture, settings: ViewSettings | None = None, limits: ValueRange | None = None
+) -> RenderedView:
+    """Draw one picture: aggregate, smooth, scale, lay over, caption.
+
+    Args:
+        capture: from `capture_attention`.
+        settings: what to show; None is the paper's map of the last layer.
+        limits: raw values to map to 0 and 1, in place of what ``settings.scale`` would choose.
+
+    Returns:
+        The finished picture; the same capture and settings always give the same one.
+
+    Raises:
+        SettingsError: a layer, head or query that this capture does not have.
+    """
+    settings = settings or ViewSettings()
+    grid = grid_map(capture, settings)
+    return _draw(capture, settings, grid, _smooth(capture, settings, grid), limits)
+
+
+def render_views(capture: AttentionCapture, panels: Sequence[ViewSettings]) -> list[RenderedView]:
+    """Draw several panels of one capture; those whose scale is ``"shared"`` share one range of raw values."""
+    grids = [grid_map(capture, settings) for settings in panels]
+    heats = [_smooth(capture, settings, grid) for settings, grid in zip(panels, grids, strict=True)]
+    shared = [heat for settings, heat in zip(panels, heats, strict=True) if settings.scale == "shared"]
+    limits = value_range(np.stack(shared), "shared") if shared else None
+    return [
+        _draw(capture, settings, grid, heat, limits if settings.scale == "shared" else None)
+        for settings, grid, heat in zip(panels, grids, heats, strict=True)
+    ]
+
+
+def _smooth(capture: AttentionCapture, settings: ViewSettings, grid: np.ndarray) -> np.ndarray:
+    return smooth_map(
+        grid,
+        capture.view.shape[:2],
+        capture.layout.patch_size,
+        median=settings.median,
+        gaussian=settings.gaussian,
+        bilinear=settings.bilinear,
+    )
+
+
+def _draw(
+    capture: AttentionCapture,
+    settings: ViewSettings,
+    grid: np.ndarray,
+    raw_heat: np.ndarray,
+    limits: ValueRange | None,
+) -> RenderedView:
+    if limits is None:
+        limits = _own_limits(capture, settings, raw_heat)
+    heat = scale_map(raw_heat, limits)
+    if settings.on == "view":
+        image = overlay(capture.view, heat, settings.opacity, settings.cmap)
+    else:
+        placed, where = place_on_source(heat, capture.crop_box, capture.source.shape[:2])
+        image = capture.source.copy()
+        image[where] = overlay(image[where], placed, settings.opacity, settings.cmap)
+        image = draw_frame(image, where)
+    return RenderedView(image, grid, heat, limits, caption(capture, settings), settings)
+
+
+def _own_limits(capture: AttentionCapture, settings: ViewSettings, raw_heat: np.ndarray) -> ValueRange:
+    if settings.scale != "shared":
+        return value_range(raw_heat, settings.scale)
+    if settings.head is None and settings.aggregation == "mean_over_std":  # another unit than the heads' own
+        return value_range(raw_heat, "map")
+    return value_range(capture.patch_attention(settings.layer, settings.query))
+
+
+def caption(capture: AttentionCapture, settings: ViewSettings) -> str:
+    """What a picture shows, in one line: model, layer, head or formula, query, prefix share, what the head reads."""
+    heads = capture.num_heads(settings.layer)
+    if settings.head is None:
+        shown = FORMULAS[settings.aggregation].format(heads=heads)
+        share = float(capture.prefix_share(settings.layer, settings.query).mean())
+    else:
+        head = resolve_index(settings.head, heads, "head", _layer_words(capture, settings))
+        shown = f"head {head} of 0..{heads - 1}"
+        share = float(capture.prefix_share(settings.layer, settings.query)[head])
+    parts = [capture.model_name, _layer_words(capture, settings), shown, _query_words(capture, settings)]
+    if capture.layers[capture.layer_index(settings.layer)].tokens.key_prefix:
+        parts.append(f"{share:.1%} of this attention went to prefix tokens and is left out")
+    return ", ".join(parts)
+
+
+def _layer_words(capture: AttentionCapture, settings: ViewSettings) -> str:
+    layer = capture.layer_index(settings.layer)
+    return f"layer {layer} of 0..{capture.num_layers - 1} ({capture.layer_names[layer]})"
+
+
+QUERY_WORDS = {
+    "class": "class token",
+    "dist": "distillation token",
+    "class+dist": "mean of class and distillation token",
+    "mean": "mean of the patches",
+    "pool": "pooling latent",
+}
+
+
+def query_words(query: Query) -> str:
+    """A query as people read it."""
+    if isinstance(query, str):
+        return QUERY_WORDS.get(query, f"token {query}")
+    row, col = query
+    return f"patch at row {row}, col {col}"
+
+
+def _query_words(capture: AttentionCapture, settings: ViewSettings) -> str:
+    query = capture.query_or_default(settings.layer, settings.query)
+    words = f"query: {query_words(query)}"
+    read = capture.layout.read
+    if not read:
+        return f"{words} (this model has no classifier)"
+    if all(part in read for part in (query.split("+") if isinstance(query, str) else [query])):
+        return f"{words}, which the classifier reads"
+    return f"{words} (the classifier reads the {' and the '.join(query_words(name) for name in read)} instead)"

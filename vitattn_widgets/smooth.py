@@ -1,0 +1,102 @@
+"""A grid map becomes a map of the view's size: bilinear, median over a disk, Gaussian.
+
+Everything stays in floating point and in raw attention units; scaling for display comes later.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+from skimage.filters import rank
+from skimage.morphology import disk
+
+MEDIAN_LEVELS = 512
+"""Levels of the fast median. Laid over the range that medians take, they stay far below one display level of 256."""
+
+
+def smooth_map(
+    grid_map: np.ndarray,
+    size: tuple[int, int] = (224, 224),
+    patch_size: int = 16,
+    median: bool = True,
+    gaussian: bool = True,
+    bilinear: bool = True,
+) -> np.ndarray:
+    """Upscale a grid map to the view and smooth it, as in Calderaro et al. 2023, section 3.
+
+    Convention: bilinear upscaling with half-pixel centres and clamped edges; then the median over a disk of radius
+    ``patch_size // 2``; then a Gaussian of standard deviation ``patch_size / 4``, cut at 4 of them. Both filters
+    continue the map by reflection. Each step can be switched off; without `bilinear`, patches are plain squares.
+
+    Args:
+        grid_map: ``(rows, cols)``, raw.
+        size: ``(height, width)`` of the view in pixels.
+        patch_size: side of a patch in pixels.
+        median: apply the median.
+        gaussian: apply the Gaussian.
+        bilinear: interpolate between patch centres.
+
+    Returns:
+        float32 ``(height, width)``, within the range of `grid_map`.
+    """
+    heat = upscale(grid_map, size, bilinear)
+    if median:
+        heat = disk_median(heat, patch_size // 2)
+    if gaussian:
+        heat = ndimage.gaussian_filter(heat, patch_size / 4, mode="reflect", truncate=4.0)
+    return heat
+
+
+def upscale(grid_map: np.ndarray, size: tuple[int, int], bilinear: bool = True) -> np.ndarray:
+    """Upscale ``(rows, cols)`` to ``size`` with half-pixel centres; nearest patch where not `bilinear`.
+
+    Returns:
+        float32 ``(height, width)``.
+    """
+    grid = torch.from_numpy(np.ascontiguousarray(grid_map, np.float32))[None, None]
+    if bilinear:
+        return F.interpolate(grid, size=size, mode="bilinear", align_corners=False)[0, 0].numpy()
+    return F.interpolate(grid, size=size, mode="nearest-exact")[0, 0].numpy()
+
+
+def disk_median(heat: np.ndarray, radius: int) -> np.ndarray:
+    """Median over a disk, continued by reflection; a fast stand-in for `scipy.ndimage.median_filter` on floats.
+
+    scikit-image's rank median is exact on whole numbers but knows few of them. So the map is rounded to
+    `MEDIAN_LEVELS` levels laid over the range that the medians take, not over the whole map: a median does not depend
+    on how far away a larger value is, so values outside that range may be clipped. Where a result meets a clipped end,
+    the range was guessed too narrow, and the median is taken again over a wider one.
+
+    Args:
+        heat: ``(height, width)``.
+        radius: of the disk, in pixels; below 1 nothing is changed.
+
+    Returns:
+        float32 ``(height, width)``, within half a level of the exact median.
+    """
+    heat = np.asarray(heat, np.float32)
+    if radius < 1:
+        return heat
+    footprint = disk(radius)
+    padded = np.pad(heat, radius, mode="symmetric")
+    lowest, highest = float(heat.min()), float(heat.max())
+    low, high = _coarse_range(heat, radius)
+    margin = 0.02 * (high - low) + 1e-3 * (highest - lowest)
+    while highest > lowest:
+        low, high = max(lowest, low - margin), min(highest, high + margin)
+        level = (high - low) / (MEDIAN_LEVELS - 1)
+        codes = ((padded.clip(low, high) - low) / level + 0.5).astype(np.uint16)
+        codes = rank.median(codes, footprint)[radius:-radius, radius:-radius]
+        if (low == lowest or codes.min() > 0) and (high == highest or codes.max() < MEDIAN_LEVELS - 1):
+            return (codes * np.float32(level) + np.float32(low)).astype(np.float32)
+        margin *= 4
+    return heat
+
+
+def _coarse_range(heat: np.ndarray, radius: int) -> tuple[float, float]:
+    """About the smallest and the largest median, from the exact medians of a thinned map."""
+    step = max(1, radius // 2)
+    medians = ndimage.median_filter(heat[::step, ::step], footprint=disk(radius // step), mode="reflect")
+    return float(medians.min()), float(medians.max())
