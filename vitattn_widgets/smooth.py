@@ -12,7 +12,7 @@ from scipy import ndimage
 from skimage.filters import rank
 from skimage.morphology import disk
 
-MEDIAN_LEVELS = 512
+MEDIAN_LEVELS = 384
 """Levels of the fast median. Laid over the range that medians take, they stay far below one display level of 256."""
 
 
