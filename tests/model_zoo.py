@@ -29,7 +29,6 @@ SQUARE, WIDE = (32, 32), (32, 48)
 PATCH = 8
 
 
-
 class GatedAttention(Attention):
     """timm's attention with a sigmoid gate on its output."""
 
@@ -39,9 +38,7 @@ class GatedAttention(Attention):
 
 _vit = dict(patch_size=PATCH, embed_dim=48, depth=3, num_heads=3, num_classes=5)
 _eva = dict(patch_size=PATCH, embed_dim=48, depth=3, num_heads=3, num_classes=5, mlp_ratio=2.0)
-_tnt = dict(
-    patch_size=PATCH, embed_dim=48, depth=3, num_classes=5, inner_dim=8, num_heads_inner=2, num_heads_outer=3
-)
+_tnt = dict(patch_size=PATCH, embed_dim=48, depth=3, num_classes=5, inner_dim=8, num_heads_inner=2, num_heads_outer=3)
 _vlm = dict(patch_size=PATCH, embed_dim=48, depth=3, num_heads=3, num_classes=5)
 
 # name -> a function of the image size (height, width)
@@ -52,9 +49,7 @@ FAMILIES: dict[str, Callable[[tuple[int, int]], nn.Module]] = {
     "vit_registers_average": lambda size: VisionTransformer(
         img_size=size, class_token=False, reg_tokens=4, global_pool="avg", **_vit
     ),
-    "vit_attention_pool": lambda size: VisionTransformer(
-        img_size=size, class_token=False, global_pool="map", **_vit
-    ),
+    "vit_attention_pool": lambda size: VisionTransformer(img_size=size, class_token=False, global_pool="map", **_vit),
     "vit_attention_pool_class": lambda size: VisionTransformer(img_size=size, global_pool="map", **_vit),
     "vit_refining_pool": lambda size: VisionTransformer(img_size=size, global_pool="prr", **_vit),
     "vit_refining_pool_average": lambda size: VisionTransformer(
@@ -116,9 +111,7 @@ CASES = [
 
 
 def _naflex(size: tuple[int, int], **options: object) -> NaFlexVit:
-    config = NaFlexVitCfg(
-        patch_size=PATCH, embed_dim=48, depth=3, num_heads=3, pos_embed_grid_size=(4, 4), **options
-    )
+    config = NaFlexVitCfg(patch_size=PATCH, embed_dim=48, depth=3, num_heads=3, pos_embed_grid_size=(4, 4), **options)
     return NaFlexVit(config, num_classes=5, img_size=size)
 
 

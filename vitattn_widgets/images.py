@@ -14,7 +14,7 @@ from .errors import PictureError
 Picture = str | os.PathLike | Image.Image | np.ndarray
 """What counts as a photo: a path, a PIL picture, or a uint8 array ``(H, W)``, ``(H, W, 3)`` or ``(H, W, 4)``."""
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM")
 """Pillow's names of the file types that are read; of an animation, the first frame."""
 
 MAX_PIXELS = 80_000_000

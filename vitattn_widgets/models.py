@@ -117,7 +117,7 @@ def load_model(
         names = _imagenet_names(module) if pretrained else None
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return _assemble(name, module.to(device).eval(), class_names or names, size)
+    return _assemble(name, _to_device(module, device).eval(), class_names or names, size)
 
 
 def _wrap_module(
@@ -128,7 +128,7 @@ def _wrap_module(
 ) -> AttentionModel:
     module = getattr(module, "_orig_mod", module)  # torch.compile's wrapper hides attention; the original does not
     if device is not None:
-        module = module.to(device)
+        module = _to_device(module, device)
     config = getattr(module, "pretrained_cfg", None) or {}
     name = config.get("architecture") or type(module).__name__
     return _assemble(name, module, class_names, _image_size(img_size))
@@ -150,6 +150,17 @@ def _assemble(
         sites=attention_sites(module),
         class_names=tuple(class_names) if class_names is not None else tuple(f"class {i}" for i in range(count)),
     )
+
+
+def _to_device(module: nn.Module, device: str | torch.device) -> nn.Module:
+    try:
+        return module.to(device)
+    except (RuntimeError, AssertionError) as error:
+        possible = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        reason = str(error).partition("\n")[0]
+        raise ModelError(
+            f"device {str(device)!r} cannot be used here ({reason}); possible: {', '.join(possible)}"
+        ) from error
 
 
 def _image_size(img_size: ImageSize | None) -> tuple[int, int] | None:
@@ -204,8 +215,8 @@ def _require_known(name: str) -> None:
         near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
         hint = f"near names: {', '.join(near)}" if near else "timm.list_models('*vit*') lists names"
         raise ModelError(f"timm has no model {name!r}; {hint}")
-    if tag and get_pretrained_cfg(name, allow_unregistered=False) is None:
-        tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
+    tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
+    if tag and tag not in tags:
         raise ModelError(f"{architecture} has no weights {tag!r}; possible: {', '.join(tags) or 'none'}")
 
 

@@ -219,5 +219,6 @@ def _query_words(capture: AttentionCapture, settings: ViewSettings) -> str:
     if not read:
         return f"{words} (this model has no classifier)"
     if all(part in read for part in (query.split("+") if isinstance(query, str) else [query])):
-        return f"{words}, which the classifier reads"
+        last = capture.layer_index(settings.layer) == capture.num_layers - 1
+        return f"{words}, which the classifier reads{'' if last else ' after the last layer'}"
     return f"{words} (the classifier reads the {' and the '.join(query_words(name) for name in read)} instead)"
