@@ -36,10 +36,11 @@ class GatedAttention(Attention):
         super().__init__(*args, gated=True, **options)
 
 
-_vit = dict(patch_size=PATCH, embed_dim=48, depth=3, num_heads=3, num_classes=5)
-_eva = dict(patch_size=PATCH, embed_dim=48, depth=3, num_heads=3, num_classes=5, mlp_ratio=2.0)
-_tnt = dict(patch_size=PATCH, embed_dim=48, depth=3, num_classes=5, inner_dim=8, num_heads_inner=2, num_heads_outer=3)
-_vlm = dict(patch_size=PATCH, embed_dim=48, depth=3, num_heads=3, num_classes=5)
+_vit = {"patch_size": PATCH, "embed_dim": 48, "depth": 3, "num_heads": 3, "num_classes": 5}
+_eva = {"patch_size": PATCH, "embed_dim": 48, "depth": 3, "num_heads": 3, "num_classes": 5, "mlp_ratio": 2.0}
+_tnt = {"patch_size": PATCH, "embed_dim": 48, "depth": 3, "num_classes": 5}
+_tnt |= {"inner_dim": 8, "num_heads_inner": 2, "num_heads_outer": 3}
+_vlm = {"patch_size": PATCH, "embed_dim": 48, "depth": 3, "num_heads": 3, "num_classes": 5}
 
 # name -> a function of the image size (height, width)
 FAMILIES: dict[str, Callable[[tuple[int, int]], nn.Module]] = {

@@ -106,8 +106,7 @@ def test_captures_of_concurrent_threads_do_not_mix(wide_model: va.AttentionModel
     found: list[tuple[int, np.ndarray]] = []
 
     def work(number: int) -> None:
-        for _ in range(8):
-            found.append((number, va.capture_attention(wide_model, photos[number]).attention(1)))
+        found.extend((number, va.capture_attention(wide_model, photos[number]).attention(1)) for _ in range(8))
 
     run_in_threads(work, range(4))
     assert len(found) == 32
@@ -271,7 +270,7 @@ def test_negative_layers_count_from_the_end(wide_capture: va.AttentionCapture) -
 
 def test_a_patch_query_is_the_row_of_that_patch_and_not_its_column(wide_capture: va.AttentionCapture) -> None:
     layer = wide_capture.layers[1]
-    matrix = layer.attention.rows(torch.arange(25), torch.float64)[0].numpy()  # head query key
+    matrix = layer.attention.rows(np.arange(25), torch.float64)[0].numpy()  # head query key
     np.testing.assert_allclose(wide_capture.attention(1, (2, 3)), matrix[:, 1 + 2 * 6 + 3], atol=1e-7)
     assert not np.allclose(wide_capture.attention(1, (2, 3)), matrix[:, :, 1 + 2 * 6 + 3], atol=1e-3)
 
@@ -300,7 +299,7 @@ def test_patch_attention_stays_exact_where_the_prefix_takes_nearly_everything() 
 
     q = torch.full((1, 1, 5, 1), 1.0)
     k = torch.tensor([300.0, 1.0, 2.0, 3.0, 4.0]).view(1, 1, 5, 1)
-    row = mean_row(SoftmaxAttention(Scores(q, k, 1.0)), torch.tensor([0]), 1, 5, torch.float64)[0].numpy()
+    row = mean_row(SoftmaxAttention(Scores(q, k, 1.0)), np.array([0]), 1, 5, torch.float64)[0].numpy()
     maps, share = split_prefix(row, 1, (2, 2))
     expected = np.exp([1.0, 2.0, 3.0, 4.0]) / np.exp([1.0, 2.0, 3.0, 4.0]).sum()
     np.testing.assert_allclose(maps.ravel(), expected, rtol=1e-6)
@@ -324,7 +323,7 @@ def test_signed_weights_are_normalised_by_their_absolute_sum() -> None:
 
 
 MEMORY_SCRIPT = """
-import resource, sys, threading, timm, torch, vitattn_widgets as va
+import numpy as np, timm, torch, vitattn_widgets as va
 from pathlib import Path
 from vitattn_widgets.capture import capture_tensor
 
@@ -340,7 +339,7 @@ with torch.inference_mode():
         module(tensor)
 plain = peak()
 layers, _ = capture_tensor(model, tensor)
-row = layers[5].attention.rows(torch.tensor([0]), torch.float64)
+row = layers[5].attention.rows(np.array([0]), torch.float64)
 print(peak() - plain, 12 * 6 * 1370 * 1370 * 4 / 2**20)
 """
 

@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import vitattn_widgets as va
-from vitattn_widgets import cli
+from vitattn_widgets import cli, models
 
 from . import model_zoo
 from .conftest import SAMPLES, noise_photo
@@ -140,7 +140,7 @@ def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "load_model", stop)
+    monkeypatch.setattr(models, "load_model", stop)
     assert cli.main(["map", CAT, "-o", "out.png"]) == 130
     assert capsys.readouterr().err == "vitattn: stopped\n"
 
@@ -169,7 +169,7 @@ def test_the_cat_is_an_egyptian_cat(shared: Path, tmp_path: Path, capsys: pytest
 def test_a_model_without_classifier_predicts_nothing_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    module = model_zoo.build("qwen3_encoder", model_zoo.WIDE)
-    monkeypatch.setattr(cli, "load_model", lambda *_, **__: va.load_model(module))
+    model = va.load_model(model_zoo.build("qwen3_encoder", model_zoo.WIDE))
+    monkeypatch.setattr(models, "load_model", lambda *_, **__: model)
     assert cli.main(["map", CAT, "-o", str(tmp_path / "map.png")]) == 0
     assert "no predictions: this model has no classifier" in capsys.readouterr().out

@@ -81,7 +81,7 @@ def test_every_row_of_every_layer_equals_the_eager_softmax(family: str, size: tu
 
     assert [layer.name for layer in layers] == list(expected)
     for layer in layers:
-        queries = torch.arange(layer.output.shape[2])
+        queries = np.arange(layer.output.shape[2])
         rows = layer.attention.rows(queries, torch.float64)
         assert rows.shape == expected[layer.name].shape
         torch.testing.assert_close(rows, expected[layer.name].double(), rtol=0, atol=TOLERANCE)
@@ -170,7 +170,7 @@ def test_rows_only_gives_the_same_rows_for_a_batch(family: str) -> None:
         layers, logits = capture_tensor(model, batch[item : item + 1])
         assert rows.layer_names == tuple(layer.name for layer in layers)
         for number, layer in enumerate(layers):
-            queries = torch.from_numpy(layer.tokens.query_indices(layer.tokens.default(model.layout.default_query), ""))
+            queries = layer.tokens.query_indices(layer.tokens.default(model.layout.default_query), "")
             expected = layer.attention.rows(queries, torch.float64).mean(-2)[0].numpy()
             np.testing.assert_allclose(rows.attention(number)[item], expected, atol=TOLERANCE)
         np.testing.assert_allclose(rows.probabilities[item], model.probabilities(logits)[0], atol=1e-5)
@@ -238,7 +238,7 @@ def test_a_model_made_with_fused_attention_off_gives_the_same_rows() -> None:
     eager, _ = capture_tensor(va.load_model(module), tensor)
     assert not any(block.attn.fused_attn for block in module.blocks)
     for one, other in zip(fused, eager, strict=True):
-        queries = torch.arange(17)
+        queries = np.arange(17)
         torch.testing.assert_close(
             one.attention.rows(queries, torch.float64), other.attention.rows(queries, torch.float64), rtol=0, atol=1e-6
         )

@@ -99,8 +99,14 @@ def test_real_maps_are_within_a_display_level_of_scipy(shared, real_model: va.At
 
 @pytest.mark.parametrize(
     ("grid", "size", "patch"),
-    [((4, 6), (32, 48), 8), ((37, 37), (518, 518), 14), ((3, 9), (96, 288), 32), ((5, 4), (10, 8), 2), ((1, 1), (16, 16), 16)],
-)  # fmt: skip
+    [
+        ((4, 6), (32, 48), 8),
+        ((37, 37), (518, 518), 14),
+        ((3, 9), (96, 288), 32),
+        ((5, 4), (10, 8), 2),
+        ((1, 1), (16, 16), 16),
+    ],
+)
 def test_other_patch_sizes_and_oblong_grids_agree_with_scipy(
     grid: tuple[int, int], size: tuple[int, int], patch: int
 ) -> None:

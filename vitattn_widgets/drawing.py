@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 
 from .errors import SettingsError
-from .preprocess import CropBox
+
+if TYPE_CHECKING:
+    from .preprocess import CropBox
 
 SCALES = ("map", "shared", "robust")
 

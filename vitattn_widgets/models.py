@@ -20,16 +20,15 @@ from .checkpoints import Card, read_card, read_weights
 from .errors import ModelError, WeightsError
 from .families import attention_sites, nominal_size, require_supported, token_layout
 from .preprocess import Preprocessing
+from .settings import DEFAULT_MODEL
 from .tokens import TokenLayout
-
-DEFAULT_MODEL = "vit_tiny_patch16_224"
 
 ImageSize = int | tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
 class AttentionModel:
-    """A Vision Transformer ready to be captured.
+    """A Vision Transformer ready to be captured. After changing the structure of its module, load it again.
 
     Attributes:
         name: timm's name, with the tag of its weights where it has pretrained ones.
@@ -37,6 +36,7 @@ class AttentionModel:
         preprocessing: its own evaluation transform.
         layout: its tokens.
         sites: its attention modules by name, in the order of the forward pass.
+        parts: every module of it, itself included.
         class_names: one name a class; empty without a classifier.
     """
 
@@ -45,6 +45,7 @@ class AttentionModel:
     preprocessing: Preprocessing
     layout: TokenLayout
     sites: Mapping[str, nn.Module] = field(repr=False)
+    parts: tuple[nn.Module, ...] = field(repr=False)
     class_names: tuple[str, ...] = field(repr=False)
 
     @property
@@ -148,6 +149,7 @@ def _assemble(
         preprocessing=preprocessing,
         layout=token_layout(module, preprocessing.size, name),
         sites=attention_sites(module),
+        parts=tuple(module.modules()),
         class_names=tuple(class_names) if class_names is not None else tuple(f"class {i}" for i in range(count)),
     )
 
