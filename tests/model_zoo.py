@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from timm.layers import Attention, DiffAttention
 from timm.models.beit import Beit
 from timm.models.cait import Cait
@@ -34,6 +35,23 @@ class GatedAttention(Attention):
 
     def __init__(self, *args: object, **options: object) -> None:
         super().__init__(*args, gated=True, **options)
+
+
+class GroupedQueryAttention(nn.Module):
+    """An attention of a user's own: one key and value head for all query heads, expanded inside the fused kernel."""
+
+    def __init__(self, dim: int, num_heads: int, **_: object) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.q = nn.Linear(dim, dim)
+        self.kv = nn.Linear(dim, 2 * dim // num_heads)
+
+    def forward(self, x: torch.Tensor, **_: object) -> torch.Tensor:
+        batch, tokens, dim = x.shape
+        q = self.q(x).view(batch, tokens, self.num_heads, -1).transpose(1, 2)
+        k, v = self.kv(x)[:, None].chunk(2, -1)
+        mixed = F.scaled_dot_product_attention(q, k, v, scale=0.3, enable_gqa=True)
+        return mixed.transpose(1, 2).reshape(batch, tokens, dim)
 
 
 _vit = {"patch_size": PATCH, "embed_dim": 48, "depth": 3, "num_heads": 3, "num_classes": 5}

@@ -229,6 +229,15 @@ def test_an_attention_module_of_an_unknown_kind_is_refused_and_never_gives_an_em
         va.capture_attention(va.load_model(module), noise_photo((40, 40)))
 
 
+def test_an_attention_module_of_ones_own_is_captured_through_the_fused_call() -> None:
+    module = timm.models.VisionTransformer(
+        img_size=32, patch_size=8, embed_dim=12, depth=2, num_heads=2, attn_layer=model_zoo.GroupedQueryAttention
+    )
+    capture = va.capture_attention(va.load_model(module), noise_photo((40, 40)))
+    assert capture.num_heads() == 2
+    assert capture.verify().largest < TOLERANCE
+
+
 def test_a_model_made_with_fused_attention_off_gives_the_same_rows() -> None:
     module = model_zoo.build("vit")
     tensor = model_zoo.photo(model_zoo.SQUARE)

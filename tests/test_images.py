@@ -107,8 +107,8 @@ def test_cmyk_black_and_white_and_grey_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_16_bit_greys_are_scaled_and_not_clipped(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"deep.{suffix}"
-    Image.fromarray(np.array([[0, 257 * 100, 65535]], np.uint16)).save(path)
-    np.testing.assert_array_equal(np.asarray(va.load_picture(path))[0, :, 0], [0, 100, 255])
+    Image.fromarray(np.array([[0, 257 * 200, 65535]], np.uint16)).save(path)
+    np.testing.assert_array_equal(np.asarray(va.load_picture(path))[0, :, 0], [0, 200, 255])
 
 
 def test_float_greys_of_0_to_1_are_scaled(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ class Scores:
             q, k = q.to(dtype), k.to(dtype)
         scores = (q * self.scale) @ k.mT  # ... head query key
         if self.bias is not None:
-            scores = scores + self.bias.rows(queries).to(dtype)
+            scores = scores + self.bias.rows(queries).to(scores.device, dtype)
         return scores
 
 
@@ -185,7 +185,7 @@ class GatedPositionAttention:
     def rows(self, queries: np.ndarray, dtype: torch.dtype) -> Tensor:
         gate = self.gate.to(dtype)[:, None, None]
         content = self.scores.rows(queries, dtype).softmax(-1)
-        position = self.position.rows(queries).to(dtype).softmax(-1)
+        position = self.position.rows(queries).to(content.device, dtype).softmax(-1)
         mixed = (1 - gate) * content + gate * position
         return mixed / mixed.sum(-1, keepdim=True)
 
