@@ -3,6 +3,7 @@
 
 const UPLOAD_PART = 1 << 20; // bytes; notebook servers refuse messages larger than about 10 MB
 const PRECISION = 3;
+const FOCUSABLE = new Set(["button", "input", "select", "summary"]);
 
 let explorers = 0;
 
@@ -13,6 +14,8 @@ function element(tag, attributes = {}, ...children) {
     else if (value === true) node.setAttribute(name, "");
     else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, value);
   }
+  // where the focus can be, JupyterLab's shortcuts would take the arrow keys from sliders, menus and the picture
+  if (FOCUSABLE.has(tag) || "tabindex" in attributes) node.setAttribute("data-lm-suppress-shortcuts", "true");
   node.append(...children);
   return node;
 }
@@ -98,7 +101,7 @@ function sliderOf(label, attributes, oninput) {
 
 // ---- the picture, its query and the patch under the pointer ----
 
-function pictureOf(choosePatch, clearQuery) {
+function pictureOf(chosenQuery, choosePatch, clearQuery) {
   const canvas = element("canvas", { "aria-hidden": "true" });
   const marks = element("div", { class: "va-marks", "aria-hidden": "true" });
   const stage = element(
@@ -180,11 +183,13 @@ function pictureOf(choosePatch, clearQuery) {
     const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
     if (!shown || !(event.key in steps || event.key === "Escape")) return;
     event.preventDefault();
-    event.stopPropagation(); // else the notebook moves to another cell
+    event.stopPropagation(); // else a classic notebook moves to another cell
     if (event.key === "Escape") return clearQuery();
     const [rows, cols] = shown.grid;
-    const [row, col] = shown.query ?? [rows >> 1, cols >> 1];
-    const [down, right] = shown.query ? steps[event.key] : [0, 0];
+    // not the query that is shown: of keys in quick succession, each goes on from where the last one went
+    const chosen = chosenQuery();
+    const [row, col] = chosen ?? [rows >> 1, cols >> 1];
+    const [down, right] = chosen ? steps[event.key] : [0, 0];
     choosePatch([Math.min(Math.max(row + down, 0), rows - 1), Math.min(Math.max(col + right, 0), cols - 1)]);
   });
 
@@ -379,7 +384,8 @@ function render({ model, el }) {
   ]);
 
   // reading
-  const picture = pictureOf((patch) => set("query", patch), () => set("query", null));
+  const patchQuery = () => (Array.isArray(model.get("query")) ? model.get("query") : null);
+  const picture = pictureOf(patchQuery, (patch) => set("query", patch), () => set("query", null));
   const overview = overviewOf((chosenLayer, chosenHead) => setAll({ layer: chosenLayer, head: chosenHead }));
   const bar = element("canvas", { class: "va-bar", width: 256, height: 1, "aria-hidden": "true" });
   const low = element("span");
@@ -389,7 +395,7 @@ function render({ model, el }) {
   const predictions = element("ol", { class: "va-predictions" });
   const caption = element("p", { class: "va-caption" });
   const status = element("div", { class: "va-status", role: "status", "aria-live": "polite" });
-  const code = element("pre", { tabindex: "0" });
+  const code = element("pre", { tabindex: "0", "aria-label": "Python that makes this picture" });
   const copy = element("button", { type: "button", onclick: () => copyText(code, copy) }, "Copy");
   const download = (what, label, title) =>
     element("button", { type: "button", title, onclick: () => model.send({ kind: "download", what }) }, label);
