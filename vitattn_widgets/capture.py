@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -93,6 +93,8 @@ class AttentionCapture:
     crop_box: CropBox
     probabilities: np.ndarray
     class_names: tuple[str, ...]
+    # of each layer the query asked for last and its row: most changes of a picture ask for the same one again
+    _last_rows: dict[int, tuple[Query, np.ndarray]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def num_layers(self) -> int:
@@ -106,6 +108,7 @@ class AttentionCapture:
     def nbytes(self) -> int:
         """Bytes of memory that the capture holds."""
         total = self.view.nbytes + self.source.nbytes + self.probabilities.nbytes
+        total += sum(row.nbytes for _, row in self._last_rows.copy().values())
 
         def count(tensor: Tensor) -> Tensor:
             nonlocal total
@@ -188,12 +191,19 @@ class AttentionCapture:
         return Verification({layer.name: _largest_difference(layer) for layer in self.layers})
 
     def _row(self, layer: int, query: Query | None) -> np.ndarray:
-        """float64 ``(heads, keys)``."""
-        captured = self.layers[self.layer_index(layer)]
-        where = f"layer {self.layer_index(layer)} ({captured.name}) of {self.model_name}"
-        indices = captured.tokens.query_indices(self.query_or_default(layer, query), where)
-        row = mean_row(captured.attention, indices, captured.num_heads, captured.num_keys, torch.float64)
-        return row[0].numpy()
+        """float64 ``(heads, keys)``, not to be written to."""
+        index = self.layer_index(layer)
+        query = self.query_or_default(index, query)
+        last = self._last_rows.get(index)
+        if last is not None and type(query) is type(last[0]) and query == last[0]:
+            return last[1]
+        captured = self.layers[index]
+        indices = captured.tokens.query_indices(query, f"layer {index} ({captured.name}) of {self.model_name}")
+        rows = mean_row(captured.attention, indices, captured.num_heads, captured.num_keys, torch.float64)
+        row = rows[0].numpy()
+        row.setflags(write=False)
+        self._last_rows[index] = (query, row)
+        return row
 
     def _split(self, layer: int, query: Query | None) -> tuple[np.ndarray, np.ndarray]:
         prefix = len(self.layers[self.layer_index(layer)].tokens.key_prefix)
@@ -201,7 +211,7 @@ class AttentionCapture:
 
     def __getstate__(self) -> dict[str, Any]:
         # the layers' tensors are views of one buffer, which plain pickling would write once a tensor
-        return vars(self) | {"layers": rebuild(self.layers, Tensor, Tensor.numpy)}
+        return vars(self) | {"layers": rebuild(self.layers, Tensor, Tensor.numpy), "_last_rows": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

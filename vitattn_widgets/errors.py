@@ -23,3 +23,7 @@ class WeightsError(VitattnError, OSError):
 
 class SettingsError(VitattnError, ValueError):
     """A layer, head, query, aggregation or drawing setting that does not exist for this capture."""
+
+
+class RecipeError(VitattnError, ValueError):
+    """A recipe cannot be followed: not a recipe, or its model or photo is another one now."""

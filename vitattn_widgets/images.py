@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 from pathlib import Path
@@ -15,7 +16,7 @@ Picture = str | os.PathLike | Image.Image | np.ndarray
 """What counts as a photo: a path, a PIL picture, or a uint8 array ``(H, W)``, ``(H, W, 3)`` or ``(H, W, 4)``."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM")
-"""Pillow's names of the file types that are read; of an animation, the first frame."""
+"""Pillow's names of the file types that are read (JPEG includes MPO); of an animation, the first frame."""
 
 MAX_PIXELS = 80_000_000
 """Largest picture that is decoded; more is refused before any pixel is read."""
@@ -52,18 +53,47 @@ def load_picture(picture: Picture) -> Image.Image:
     try:
         if path.stat().st_size == 0:
             raise PictureError(f"{path}: the file is empty")
-        with Image.open(path, formats=FORMATS) as opened:
-            return _decode(opened, str(path))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(str(path)) from error
-    except Image.UnidentifiedImageError as error:
-        raise PictureError(f"{path}: not a picture of a known type ({', '.join(FORMATS)})") from error
     except PermissionError as error:
-        raise PictureError(f"{path}: may not be read; check its permissions") from error
+        raise _forbidden(str(path)) from error
+    return _read(path, str(path))
+
+
+def read_picture(content: bytes, name: str) -> Image.Image:
+    """Read the bytes of a picture file, as an upload brings them; the same rules as `load_picture`.
+
+    Args:
+        content: the whole file.
+        name: what messages call it.
+
+    Returns:
+        A PIL picture of mode ``RGB``.
+
+    Raises:
+        PictureError: empty, not a picture, truncated, larger than `MAX_PIXELS`, or of a type that is not read.
+    """
+    if not content:
+        raise PictureError(f"{name}: the file is empty")
+    return _read(io.BytesIO(content), name)
+
+
+def _read(source: Path | io.BytesIO, where: str) -> Image.Image:
+    try:
+        with Image.open(source, formats=FORMATS) as opened:
+            return _decode(opened, where)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_large(where) from error
+    except Image.UnidentifiedImageError as error:
+        raise PictureError(f"{where}: not a picture of a known type ({', '.join(FORMATS)})") from error
+    except PermissionError as error:
+        raise _forbidden(where) from error
     except _DECODING as error:
         if isinstance(error, PictureError):
             raise
-        raise PictureError(f"{path}: damaged or truncated ({error})") from error
+        raise PictureError(f"{where}: damaged or truncated ({error})") from error
+
+
+def _forbidden(where: str) -> PictureError:
+    return PictureError(f"{where}: may not be read; check its permissions")
 
 
 def _too_large(where: str) -> PictureError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ class AttentionModel:
         sites: its attention modules by name, in the order of the forward pass.
         parts: every module of it, itself included.
         class_names: one name a class; empty without a classifier.
+        loaded_with: the arguments with which `load_model` makes it again, as JSON takes them; None where there are no
+            such arguments (a module of yours, or random weights).
     """
 
     name: str
@@ -47,6 +49,7 @@ class AttentionModel:
     sites: Mapping[str, nn.Module] = field(repr=False)
     parts: tuple[nn.Module, ...] = field(repr=False)
     class_names: tuple[str, ...] = field(repr=False)
+    loaded_with: Mapping[str, Any] | None = field(default=None, repr=False)
 
     @property
     def device(self) -> torch.device:
@@ -118,7 +121,12 @@ def load_model(
         names = _imagenet_names(module) if pretrained else None
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return _assemble(name, _to_device(module, device).eval(), class_names or names, size)
+    loaded = _assemble(name, _to_device(module, device).eval(), class_names or names, size)
+    if checkpoint is None and not pretrained:
+        return loaded
+    arguments = {"model": model if checkpoint is not None else name, "checkpoint": checkpoint and str(checkpoint)}
+    arguments |= {"class_names": class_names and list(class_names), "img_size": img_size}
+    return replace(loaded, loaded_with={key: value for key, value in arguments.items() if value is not None})
 
 
 def _wrap_module(

@@ -1,0 +1,82 @@
+"""The explorer in an executed notebook: no error in any output, and the widget's state holds the right picture."""
+
+import base64
+import io
+import subprocess
+import sys
+
+import nbformat
+import numpy as np
+import torch
+from lab import ROOT, write_notebook
+from nbclient import NotebookClient
+from PIL import Image
+from timm.models.vision_transformer import VisionTransformer
+
+import vitattn_widgets as va
+
+CELLS = (
+    """
+import numpy as np, torch, vitattn_widgets as va
+from timm.models.vision_transformer import VisionTransformer
+torch.manual_seed(0)
+shape = dict(img_size=(32, 48), patch_size=8, embed_dim=24, depth=3, num_heads=3, num_classes=5)
+model = va.load_model(VisionTransformer(**shape).eval())
+photo = np.random.default_rng(1).integers(0, 256, (100, 120, 3), np.uint8)
+explorer = va.AttentionExplorer(model, {"noise": photo})
+explorer
+""",
+    "explorer.layer, explorer.head, explorer.query = 1, 2, (3, 5)",
+    'explorer.layer = 99\nassert "layer 99" in explorer.status\nexplorer.layer = 0',
+)
+
+STATE = "application/vnd.jupyter.widget-state+json"
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def execute(folder, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("IPYTHONDIR", str(folder / "ipython"))
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(folder / "runtime"))
+    notebook = write_notebook(folder / "explore.ipynb", *CELLS)
+    NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
+    return notebook
+
+
+def explorer_state(notebook):
+    """The traits of the explorer as a browser has them, with their binary parts in place."""
+    view = next(output for output in notebook.cells[0].outputs if VIEW in output.get("data", {}))
+    model_id = view.data[VIEW]["model_id"]
+    saved = notebook.metadata.widgets[STATE]["state"][model_id]
+    for buffer in saved.get("buffers", ()):
+        place = saved["state"]
+        for step in buffer["path"][:-1]:
+            place = place[step]
+        place[buffer["path"][-1]] = base64.b64decode(buffer["data"])
+    return saved["state"]
+
+
+def test_an_executed_notebook_shows_the_picture_without_any_error(tmp_path, monkeypatch):
+    notebook = execute(tmp_path, monkeypatch)
+    outputs = [output for cell in notebook.cells for output in cell.outputs]
+    assert [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"] == []
+
+    state = explorer_state(notebook)
+    assert state["status"] == ""
+    assert (state["layer"], state["head"], state["query"]) == (0, 2, [3, 5])
+    torch.manual_seed(0)
+    shape = {"img_size": (32, 48), "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 3, "num_classes": 5}
+    photo = np.random.default_rng(1).integers(0, 256, (100, 120, 3), np.uint8)
+    capture = va.capture_attention(va.load_model(VisionTransformer(**shape).eval()), photo)
+    wanted = va.render_view(capture, va.ViewSettings(layer=0, head=2, query=(3, 5)))
+    image = np.array(Image.open(io.BytesIO(state["_shown"]["image"])).convert("RGB"))
+    assert np.abs(image.astype(int) - wanted.image).max() <= 1
+    assert state["_shown"]["caption"] == wanted.caption
+    nbformat.validate(notebook)
+
+
+def test_importing_the_package_loads_no_widget_library():
+    heavy = ("torch", "timm", "anywidget", "ipywidgets", "matplotlib")
+    code = f"import sys, vitattn_widgets; print([name for name in {heavy} if name in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert out.strip() == "[]"

@@ -1,0 +1,148 @@
+"""The store of captures: one forward pass for whoever asks, within a budget of bytes."""
+
+import gc
+import threading
+import time
+import weakref
+
+import numpy as np
+import pytest
+import torch
+from timm.models.vision_transformer import VisionTransformer
+
+import vitattn_widgets as va
+from vitattn_widgets import store as store_module
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return va.load_model(VisionTransformer(img_size=(32, 48), patch_size=8, embed_dim=24, depth=3, num_heads=3).eval())
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """The photos that went through a model, in order."""
+    seen = []
+
+    def counted(model, picture):
+        seen.append(picture)
+        return va.capture_attention(model, picture)
+
+    monkeypatch.setattr(store_module, "capture_attention", counted)
+    return seen
+
+
+def photo(seed):
+    return np.random.default_rng(seed).integers(0, 256, (40, 50, 3), np.uint8)
+
+
+def test_a_photo_is_run_once_and_kept(model, passes):
+    store = va.CaptureStore()
+    first = store.get(model, "a", lambda: photo(1))
+    assert store.get(model, "a", lambda: photo(1)) is first
+    assert len(passes) == 1
+    assert np.array_equal(first.source, photo(1))
+
+
+def test_the_least_recently_used_capture_is_dropped_beyond_the_budget(model, passes):
+    size = va.capture_attention(model, photo(0)).nbytes
+    store = va.CaptureStore(int(2.5 * size))
+    for name in "ab":
+        store.get(model, name, lambda name=name: photo(ord(name)))
+    store.get(model, "a", lambda: photo(ord("a")))  # now "b" is the oldest
+    store.get(model, "c", lambda: photo(ord("c")))
+    assert [(model, name) in store for name in "abc"] == [True, False, True]
+    assert len(passes) == 3
+
+
+def test_ten_photos_never_take_more_than_the_budget(model):
+    size = va.capture_attention(model, photo(0)).nbytes
+    store = va.CaptureStore(3 * size)
+    for seed in range(10):
+        store.get(model, seed, lambda seed=seed: photo(seed))
+        assert 0 < store.nbytes <= store.budget
+    assert len(store) == 3
+
+
+def test_dropped_captures_are_freed(model):
+    store = va.CaptureStore(va.capture_attention(model, photo(0)).nbytes)
+    first = weakref.ref(store.get(model, "a", lambda: photo(1)))
+    assert first() is not None
+    store.get(model, "b", lambda: photo(2))
+    gc.collect()
+    assert first() is None
+
+
+def test_a_capture_larger_than_the_budget_is_handed_out_but_not_kept_and_drops_nothing(model):
+    size = va.capture_attention(model, photo(0)).nbytes
+    store = va.CaptureStore(size + 1000)
+    store.get(model, "small", lambda: photo(1))
+    large = store.get(model, "large", lambda: np.zeros((400, 400, 3), np.uint8))
+    assert large.source.shape == (400, 400, 3)
+    assert (model, "small") in store
+    assert (model, "large") not in store
+
+
+def test_a_photo_that_cannot_be_read_leaves_nothing_behind(model):
+    store = va.CaptureStore()
+    with pytest.raises(va.PictureError):
+        store.get(model, "a", lambda: "no such file.png")
+    assert len(store) == 0
+    assert store.get(model, "a", lambda: photo(1)).source.shape == (40, 50, 3)
+
+
+def test_threads_that_ask_for_one_photo_share_one_forward_pass(model, monkeypatch):
+    passes, results = [], []
+    gate = threading.Barrier(4)
+
+    def slow(model, picture):
+        passes.append(picture)
+        time.sleep(0.2)
+        return va.capture_attention(model, picture)
+
+    monkeypatch.setattr(store_module, "capture_attention", slow)
+    store = va.CaptureStore()
+
+    def ask():
+        gate.wait()
+        results.append(store.get(model, "a", lambda: photo(1)))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(passes) == 1
+    assert len(results) == 4
+    assert all(result is results[0] for result in results)
+
+
+def test_two_threads_with_different_photos_get_their_own(model):
+    store = va.CaptureStore()
+    results = {}
+
+    def ask(seed):
+        for _ in range(5):
+            results.setdefault(seed, []).append(store.get(model, seed, lambda: photo(seed)))
+
+    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    for seed in range(2):
+        assert len(results[seed]) == 5
+        assert all(np.array_equal(capture.source, photo(seed)) for capture in results[seed])
+
+
+def test_a_cleared_store_is_empty(model):
+    store = va.CaptureStore()
+    store.get(model, "a", lambda: photo(1))
+    store.clear()
+    assert (len(store), store.nbytes) == (0, 0)
+
+
+def test_a_negative_budget_is_refused():
+    with pytest.raises(va.SettingsError, match="number of bytes"):
+        va.CaptureStore(-1)

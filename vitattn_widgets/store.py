@@ -1,0 +1,106 @@
+"""Captures kept for going back to, within a budget of bytes: one forward pass a model and photo, whoever asks."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from .capture import AttentionCapture, capture_attention
+from .errors import SettingsError
+from .images import Picture
+
+if TYPE_CHECKING:
+    from .models import AttentionModel
+
+DEFAULT_BUDGET = 512 << 20
+"""Bytes: about sixty captures of a tiny ViT at 224 px, or seventeen of a base one."""
+
+_Key = tuple["AttentionModel", Hashable]
+
+
+class CaptureStore:
+    """Captures by model and photo; over the budget, the least recently used are dropped.
+
+    May be shared between threads: captures of different photos run side by side, and of those who ask for the same one
+    at the same time, one runs the model and the others wait for its result.
+
+    Args:
+        budget: bytes of captures to keep (`AttentionCapture.nbytes`). A capture larger than that is handed out but not
+            kept.
+    """
+
+    def __init__(self, budget: int = DEFAULT_BUDGET) -> None:
+        if budget < 0:
+            raise SettingsError(f"a budget must be a number of bytes from 0 on, got {budget}")
+        self.budget = budget
+        self._kept: OrderedDict[_Key, AttentionCapture] = OrderedDict()
+        self._running: dict[_Key, Future[AttentionCapture]] = {}
+        self._lock = Lock()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the captures kept now, at most `budget`."""
+        with self._lock:
+            return self._nbytes()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __contains__(self, key: _Key) -> bool:
+        return key in self._kept
+
+    def get(self, model: AttentionModel, key: Hashable, picture: Callable[[], Picture]) -> AttentionCapture:
+        """The capture of a photo, from the store or by a forward pass.
+
+        Args:
+            model: from `load_model`.
+            key: what names the photo; whoever uses the same key must mean the same pixels.
+            picture: gives the photo; called only where its capture is not kept.
+
+        Raises:
+            PictureError: the photo cannot be read. Nothing is kept then.
+        """
+        entry = (model, key)
+        with self._lock:
+            if entry in self._kept:
+                self._kept.move_to_end(entry)
+                return self._kept[entry]
+            running = self._running.get(entry)
+            mine = running is None
+            if mine:
+                running = self._running[entry] = Future()
+        if not mine:
+            return running.result()
+        try:
+            capture = capture_attention(model, picture())
+        except BaseException as error:
+            with self._lock:
+                self._running.pop(entry, None)
+            running.set_exception(error)
+            raise
+        with self._lock:
+            # after a clear() the entry is no longer expected, so it is handed out but not kept
+            if self._running.get(entry) is running:
+                del self._running[entry]
+                self._keep(entry, capture)
+        running.set_result(capture)
+        return capture
+
+    def clear(self) -> None:
+        """Drop everything."""
+        with self._lock:
+            self._kept.clear()
+            self._running.clear()
+
+    def _keep(self, entry: _Key, capture: AttentionCapture) -> None:
+        self._kept[entry] = capture
+        while self._nbytes() > self.budget:
+            # the newest goes first where it alone is over the budget, else it would push out all others for nothing
+            alone = capture.nbytes > self.budget
+            self._kept.popitem(last=alone)
+
+    def _nbytes(self) -> int:
+        return sum(capture.nbytes for capture in self._kept.values())
