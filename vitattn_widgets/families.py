@@ -61,6 +61,7 @@ class Call(NamedTuple):
     mask: Tensor | None = None
     scale: float | None = None
     is_causal: bool = False
+    grouped: bool = False
 
 
 class SiteCalls(NamedTuple):
@@ -284,7 +285,7 @@ def read_site(site: nn.Module, calls: SiteCalls, layout: TokenLayout, name: str)
 
 def _read_fused(site: nn.Module, calls: Sequence[Call], layout: TokenLayout, name: str) -> SiteAttention:
     scores = [_fused_scores(call, layout) for call in calls]
-    values = _repeat_heads(calls[0].operands[2], calls[0].operands[0])
+    values = _ungrouped(calls[0], calls[0].operands[2])
     if len(calls) == 1:
         return SiteAttention(SoftmaxAttention(scores[0]), values, calls[0].result)
     if len(calls) == 2 and hasattr(site, "_compute_lambda"):
@@ -297,19 +298,21 @@ def _read_fused(site: nn.Module, calls: Sequence[Call], layout: TokenLayout, nam
 def _fused_scores(call: Call, layout: TokenLayout) -> Scores:
     q, k, _ = call.operands
     scale = q.shape[-1] ** -0.5 if call.scale is None else call.scale
-    return Scores(q, _repeat_heads(k, q), scale, _mask_bias(call, layout))
+    return Scores(q, _ungrouped(call, k), scale, _mask_bias(call, layout))
 
 
-def _repeat_heads(grouped: Tensor, q: Tensor) -> Tensor:
+def _ungrouped(call: Call, keys_or_values: Tensor) -> Tensor:
     """Grouped-query attention: give every query head its key or value head."""
-    groups = q.shape[-3] // grouped.shape[-3]
-    return grouped.repeat_interleave(groups, -3) if groups > 1 else grouped
+    if not call.grouped:
+        return keys_or_values
+    groups = call.operands[0].shape[-3] // keys_or_values.shape[-3]
+    return keys_or_values.repeat_interleave(groups, -3)
 
 
 def _mask_bias(call: Call, layout: TokenLayout) -> Bias | None:
     mask = call.mask
-    q, k, _ = call.operands
     if call.is_causal:
+        q, k, _ = call.operands
         mask = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool).tril()
     if mask is None:
         return None

@@ -64,9 +64,9 @@ def _fused_call(
     dropout_p: float = 0.0,  # noqa: ARG001 the parameters are scaled_dot_product_attention's own
     is_causal: bool = False,
     scale: float | None = None,
-    enable_gqa: bool = False,  # noqa: ARG001
+    enable_gqa: bool = False,
 ) -> Call:
-    return Call((query, key, value), result, mask=attn_mask, scale=scale, is_causal=is_causal)
+    return Call((query, key, value), result, attn_mask, scale, is_causal, enable_gqa)
 
 
 def model_lock(module: nn.Module) -> threading.RLock:
