@@ -111,7 +111,10 @@ def open_and_run(page, address, token, notebook, wait_for):
         page.wait_for_timeout(500)
         if prompt.inner_text() != "[ ]:":
             break
-    page.wait_for_selector(wait_for, timeout=60000)
+    try:
+        page.wait_for_selector(wait_for, timeout=60000)
+    except Exception as error:
+        raise RuntimeError(f"no {wait_for} in:\n{page.locator('.jp-NotebookPanel').inner_text()}") from error
 
 
 def canvas_pixels(page, selector):
