@@ -44,7 +44,8 @@ SCENARIOS = {
         const box = root.querySelector(".va-stage").getBoundingClientRect();
         const x = box.left + ((5 * turn) % 13 + 0.5) / 14 * box.width;
         const y = box.top + ((3 * turn) % 13 + 0.5) / 14 * box.height;
-        root.querySelector(".va-stage").dispatchEvent(new MouseEvent("click", { clientX: x, clientY: y, bubbles: true }));
+        const click = new MouseEvent("click", { clientX: x, clientY: y, bubbles: true });
+        root.querySelector(".va-stage").dispatchEvent(click);
     }""",
 }
 
@@ -100,9 +101,7 @@ def main() -> None:
             page.evaluate(MEASURE, [SCENARIOS["layer slider"], 10])  # first times warm up
             page.wait_for_timeout(500)
             weights = "random" if options.random else "published"
-            print(
-                f"{options.model}, {weights} weights, milliseconds, median and 95th percentile of {options.count} changes"
-            )
+            print(f"{options.model}, {weights} weights: milliseconds, median and p95 of {options.count} changes")
             print(f"{'control':<16}{'shown':>8}{'p95':>8}{'kernel':>10}{'p95':>8}")
             for scenario, action in SCENARIOS.items():
                 before = len(_kernel_times(folder))
