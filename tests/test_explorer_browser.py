@@ -6,11 +6,12 @@ import json
 import numpy as np
 import pytest
 import torch
-from lab import CHROMIUM, canvas_pixels, open_and_run, running_browser, running_lab, write_notebook
 from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
 
 import vitattn_widgets as va
+
+from .lab import CHROMIUM, canvas_pixels, open_and_run, running_browser, running_lab, write_notebook
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; install it with apt install chromium")
 

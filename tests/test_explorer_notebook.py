@@ -8,12 +8,13 @@ import sys
 import nbformat
 import numpy as np
 import torch
-from lab import ROOT, write_notebook
 from nbclient import NotebookClient
 from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
 
 import vitattn_widgets as va
+
+from .lab import ROOT, write_notebook
 
 CELLS = (
     """

@@ -6,7 +6,7 @@ the matrix when it is asked for. Axes, everywhere: ``... head query key``; leadi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Protocol
 
@@ -16,10 +16,17 @@ from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
 
+def pick(tensor: Tensor, queries: np.ndarray) -> Tensor:
+    """Rows of a ``(..., query, width)`` tensor; a single one as a view, which is what rows-only capture does most."""
+    if len(queries) == 1:
+        return tensor.narrow(-2, int(queries[0]), 1)
+    return tensor[..., torch.from_numpy(queries), :]
+
+
 class Bias(Protocol):
     """A term added to the scores."""
 
-    def rows(self, queries: Tensor) -> Tensor:
+    def rows(self, queries: np.ndarray) -> Tensor:
         """The bias of some queries, broadcastable to ``(..., head, len(queries), key)``."""
         ...
 
@@ -30,10 +37,8 @@ class DenseBias:
 
     values: Tensor
 
-    def rows(self, queries: Tensor) -> Tensor:
-        if self.values.shape[-2] == 1:
-            return self.values
-        return self.values[..., queries, :]
+    def rows(self, queries: np.ndarray) -> Tensor:
+        return self.values if self.values.shape[-2] == 1 else pick(self.values, queries)
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class OffsetBias:
     from_prefix: Tensor
     to_prefix: Tensor
 
-    def rows(self, queries: Tensor) -> Tensor:
+    def rows(self, queries: np.ndarray) -> Tensor:
         heads, prefix, keys = self.from_prefix.shape
         rows, cols = ((size + 1) // 2 for size in self.table.shape[1:])
         out = self.table.new_empty((heads, len(queries), keys))  # head query key
@@ -111,18 +116,20 @@ class Scores:
     scale: float
     bias: Bias | None = None
 
-    def rows(self, queries: Tensor, dtype: torch.dtype) -> Tensor:
-        q = self.q[..., queries, :].to(dtype) * self.scale
-        scores = q @ self.k.to(dtype).transpose(-2, -1)  # ... head query key
+    def rows(self, queries: np.ndarray, dtype: torch.dtype) -> Tensor:
+        q, k = pick(self.q, queries), self.k
+        if k.dtype != dtype:
+            q, k = q.to(dtype), k.to(dtype)
+        scores = (q * self.scale) @ k.mT  # ... head query key
         if self.bias is not None:
-            scores = scores + self.bias.rows(queries).to(dtype)
+            scores = scores + self.bias.rows(queries).to(scores.device, dtype)
         return scores
 
 
 class Attention(Protocol):
     """What a layer multiplied its values with, row by row."""
 
-    def rows(self, queries: Tensor, dtype: torch.dtype) -> Tensor:
+    def rows(self, queries: np.ndarray, dtype: torch.dtype) -> Tensor:
         """The rows of some queries, ``(..., head, len(queries), key)``."""
         ...
 
@@ -133,7 +140,7 @@ class SoftmaxAttention:
 
     scores: Scores
 
-    def rows(self, queries: Tensor, dtype: torch.dtype) -> Tensor:
+    def rows(self, queries: np.ndarray, dtype: torch.dtype) -> Tensor:
         return self.scores.rows(queries, dtype).softmax(-1)
 
 
@@ -151,7 +158,7 @@ class TalkingHeadsAttention:
     before: tuple[Tensor, Tensor]
     after: tuple[Tensor, Tensor]
 
-    def rows(self, queries: Tensor, dtype: torch.dtype) -> Tensor:
+    def rows(self, queries: np.ndarray, dtype: torch.dtype) -> Tensor:
         softmax = _mix_heads(self.scores.rows(queries, dtype), self.before).softmax(-1)
         return _mix_heads(softmax, self.after)
 
@@ -175,10 +182,10 @@ class GatedPositionAttention:
     position: Bias
     gate: Tensor
 
-    def rows(self, queries: Tensor, dtype: torch.dtype) -> Tensor:
+    def rows(self, queries: np.ndarray, dtype: torch.dtype) -> Tensor:
         gate = self.gate.to(dtype)[:, None, None]
         content = self.scores.rows(queries, dtype).softmax(-1)
-        position = self.position.rows(queries).to(dtype).softmax(-1)
+        position = self.position.rows(queries).to(content.device, dtype).softmax(-1)
         mixed = (1 - gate) * content + gate * position
         return mixed / mixed.sum(-1, keepdim=True)
 
@@ -191,7 +198,7 @@ class DifferentialAttention:
     second: Scores
     factor: float
 
-    def rows(self, queries: Tensor, dtype: torch.dtype) -> Tensor:
+    def rows(self, queries: np.ndarray, dtype: torch.dtype) -> Tensor:
         first = self.first.rows(queries, dtype).softmax(-1)
         second = self.second.rows(queries, dtype).softmax(-1)
         return first - self.factor * second
@@ -212,13 +219,17 @@ CHUNK_BYTES = 32 << 20
 """Largest piece of an attention matrix held at once while rows are averaged or checked."""
 
 
-def query_chunks(queries: Tensor, heads: int, keys: int) -> tuple[Tensor, ...]:
+def query_chunks(queries: np.ndarray, heads: int, keys: int) -> Iterator[np.ndarray]:
     """Split queries so that their float64 rows stay within `CHUNK_BYTES`."""
-    return queries.split(max(1, CHUNK_BYTES // (8 * heads * keys)))
+    size = max(1, CHUNK_BYTES // (8 * heads * keys))
+    for start in range(0, len(queries), size):
+        yield queries[start : start + size]
 
 
-def mean_row(attention: Attention, queries: Tensor, heads: int, keys: int, dtype: torch.dtype) -> Tensor:
+def mean_row(attention: Attention, queries: np.ndarray, heads: int, keys: int, dtype: torch.dtype) -> Tensor:
     """Mean attention of some queries, ``(..., head, key)``; the whole matrix never exists at once."""
+    if len(queries) == 1:
+        return attention.rows(queries, dtype).squeeze(-2)
     total: Tensor | None = None
     for chunk in query_chunks(queries, heads, keys):
         part = attention.rows(chunk, dtype).sum(-2)  # ... head key

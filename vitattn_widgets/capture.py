@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .attention import Attention, mean_row, query_chunks, rebuild, split_prefix
-from .families import SiteCalls, layer_tokens, read_site
+from .families import SiteAttention, SiteCalls, is_latent_pool, layer_tokens, read_site
 from .images import Picture, load_picture
 from .preprocess import CropBox
 from .recorder import watched_forward
@@ -199,9 +199,7 @@ class AttentionCapture:
             return last[1]
         captured = self.layers[index]
         indices = captured.tokens.query_indices(query, f"layer {index} ({captured.name}) of {self.model_name}")
-        rows = mean_row(
-            captured.attention, torch.from_numpy(indices), captured.num_heads, captured.num_keys, torch.float64
-        )
+        rows = mean_row(captured.attention, indices, captured.num_heads, captured.num_keys, torch.float64)
         row = rows[0].numpy()
         row.setflags(write=False)
         self._last_rows[index] = (query, row)
@@ -223,7 +221,7 @@ class AttentionCapture:
 def _largest_difference(layer: CapturedLayer) -> float:
     values, output = layer.values.double(), layer.output.double()
     worst = 0.0
-    for chunk in query_chunks(torch.arange(output.shape[2]), layer.num_heads, layer.num_keys):
+    for chunk in query_chunks(np.arange(output.shape[2]), layer.num_heads, layer.num_keys):
         again = layer.attention.rows(chunk, torch.float64) @ values  # batch head query width
         worst = max(worst, float((again - output[:, :, chunk]).abs().max()))
     return worst / max(float(output.abs().max()), torch.finfo(torch.float64).tiny)
@@ -263,14 +261,11 @@ def capture_tensor(model: AttentionModel, tensor: Tensor) -> tuple[tuple[Capture
     buffer = _Buffer(len(model.sites))
 
     def keep(name: str, calls: SiteCalls) -> None:
-        site = model.sites[name]
-        seen = read_site(site, calls, model.layout, name)
-        heads_queries, keys = seen.output.shape, seen.values.shape[2]
-        tokens = layer_tokens(site, heads_queries[2], keys, model.layout, f"{name} of {model.name}")
+        seen, tokens = _read_layer(model, name, calls)
         attention = rebuild(seen.attention, Tensor, buffer.copy)
         layers.append(CapturedLayer(name, tokens, attention, buffer.copy(seen.values), buffer.copy(seen.output)))
 
-    logits = watched_forward(model.module, model.sites, tensor, keep)
+    logits = watched_forward(model.module, model.parts, model.sites, tensor, keep)
     if not layers:
         raise RuntimeError(f"the forward pass of {model.name} ran none of its attention modules")
     return tuple(layers), logits
@@ -356,17 +351,14 @@ def capture_rows_tensor(model: AttentionModel, tensor: Tensor) -> AttentionRows:
     rows: list[Tensor] = []
 
     def keep(name: str, calls: SiteCalls) -> None:
-        site = model.sites[name]
-        seen = read_site(site, calls, model.layout, name)
-        where = f"{name} of {model.name}"
-        layer = layer_tokens(site, seen.output.shape[2], seen.values.shape[2], model.layout, where)
-        queries = torch.from_numpy(layer.query_indices(layer.default(model.layout.default_query), where))
-        heads, keys = len(tensor) * seen.values.shape[1], seen.values.shape[2]
+        seen, layer = _read_layer(model, name, calls)
+        queries = _default_queries(layer, model.layout.default_query)
+        batch, heads, keys = seen.values.shape[:3]
         names.append(name)
         tokens.append(layer)
-        rows.append(mean_row(seen.attention, queries, heads, keys, torch.float32))
+        rows.append(mean_row(seen.attention, queries, batch * heads, keys, torch.float32))
 
-    logits = watched_forward(model.module, model.sites, tensor, keep)
+    logits = watched_forward(model.module, model.parts, model.sites, tensor, keep)
     return AttentionRows(
         model_name=model.name,
         layout=model.layout,
@@ -376,6 +368,18 @@ def capture_rows_tensor(model: AttentionModel, tensor: Tensor) -> AttentionRows:
         probabilities=model.probabilities(logits),
         class_names=model.class_names,
     )
+
+
+def _read_layer(model: AttentionModel, name: str, calls: SiteCalls) -> tuple[SiteAttention, LayerTokens]:
+    site = model.sites[name]
+    seen = read_site(site, calls, model.layout, name)
+    queries, keys = seen.output.shape[2], seen.values.shape[2]
+    return seen, layer_tokens(is_latent_pool(site), queries, keys, model.layout, f"{name} of {model.name}")
+
+
+@lru_cache(maxsize=256)
+def _default_queries(tokens: LayerTokens, wanted: str) -> np.ndarray:
+    return tokens.query_indices(tokens.default(wanted), "this layer")
 
 
 def capture_rows(model: AttentionModel, pictures: Iterable[Picture], batch_size: int = 16) -> Iterator[AttentionRows]:

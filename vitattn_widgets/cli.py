@@ -8,15 +8,18 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import __version__
 from .aggregate import AGGREGATIONS
 from .drawing import DEFAULT_CMAP, SCALES
 from .errors import VitattnError
 from .files import PICTURE_FORMATS, check_writable, map_bytes, picture_bytes, write_file
-from .models import DEFAULT_MODEL, AttentionModel, load_model
-from .render import GROUNDS, ViewSettings, query_words, render_view
+from .settings import DEFAULT_MODEL, GROUNDS, ViewSettings
 from .tokens import Query
+
+if TYPE_CHECKING:
+    from .models import AttentionModel
 
 FIGURE_SUFFIXES = (".png", ".pdf", ".svg", ".jpg")
 
@@ -111,6 +114,8 @@ def _settings(options: argparse.Namespace, **more: object) -> ViewSettings:
 
 
 def _load(options: argparse.Namespace) -> AttentionModel:
+    from .models import load_model
+
     name = options.model or (None if options.checkpoint else DEFAULT_MODEL)
     model = load_model(name, checkpoint=options.checkpoint, img_size=options.img_size, device=options.device)
     print(model.describe())
@@ -120,6 +125,7 @@ def _load(options: argparse.Namespace) -> AttentionModel:
 def _map(options: argparse.Namespace) -> None:
     from .capture import capture_attention
     from .images import load_picture
+    from .render import query_words, render_view
 
     check_writable(options.output, tuple(PICTURE_FORMATS))
     if options.npz:

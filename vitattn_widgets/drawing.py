@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 
 from .errors import SettingsError
-from .preprocess import CropBox
+
+if TYPE_CHECKING:
+    from .preprocess import CropBox
 
 SCALES = ("map", "shared", "robust")
 
@@ -114,7 +117,7 @@ def place_on_source(
     start = ((rows.start + 0.5 - top) / step[0] - 0.5, (cols.start + 0.5 - left) / step[1] - 0.5)
     shape = (rows.stop - rows.start, cols.stop - cols.start)
     placed = ndimage.affine_transform(
-        heat, (1 / step[0], 1 / step[1]), offset=start, output_shape=shape, order=1, mode="nearest"
+        heat, np.diag((1 / step[0], 1 / step[1])), offset=start, output_shape=shape, order=1, mode="nearest"
     )
     return placed, (rows, cols)
 

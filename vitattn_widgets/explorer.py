@@ -28,7 +28,8 @@ from .models import AttentionModel, load_model
 from .overview import render_overview
 from .panels import ARRANGEMENTS, arranged_settings, encode_for_screen, render_arranged, screen_capture, view_boxes
 from .recipes import make_recipe, python_code
-from .render import GROUNDS, RenderedView, ViewSettings, query_words
+from .render import RenderedView, query_words
+from .settings import GROUNDS, ViewSettings
 from .store import DEFAULT_BUDGET, CaptureStore
 
 STATIC = Path(__file__).parent / "static"

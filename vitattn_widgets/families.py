@@ -6,7 +6,10 @@ does not have costs nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -50,8 +53,7 @@ _REASONS = {
 }
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """One torch function that ran inside an attention module: its operands and its result."""
 
     operands: tuple[Tensor, ...]
@@ -61,13 +63,12 @@ class Call:
     is_causal: bool = False
 
 
-@dataclass(frozen=True)
-class SiteCalls:
+class SiteCalls(NamedTuple):
     """What one attention module called in one forward pass, in order."""
 
-    fused: tuple[Call, ...]
-    matmuls: tuple[Call, ...]
-    softmaxes: tuple[Call, ...]
+    fused: Sequence[Call]
+    matmuls: Sequence[Call]
+    softmaxes: Sequence[Call]
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,7 @@ def _prefix_names(body: nn.Module) -> tuple[str, ...]:
 def _read_queries(module: nn.Module, prefix: tuple[str, ...]) -> tuple[str, ...]:
     """What the pooling before the classifier reads, as queries of the last layer."""
     pool = getattr(module, "attn_pool", None)
-    if pool is not None and hasattr(pool, "latent"):
+    if pool is not None and is_latent_pool(pool):
         return ("pool",)
     if pool is not None:
         return ("class",) if getattr(pool, "pool", "") == "token" else ("mean",)
@@ -230,14 +231,22 @@ def _read_queries(module: nn.Module, prefix: tuple[str, ...]) -> tuple[str, ...]
     return ("mean",)
 
 
-def layer_tokens(site: nn.Module, queries: int, keys: int, layout: TokenLayout, name: str) -> LayerTokens:
+@lru_cache(maxsize=256)
+def layer_tokens(pools: bool, queries: int, keys: int, layout: TokenLayout, name: str) -> LayerTokens:
     """Which tokens one layer's queries and keys are, from their numbers.
+
+    Args:
+        pools: whether the layer is an attention pool with latent queries (`is_latent_pool`).
+        queries: number of queries.
+        keys: number of keys.
+        layout: the model's tokens.
+        name: layer and model, for the message.
 
     Raises:
         ModelError: the numbers fit neither the patches alone nor the patches with the model's prefix tokens.
     """
     key_prefix = {layout.num_patches: (), layout.num_patches + len(layout.prefix): layout.prefix}.get(keys)
-    if key_prefix is not None and hasattr(site, "latent"):
+    if key_prefix is not None and pools:
         latents = ("pool",) if queries == 1 else tuple(f"pool{i}" for i in range(queries))
         return LayerTokens(latents, False, key_prefix, layout.grid)
     if key_prefix is not None and queries == keys:
@@ -248,6 +257,11 @@ def layer_tokens(site: nn.Module, queries: int, keys: int, layout: TokenLayout, 
         f"{name} has {queries} queries and {keys} keys, which fits neither its {layout.num_patches} patches nor these "
         f"with the prefix tokens {layout.prefix}"
     )
+
+
+def is_latent_pool(site: nn.Module) -> bool:
+    """Whether an attention module pools the patches with learned queries (SigLIP)."""
+    return hasattr(site, "latent")
 
 
 def read_site(site: nn.Module, calls: SiteCalls, layout: TokenLayout, name: str) -> SiteAttention:
@@ -268,7 +282,7 @@ def read_site(site: nn.Module, calls: SiteCalls, layout: TokenLayout, name: str)
     )
 
 
-def _read_fused(site: nn.Module, calls: tuple[Call, ...], layout: TokenLayout, name: str) -> SiteAttention:
+def _read_fused(site: nn.Module, calls: Sequence[Call], layout: TokenLayout, name: str) -> SiteAttention:
     scores = [_fused_scores(call, layout) for call in calls]
     values = _repeat_heads(calls[0].operands[2], calls[0].operands[0])
     if len(calls) == 1:

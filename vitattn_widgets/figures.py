@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from .aggregate import AGGREGATIONS
 from .capture import AttentionCapture
 from .errors import SettingsError
-from .render import RenderedView, ViewSettings, caption, render_view
+from .render import RenderedView, caption, render_view
+from .settings import ViewSettings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

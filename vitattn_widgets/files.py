@@ -6,13 +6,16 @@ import io
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from .capture import AttentionCapture
 from .errors import SettingsError
-from .render import RenderedView
+
+if TYPE_CHECKING:
+    from .capture import AttentionCapture
+    from .render import RenderedView
 
 PICTURE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from .capture import AttentionCapture
 from .errors import SettingsError
-from .render import ViewSettings
+from .settings import ViewSettings
 from .tokens import Query, resolve_index
 
 

@@ -20,16 +20,15 @@ from .checkpoints import Card, read_card, read_weights
 from .errors import ModelError, WeightsError
 from .families import attention_sites, nominal_size, require_supported, token_layout
 from .preprocess import Preprocessing
+from .settings import DEFAULT_MODEL
 from .tokens import TokenLayout
-
-DEFAULT_MODEL = "vit_tiny_patch16_224"
 
 ImageSize = int | tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
 class AttentionModel:
-    """A Vision Transformer ready to be captured.
+    """A Vision Transformer ready to be captured. After changing the structure of its module, load it again.
 
     Attributes:
         name: timm's name, with the tag of its weights where it has pretrained ones.
@@ -37,6 +36,7 @@ class AttentionModel:
         preprocessing: its own evaluation transform.
         layout: its tokens.
         sites: its attention modules by name, in the order of the forward pass.
+        parts: every module of it, itself included.
         class_names: one name a class; empty without a classifier.
         loaded_with: the arguments with which `load_model` makes it again, as JSON takes them; None where there are no
             such arguments (a module of yours, or random weights).
@@ -47,6 +47,7 @@ class AttentionModel:
     preprocessing: Preprocessing
     layout: TokenLayout
     sites: Mapping[str, nn.Module] = field(repr=False)
+    parts: tuple[nn.Module, ...] = field(repr=False)
     class_names: tuple[str, ...] = field(repr=False)
     loaded_with: Mapping[str, Any] | None = field(default=None, repr=False)
 
@@ -120,7 +121,7 @@ def load_model(
         names = _imagenet_names(module) if pretrained else None
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    loaded = _assemble(name, module.to(device).eval(), class_names or names, size)
+    loaded = _assemble(name, _to_device(module, device).eval(), class_names or names, size)
     if checkpoint is None and not pretrained:
         return loaded
     arguments = {"model": model if checkpoint is not None else name, "checkpoint": checkpoint and str(checkpoint)}
@@ -136,7 +137,7 @@ def _wrap_module(
 ) -> AttentionModel:
     module = getattr(module, "_orig_mod", module)  # torch.compile's wrapper hides attention; the original does not
     if device is not None:
-        module = module.to(device)
+        module = _to_device(module, device)
     config = getattr(module, "pretrained_cfg", None) or {}
     name = config.get("architecture") or type(module).__name__
     return _assemble(name, module, class_names, _image_size(img_size))
@@ -156,8 +157,20 @@ def _assemble(
         preprocessing=preprocessing,
         layout=token_layout(module, preprocessing.size, name),
         sites=attention_sites(module),
+        parts=tuple(module.modules()),
         class_names=tuple(class_names) if class_names is not None else tuple(f"class {i}" for i in range(count)),
     )
+
+
+def _to_device(module: nn.Module, device: str | torch.device) -> nn.Module:
+    try:
+        return module.to(device)
+    except (RuntimeError, AssertionError) as error:
+        possible = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        reason = str(error).partition("\n")[0]
+        raise ModelError(
+            f"device {str(device)!r} cannot be used here ({reason}); possible: {', '.join(possible)}"
+        ) from error
 
 
 def _image_size(img_size: ImageSize | None) -> tuple[int, int] | None:
@@ -212,8 +225,8 @@ def _require_known(name: str) -> None:
         near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
         hint = f"near names: {', '.join(near)}" if near else "timm.list_models('*vit*') lists names"
         raise ModelError(f"timm has no model {name!r}; {hint}")
-    if tag and get_pretrained_cfg(name, allow_unregistered=False) is None:
-        tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
+    tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
+    if tag and tag not in tags:
         raise ModelError(f"{architecture} has no weights {tag!r}; possible: {', '.join(tags) or 'none'}")
 
 

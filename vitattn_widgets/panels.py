@@ -12,7 +12,8 @@ from .capture import AttentionCapture
 from .drawing import draw_frame
 from .errors import SettingsError
 from .preprocess import CropBox
-from .render import RenderedView, ViewSettings, render_view
+from .render import RenderedView, render_view
+from .settings import ViewSettings
 
 ARRANGEMENTS = ("overlay", "map", "side by side")
 

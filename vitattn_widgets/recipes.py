@@ -19,7 +19,8 @@ from .errors import PictureError, RecipeError
 from .images import Picture, load_picture
 from .models import load_model
 from .panels import arranged_settings, render_arranged
-from .render import RenderedView, ViewSettings
+from .render import RenderedView
+from .settings import ViewSettings
 
 if TYPE_CHECKING:
     from .models import AttentionModel

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,31 +21,38 @@ from .families import Call, SiteCalls
 
 _MATMULS = frozenset({torch.matmul, Tensor.matmul, Tensor.__matmul__})
 _SOFTMAXES = frozenset({torch.softmax, Tensor.softmax, F.softmax})
+_WATCHED = _MATMULS | _SOFTMAXES | {F.scaled_dot_product_attention}
 
 _locks: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
 _locks_guard = threading.Lock()
 
 
 class _SiteWatch(TorchFunctionMode):
-    """Collects the attention calls of one module's forward."""
+    """Collects the attention calls made while it is entered; `take` hands them over and starts anew."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.fused: list[Call] = []
-        self.matmuls: list[Call] = []
-        self.softmaxes: list[Call] = []
+        self.calls = SiteCalls([], [], [])
+
+    def take(self) -> SiteCalls:
+        calls, self.calls = self.calls, SiteCalls([], [], [])
+        return calls
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         result = func(*args, **kwargs) if kwargs else func(*args)
-        if func is F.scaled_dot_product_attention:
-            self.fused.append(_fused_call(result, *args, **(kwargs or {})))
-        elif func in _MATMULS and result.ndim == 4:
-            self.matmuls.append(Call(args[:2], result))
-        elif func in _SOFTMAXES:
-            self.softmaxes.append(Call(args[:1], result))
+        if func in _WATCHED:
+            self._keep(func, result, args, kwargs or {})
         return result
+
+    def _keep(self, func: Callable[..., Any], result: Tensor, args: tuple, kwargs: Mapping[str, Any]) -> None:
+        if func is F.scaled_dot_product_attention:
+            self.calls.fused.append(_fused_call(result, *args, **kwargs))
+        elif func in _SOFTMAXES:
+            self.calls.softmaxes.append(Call(args[:1], result))
+        elif result.ndim == 4:
+            self.calls.matmuls.append(Call(args[:2], result))
 
 
 def _fused_call(
@@ -70,6 +77,7 @@ def model_lock(module: nn.Module) -> threading.RLock:
 
 def watched_forward(
     module: nn.Module,
+    parts: Sequence[nn.Module],
     sites: Mapping[str, nn.Module],
     tensor: Tensor,
     on_site: Callable[[str, SiteCalls], None],
@@ -80,6 +88,7 @@ def watched_forward(
 
     Args:
         module: the model.
+        parts: every module of it, itself included.
         sites: its attention modules by name (`families.attention_sites`).
         tensor: input ``(batch, channels, height, width)``, on the model's device.
         on_site: called in the order of the forward pass, each time right after a site ran.
@@ -87,18 +96,16 @@ def watched_forward(
     Returns:
         The model's output.
     """
-    with model_lock(module), torch.inference_mode(), _eval_mode(module), _watched(sites, on_site):
+    with model_lock(module), torch.inference_mode(), _eval_mode(parts), _watched(sites, on_site):
         return module(tensor)
 
 
 @contextmanager
-def _eval_mode(module: nn.Module) -> Iterator[None]:
-    training = [part for part in module.modules() if part.training]
-    if not training:
-        yield
-        return
+def _eval_mode(parts: Sequence[nn.Module]) -> Iterator[None]:
+    training = [part for part in parts if part.training]
     try:
-        module.eval()
+        for part in training:
+            part.training = False
         yield
     finally:
         for part in training:
@@ -109,6 +116,7 @@ def _eval_mode(module: nn.Module) -> Iterator[None]:
 def _watched(sites: Mapping[str, nn.Module], on_site: Callable[[str, SiteCalls], None]) -> Iterator[None]:
     owner = threading.get_ident()
     saved: list[tuple[nn.Module, Any, Any]] = []
+    seen = _SiteWatch()
 
     def watch(name: str, site: nn.Module) -> None:
         state = vars(site)
@@ -118,9 +126,9 @@ def _watched(sites: Mapping[str, nn.Module], on_site: Callable[[str, SiteCalls],
         def watched(*args: Any, **kwargs: Any) -> Any:
             if threading.get_ident() != owner:
                 return forward(*args, **kwargs)
-            with _SiteWatch() as seen:
+            with seen:
                 output = forward(*args, **kwargs)
-            on_site(name, SiteCalls(tuple(seen.fused), tuple(seen.matmuls), tuple(seen.softmaxes)))
+            on_site(name, seen.take())
             return output
 
         state["forward"] = watched

@@ -7,66 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .aggregate import AGGREGATIONS, FORMULAS, aggregate_heads
+from .aggregate import FORMULAS, aggregate_heads
 from .capture import AttentionCapture
-from .drawing import (
-    DEFAULT_CMAP,
-    SCALES,
-    ValueRange,
-    color_table,
-    draw_frame,
-    overlay,
-    place_on_source,
-    scale_map,
-    value_range,
-)
-from .errors import SettingsError
+from .drawing import ValueRange, draw_frame, overlay, place_on_source, scale_map, value_range
+from .settings import ViewSettings
 from .smooth import smooth_map
 from .tokens import Query, resolve_index
-
-GROUNDS = ("view", "original")
-
-
-@dataclass(frozen=True)
-class ViewSettings:
-    """What to show of a capture, and how.
-
-    Attributes:
-        layer: layer number; negative ones count from the end.
-        head: head number, or None for all heads, aggregated.
-        aggregation: ``"mean"``, ``"max"`` or ``"mean_over_std"``; without effect while a head is shown.
-        query: which token looks; None is what the classifier reads.
-        bilinear: interpolate between patches, else plain squares.
-        median: median over a disk of half a patch.
-        gaussian: Gaussian of a quarter patch.
-        scale: ``"map"`` (the map's own smallest to largest value), ``"shared"`` (one range over several panels; alone,
-            the range of all heads of the layer) or ``"robust"`` (percentiles).
-        opacity: 0 is the picture alone, 1 the map alone.
-        cmap: name of a matplotlib colour map.
-        on: ``"view"``, the pixels that the model saw, or ``"original"``, the whole photo with the crop framed.
-    """
-
-    layer: int = -1
-    head: int | None = None
-    aggregation: str = "mean"
-    query: Query | None = None
-    bilinear: bool = True
-    median: bool = True
-    gaussian: bool = True
-    scale: str = "map"
-    opacity: float = 0.5
-    cmap: str = DEFAULT_CMAP
-    on: str = "view"
-
-    def __post_init__(self) -> None:
-        for name, possible in (("aggregation", AGGREGATIONS), ("scale", SCALES), ("on", GROUNDS)):
-            if getattr(self, name) not in possible:
-                raise SettingsError(f"{name} {getattr(self, name)!r} does not exist; possible: {', '.join(possible)}")
-        if not isinstance(self.opacity, int | float) or not 0 <= self.opacity <= 1:
-            raise SettingsError(f"opacity must lie in 0..1, got {self.opacity!r}")
-        color_table(self.cmap)
-        if isinstance(self.query, list):  # as JSON brings it
-            object.__setattr__(self, "query", tuple(self.query))
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,5 +165,6 @@ def _query_words(capture: AttentionCapture, settings: ViewSettings) -> str:
     if not read:
         return f"{words} (this model has no classifier)"
     if all(part in read for part in (query.split("+") if isinstance(query, str) else [query])):
-        return f"{words}, which the classifier reads"
+        last = capture.layer_index(settings.layer) == capture.num_layers - 1
+        return f"{words}, which the classifier reads{'' if last else ' after the last layer'}"
     return f"{words} (the classifier reads the {' and the '.join(query_words(name) for name in read)} instead)"

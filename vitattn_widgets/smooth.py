@@ -12,8 +12,11 @@ from scipy import ndimage
 from skimage.filters import rank
 from skimage.morphology import disk
 
-MEDIAN_LEVELS = 512
+MEDIAN_LEVELS = 384
 """Levels of the fast median. Laid over the range that medians take, they stay far below one display level of 256."""
+
+MOST_PASSES = 8
+"""After this many tries to find the range of the medians, the slow exact filter is used instead."""
 
 
 def smooth_map(
@@ -66,15 +69,16 @@ def disk_median(heat: np.ndarray, radius: int) -> np.ndarray:
 
     scikit-image's rank median is exact on whole numbers but knows few of them. So the map is rounded to
     `MEDIAN_LEVELS` levels laid over the range that the medians take, not over the whole map: a median does not depend
-    on how far away a larger value is, so values outside that range may be clipped. Where a result meets a clipped end,
-    the range was guessed too narrow, and the median is taken again over a wider one.
+    on how far away a larger value is, so values outside that range may be clipped. The range is guessed from a thinned
+    map; where the result meets a clipped end or fills less than half of the levels, it is taken again over a better
+    one.
 
     Args:
         heat: ``(height, width)``.
         radius: of the disk, in pixels; below 1 nothing is changed.
 
     Returns:
-        float32 ``(height, width)``, within half a level of the exact median.
+        float32 ``(height, width)``, off by at most ``1 / MEDIAN_LEVELS`` of the range of the medians.
     """
     heat = np.asarray(heat, np.float32)
     if radius < 1:
@@ -82,20 +86,27 @@ def disk_median(heat: np.ndarray, radius: int) -> np.ndarray:
     footprint = disk(radius)
     padded = np.pad(heat, radius, mode="symmetric")
     lowest, highest = float(heat.min()), float(heat.max())
-    low, high = _coarse_range(heat, radius)
+    low, high = _guess_range(heat, radius)
     margin = 0.02 * (high - low) + 1e-3 * (highest - lowest)
-    while highest > lowest:
+    if highest - lowest < np.finfo(np.float32).tiny:
+        return heat
+    for _ in range(MOST_PASSES):
         low, high = max(lowest, low - margin), min(highest, high + margin)
         level = (high - low) / (MEDIAN_LEVELS - 1)
         codes = ((padded.clip(low, high) - low) / level + 0.5).astype(np.uint16)
         codes = rank.median(codes, footprint)[radius:-radius, radius:-radius]
-        if (low == lowest or codes.min() > 0) and (high == highest or codes.max() < MEDIAN_LEVELS - 1):
+        first, last = int(codes.min()), int(codes.max())
+        clipped = (first == 0 and low > lowest) or (last == MEDIAN_LEVELS - 1 and high < highest)
+        if clipped:
+            margin *= 4
+        elif 0 < last - first < MEDIAN_LEVELS // 2:
+            low, high, margin = low + first * level, low + last * level, level
+        else:
             return (codes * np.float32(level) + np.float32(low)).astype(np.float32)
-        margin *= 4
-    return heat
+    return ndimage.median_filter(heat, footprint=footprint, mode="reflect")
 
 
-def _coarse_range(heat: np.ndarray, radius: int) -> tuple[float, float]:
+def _guess_range(heat: np.ndarray, radius: int) -> tuple[float, float]:
     """About the smallest and the largest median, from the exact medians of a thinned map."""
     step = max(1, radius // 2)
     medians = ndimage.median_filter(heat[::step, ::step], footprint=disk(radius // step), mode="reflect")

@@ -1,0 +1,63 @@
+"""Shared fixtures: the real weights and photos where they are, small random models everywhere."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+# before huggingface_hub is imported, which reads these once: tests never go online
+os.environ["HF_HUB_OFFLINE"] = "1"
+if (SHARED / "hf").is_dir():
+    os.environ["HF_HOME"] = str(SHARED / "hf")
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+import vitattn_widgets as va  # noqa: E402
+
+from . import model_zoo  # noqa: E402
+
+SAMPLES = Path(va.__file__).parent / "samples"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    if not SHARED.is_dir():
+        pytest.skip("needs the shared weights and photos, which are not beside this checkout")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def real_model(shared: Path) -> va.AttentionModel:
+    """The real ViT-Tiny, with its ImageNet weights."""
+    return va.load_model("vit_tiny_patch16_224", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def chelsea(real_model: va.AttentionModel) -> va.AttentionCapture:
+    """The cat sample, captured with the real weights."""
+    return va.capture_attention(real_model, SAMPLES / "chelsea.jpg")
+
+
+@pytest.fixture(scope="session")
+def wide_model() -> va.AttentionModel:
+    """A random ViT whose grid has more columns (6) than rows (4)."""
+    return va.load_model(model_zoo.build("vit", model_zoo.WIDE))
+
+
+@pytest.fixture(scope="session")
+def wide_capture(wide_model: va.AttentionModel) -> va.AttentionCapture:
+    return va.capture_attention(wide_model, noise_photo((80, 150)))
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+def noise_photo(size: tuple[int, int], seed: int = 0) -> np.ndarray:
+    """uint8 ``(height, width, 3)`` of seeded noise."""
+    return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
