@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,12 +78,18 @@ def running_lab(folder, theme="JupyterLab Light", **environment):
 def _wait_for(address, server, log, seconds=60):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and server.poll() is None:
-        try:
-            with urllib.request.urlopen(address, timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
+        if _answers(address):
+            return
+        time.sleep(0.1)
     raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()[-3000:]}")
+
+
+def _answers(address):
+    try:
+        with urllib.request.urlopen(address, timeout=5):
+            return True
+    except OSError:
+        return False
 
 
 @contextmanager
@@ -111,7 +116,10 @@ def open_and_run(page, address, token, notebook, wait_for):
         page.wait_for_timeout(500)
         if prompt.inner_text() != "[ ]:":
             break
-    page.wait_for_selector(wait_for, timeout=60000)
+    try:
+        page.wait_for_selector(wait_for, timeout=60000)
+    except Exception as error:
+        raise RuntimeError(f"no {wait_for} in:\n{page.locator('.jp-NotebookPanel').inner_text()}") from error
 
 
 def canvas_pixels(page, selector):

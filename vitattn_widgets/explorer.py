@@ -169,7 +169,7 @@ class AttentionExplorer(anywidget.AnyWidget):
 
     @property
     def screen(self) -> bytes:
-        """The picture on the screen as a WebP or JPEG file (see `panels.encode_for_screen`)."""
+        """The picture on the screen as a BMP, WebP or JPEG file (see `panels.encode_for_screen`)."""
         return self._shown_now().encoded
 
     def render(self) -> RenderedView:

@@ -20,8 +20,15 @@ ARRANGEMENTS = ("overlay", "map", "side by side")
 SCREEN_SIDE = 1024
 """Longest side in pixels of a photo that is shown on a screen; larger ones are scaled down before drawing."""
 
+PLAIN_PIXELS = 100_000
+"""Pictures up to this size go to a screen uncompressed, which takes no time.
+
+Nor do they wait: a notebook server holds back a message that fits one network packet (64 KB on one's own machine) until
+the browser has acknowledged the one before, up to 40 ms later.
+"""
+
 LOSSLESS_PIXELS = 300_000
-"""Pictures up to this size are sent to a screen without loss; larger ones as JPEG, whose encoding takes 1 to 3 ms."""
+"""Pictures up to this size are compressed without loss; larger ones as JPEG, whose encoding takes 1 to 3 ms."""
 
 
 def render_arranged(
@@ -115,9 +122,13 @@ class EncodedPicture:
 
 
 def encode_for_screen(image: np.ndarray) -> EncodedPicture:
-    """Encode uint8 ``(H, W, 3)`` as fast as a live control needs: WebP without loss, or JPEG if it is large."""
+    """Encode uint8 ``(H, W, 3)`` as fast as a live control needs: BMP, WebP without loss, or JPEG, by size."""
     stream = io.BytesIO()
-    if image.shape[0] * image.shape[1] <= LOSSLESS_PIXELS:
+    pixels = image.shape[0] * image.shape[1]
+    if pixels <= PLAIN_PIXELS:
+        Image.fromarray(image).save(stream, "BMP")
+        return EncodedPicture(stream.getvalue(), "image/bmp")
+    if pixels <= LOSSLESS_PIXELS:
         Image.fromarray(image).save(stream, "WEBP", lossless=True, quality=0, method=0)
         return EncodedPicture(stream.getvalue(), "image/webp")
     Image.fromarray(image).save(stream, "JPEG", quality=95, subsampling=0)

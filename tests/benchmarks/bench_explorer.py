@@ -1,6 +1,8 @@
 """How long a moved control takes until its picture is shown, in a real JupyterLab in headless Chromium.
 
-Run by hand: ``python tests/benchmarks/bench_explorer.py`` (needs Chromium; weights are random, which changes no time).
+Run by hand: ``python tests/benchmarks/bench_explorer.py``; it needs Chromium and the model's weights. With ``--random``
+the weights are random, which is the slow case: the median over a disk takes longer where a map is noise.
+
 Shown: from the control's event to the first frame after the picture was drawn, as the browser's clock has it; and of
 that the kernel's part, from the message's arrival until everything was sent. A new query draws the overview anew, after
 the picture is sent; the kernel's part has it, what is waited for has not.
@@ -19,7 +21,7 @@ from lab import CHROMIUM, ROOT, open_and_run, running_browser, running_lab, writ
 
 CELL = """
 import time, vitattn_widgets as va
-model = va.load_model("{model}", pretrained=False)
+model = va.load_model("{model}", pretrained={pretrained})
 explorer = va.AttentionExplorer(model, "{photo}")
 handle = explorer._handle_msg
 def timed(message):
@@ -35,14 +37,15 @@ explorer
 SCENARIOS = {
     "layer slider": """(turn) => slide("Layer", turn % layers)""",
     "opacity slider": """(turn) => slide("Opacity", 0.2 + (turn % 50) / 100)""",
-    "head": """(turn) => root.querySelectorAll("input[name$=-head]")[turn % heads].click()""",
+    "head": """(turn) => root.querySelectorAll("input[name$=-head]")[(turn + 1) % heads].click()""",
     "overview cell": """(turn) => root.querySelectorAll(".va-cells button")[(7 * turn) % cells].click()""",
     "smoothing step": """() => root.querySelectorAll("input[type=checkbox]")[2].click()""",
     "clicked patch": """(turn) => {
         const box = root.querySelector(".va-stage").getBoundingClientRect();
         const x = box.left + ((5 * turn) % 13 + 0.5) / 14 * box.width;
         const y = box.top + ((3 * turn) % 13 + 0.5) / 14 * box.height;
-        root.querySelector(".va-stage").dispatchEvent(new MouseEvent("click", { clientX: x, clientY: y, bubbles: true }));
+        const click = new MouseEvent("click", { clientX: x, clientY: y, bubbles: true });
+        root.querySelector(".va-stage").dispatchEvent(click);
     }""",
 }
 
@@ -80,6 +83,7 @@ def main() -> None:
     """Measure every scenario and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="vit_tiny_patch16_224")
+    parser.add_argument("--random", action="store_true", help="random weights")
     parser.add_argument("--count", type=int, default=60, help="changes a scenario")
     options = parser.parse_args()
     if CHROMIUM is None:
@@ -87,14 +91,17 @@ def main() -> None:
     photo = ROOT / "vitattn_widgets" / "samples" / "chelsea.jpg"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_notebook(folder / "bench.ipynb", CELL.format(model=options.model, photo=photo))
+        write_notebook(
+            folder / "bench.ipynb", CELL.format(model=options.model, pretrained=not options.random, photo=photo)
+        )
         with running_lab(folder) as (address, token), running_browser() as browser:
             page = browser.new_page(viewport={"width": 1400, "height": 1000})
             open_and_run(page, address, token, "bench.ipynb", ".va-explorer[data-shown]")
             page.wait_for_selector(".va-cells button")
             page.evaluate(MEASURE, [SCENARIOS["layer slider"], 10])  # first times warm up
             page.wait_for_timeout(500)
-            print(f"{options.model}, milliseconds, median and 95th percentile of {options.count} changes")
+            weights = "random" if options.random else "published"
+            print(f"{options.model}, {weights} weights: milliseconds, median and p95 of {options.count} changes")
             print(f"{'control':<16}{'shown':>8}{'p95':>8}{'kernel':>10}{'p95':>8}")
             for scenario, action in SCENARIOS.items():
                 before = len(_kernel_times(folder))
