@@ -98,6 +98,9 @@ def test_every_python_snippet_of_the_readme_runs(shared: Path, tmp_path: Path, m
     namespace: dict[str, object] = {}
     for snippet in snippets:
         exec(compile(snippet, "README.md", "exec"), namespace)
+    explorer = namespace["explorer"]
+    assert explorer.status == ""
+    assert explorer.capture is not None
 
 
 def test_every_picture_and_link_of_the_readme_exists() -> None:
