@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import vitattn_widgets as va
 from vitattn_widgets.capture import capture_rows_tensor, capture_tensor
-from vitattn_widgets.families import SUPPORTED, attention_sites
+from vitattn_widgets.families import FAMILY_MODULES, SUPPORTED, attention_sites, require_supported
 
 from . import model_zoo
 from .conftest import noise_photo
@@ -211,6 +211,29 @@ def test_a_model_without_patch_by_patch_attention_is_refused_with_the_reason(nam
         va.load_model(module)
     assert name in str(caught.value)
     assert all(family in str(caught.value) for family in SUPPORTED)
+
+
+def test_an_unsupported_name_is_refused_before_anything_is_downloaded() -> None:
+    with pytest.raises(va.ModelError, match=r"resnet50 .* has no attention map to show: it has no attention layers"):
+        va.load_model("resnet50")
+    with pytest.raises(va.ModelError, match="windows"):
+        va.load_model("swin_base_patch4_window7_224.ms_in22k_ft_in1k")
+
+
+def test_the_modules_of_the_families_build_nothing_else() -> None:
+    names = [
+        name
+        for name in timm.list_models("*")
+        if timm.model_entrypoint(name).__module__.rpartition(".")[2] in FAMILY_MODULES
+    ]
+    assert len(names) > 300
+    smallest: dict[str, str] = {}
+    for name in names:  # one architecture a module is built; building all takes a minute
+        smallest.setdefault(timm.model_entrypoint(name).__module__, name)
+    assert len(smallest) == len(FAMILY_MODULES)
+    for name in smallest.values():
+        with torch.device("meta"):
+            require_supported(timm.create_model(name), name)
 
 
 def test_an_attention_module_of_an_unknown_kind_is_refused_and_never_gives_an_empty_capture() -> None:

@@ -76,6 +76,21 @@ def test_an_extremely_long_photo_is_trimmed_centrally(size: tuple[int, int]) -> 
     assert MAX_ASPECT * min(size) < max(size)
 
 
+def test_pixels_beyond_the_last_whole_patch_are_not_shown_as_seen() -> None:
+    # SigLIP's so400m models take 384 px and look at 27 x 27 patches of 14 px, which is 378
+    module = timm.models.VisionTransformer(img_size=(50, 66), patch_size=16, embed_dim=12, depth=1, num_heads=2)
+    photo = noise_photo((100, 132))
+    model = va.load_model(module)
+    capture = va.capture_attention(model, photo)
+    view = model.preprocessing.view(va.load_picture(photo))
+    assert capture.layout.grid == (3, 4)
+    np.testing.assert_array_equal(capture.view, view.pixels[:48, :64])
+    left, top, right, bottom = view.crop_box
+    expected = (left, top, left + (right - left) * 64 / 66, top + (bottom - top) * 48 / 50)
+    np.testing.assert_allclose(capture.crop_box, expected)
+    assert va.render_view(capture).image.shape == (48, 64, 3)
+
+
 def test_the_data_config_of_the_model_is_used() -> None:
     tiny = va.load_model("vit_tiny_patch16_224", pretrained=False).preprocessing
     assert (tiny.mean, tiny.std, tiny.crop_pct) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 0.9)

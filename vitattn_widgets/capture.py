@@ -288,13 +288,16 @@ def capture_attention(model: AttentionModel, picture: Picture) -> AttentionCaptu
     view = model.preprocessing.view(photo)
     tensor = model.preprocessing.tensor(view.pixels)[None].to(model.device, model.dtype)
     layers, logits = capture_tensor(model, tensor)
+    rows, cols = model.layout.grid
+    height, width = model.layout.patch_shape
+    seen = view.part(rows * height, cols * width)
     return AttentionCapture(
         model_name=model.name,
         layout=model.layout,
         layers=layers,
-        view=view.pixels,
+        view=seen.pixels,
         source=np.array(photo),
-        crop_box=view.crop_box,
+        crop_box=seen.crop_box,
         probabilities=model.probabilities(logits)[0],
         class_names=model.class_names,
     )

@@ -47,6 +47,25 @@ SUPPORTED = (
 )
 """timm's families with one patch-by-patch attention matrix a layer."""
 
+FAMILY_MODULES = frozenset(
+    {
+        "beit",
+        "cait",
+        "convit",
+        "deepseek_vit",
+        "deit",
+        "eva",
+        "gemma4_vit",
+        "naflexvit",
+        "qwen3_vit",
+        "tnt",
+        "vision_transformer",
+        "vision_transformer_hybrid",
+        "vision_transformer_relpos",
+    }
+)
+"""timm's modules that build nothing but these families."""
+
 _REASONS = {
     "VisionTransformerSAM": "its blocks attend inside windows with a decomposed position bias",
     "Xcit": "its attention is between channels, not between patches",
@@ -178,18 +197,13 @@ def patch_shape(module: nn.Module) -> tuple[int, int]:
 def token_layout(module: nn.Module, size: tuple[int, int], name: str) -> TokenLayout:
     """The tokens of a model on an input of `size` ``(height, width)``.
 
+    A last part of the input that is smaller than a patch, as in some SigLIP models' own size, is not looked at.
+
     Raises:
-        ModelError: the size does not hold whole patches.
+        ModelError: the model has prefix tokens that this kit does not know.
     """
     _, body = trunk(module)
     patch = patch_shape(module)
-    for pixels, side, axis in zip(size, patch, ("height", "width"), strict=True):
-        if pixels < side or pixels % side:
-            below = max(side, pixels // side * side)
-            raise ModelError(
-                f"{name} takes an image {axis} that is a multiple of its patch {axis} {side}, got {pixels}; "
-                f"nearest: {below} or {below + side}"
-            )
     prefix = _prefix_names(body)
     expected = getattr(body, "num_prefix_tokens", len(prefix))
     if len(prefix) != expected:
@@ -198,10 +212,25 @@ def token_layout(module: nn.Module, size: tuple[int, int], name: str) -> TokenLa
     return TokenLayout(
         grid=(size[0] // patch[0], size[1] // patch[1]),
         prefix=prefix,
-        patch_size=max(patch),
+        patch_shape=patch,
         default_query=read[0],
         read=read if getattr(module, "num_classes", 0) else (),
     )
+
+
+def require_whole_patches(module: nn.Module, size: tuple[int, int], name: str) -> None:
+    """Raise where an input of `size` ``(height, width)`` does not hold whole patches.
+
+    Raises:
+        ModelError: with the nearest sizes that do.
+    """
+    for pixels, side, axis in zip(size, patch_shape(module), ("height", "width"), strict=True):
+        if pixels < side or pixels % side:
+            below = max(side, pixels // side * side)
+            raise ModelError(
+                f"{name} takes an image {axis} that is a multiple of its patch {axis} {side}, got {pixels}; "
+                f"nearest: {below} or {below + side}"
+            )
 
 
 def _prefix_names(body: nn.Module) -> tuple[str, ...]:

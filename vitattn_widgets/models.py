@@ -18,7 +18,14 @@ from torch import Tensor, nn
 
 from .checkpoints import Card, read_card, read_weights
 from .errors import ModelError, WeightsError
-from .families import attention_sites, nominal_size, require_supported, token_layout
+from .families import (
+    FAMILY_MODULES,
+    attention_sites,
+    nominal_size,
+    require_supported,
+    require_whole_patches,
+    token_layout,
+)
 from .preprocess import Preprocessing
 from .settings import DEFAULT_MODEL
 from .tokens import TokenLayout
@@ -147,6 +154,8 @@ def _assemble(
     name: str, module: nn.Module, class_names: Sequence[str] | None, size: tuple[int, int] | None
 ) -> AttentionModel:
     require_supported(module, name)
+    if size is not None:
+        require_whole_patches(module, size, name)
     count = int(getattr(module, "num_classes", 0) or 0)
     if class_names is not None and len(class_names) != count:
         raise ModelError(f"{name} has {count} classes, got {len(class_names)} class names; give one name a class")
@@ -217,7 +226,7 @@ def _create(name: str, pretrained: bool, size: tuple[int, int] | None, **options
 
 
 def _require_known(name: str) -> None:
-    """Raise for a name that timm does not have, with near ones."""
+    """Raise for a name that timm does not have, with near ones, and for a family that is not supported."""
     if ":" in name:
         return  # a hub repository or a local folder, which timm resolves
     architecture, _, tag = name.partition(".")
@@ -228,6 +237,9 @@ def _require_known(name: str) -> None:
     tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
     if tag and tag not in tags:
         raise ModelError(f"{architecture} has no weights {tag!r}; possible: {', '.join(tags) or 'none'}")
+    if timm.model_entrypoint(architecture).__module__.rpartition(".")[2] not in FAMILY_MODULES:
+        with torch.device("meta"):  # no memory, no download: only its class counts
+            require_supported(timm.create_model(architecture), name)
 
 
 def _imagenet_names(module: nn.Module) -> tuple[str, ...] | None:

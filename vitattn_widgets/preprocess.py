@@ -30,6 +30,13 @@ class View:
     pixels: np.ndarray
     crop_box: CropBox
 
+    def part(self, height: int, width: int) -> View:
+        """The top left part of the view: what whole patches cover of it."""
+        left, top, right, bottom = self.crop_box
+        right = left + (right - left) * width / self.pixels.shape[1]
+        bottom = top + (bottom - top) * height / self.pixels.shape[0]
+        return View(self.pixels[:height, :width], (left, top, right, bottom))
+
 
 @dataclass(frozen=True)
 class Preprocessing:

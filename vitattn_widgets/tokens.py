@@ -20,7 +20,7 @@ class TokenLayout:
     Attributes:
         grid: ``(rows, cols)`` of the patches, row first.
         prefix: names of the tokens before the patches, in timm's order: ``"class"``, ``"dist"``, ``"reg0"``, ...
-        patch_size: side of a patch in pixels of the view.
+        patch_shape: height and width of a patch in pixels of the view.
         default_query: the query whose attention the classifier reads; without a classifier, what its pooling reads.
         read: every query that the classifier reads in its last layer (two for a distilled model); empty where the
             model has no classifier.
@@ -28,9 +28,14 @@ class TokenLayout:
 
     grid: tuple[int, int]
     prefix: tuple[str, ...]
-    patch_size: int
+    patch_shape: tuple[int, int]
     default_query: str
     read: tuple[str, ...]
+
+    @property
+    def patch_size(self) -> int:
+        """Side of a patch in pixels of the view, the longer one where they differ; smoothing goes by it."""
+        return max(self.patch_shape)
 
     @property
     def num_patches(self) -> int:
