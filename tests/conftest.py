@@ -17,6 +17,7 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 import vitattn_widgets as va  # noqa: E402
+from vitattn_widgets import store  # noqa: E402
 
 from . import model_zoo  # noqa: E402
 
@@ -51,6 +52,19 @@ def wide_model() -> va.AttentionModel:
 @pytest.fixture(scope="session")
 def wide_capture(wide_model: va.AttentionModel) -> va.AttentionCapture:
     return va.capture_attention(wide_model, noise_photo((80, 150)))
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The photos that went through a model, in order."""
+    seen: list[object] = []
+
+    def counted(model: va.AttentionModel, picture: object) -> va.AttentionCapture:
+        seen.append(picture)
+        return va.capture_attention(model, picture)
+
+    monkeypatch.setattr(store, "capture_attention", counted)
+    return seen
 
 
 @pytest.fixture(autouse=True)

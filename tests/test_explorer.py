@@ -16,7 +16,6 @@ from timm.models.vision_transformer import VisionTransformer
 import vitattn_widgets as va
 from vitattn_widgets import explorer as explorer_module
 from vitattn_widgets import panels
-from vitattn_widgets import store as store_module
 from vitattn_widgets.drawing import color_map, scale_map
 
 
@@ -53,19 +52,6 @@ def redraws(monkeypatch):
         return va.render_view(capture, settings, limits)
 
     monkeypatch.setattr(panels, "render_view", counted)
-    return seen
-
-
-@pytest.fixture
-def passes(monkeypatch):
-    """The photos that went through a model, in order."""
-    seen = []
-
-    def counted(model, picture):
-        seen.append(picture)
-        return va.capture_attention(model, picture)
-
-    monkeypatch.setattr(store_module, "capture_attention", counted)
     return seen
 
 
@@ -242,11 +228,21 @@ def test_pictures_that_cannot_be_read_are_told_when_they_are_chosen(model, tmp_p
         assert explorer.screen == screen
 
 
-def test_a_model_that_cannot_be_loaded_is_told_and_the_last_one_stays(model):
-    explorer = va.AttentionExplorer([model, "vit_enormous"], photo(1))
-    explorer.model = "vit_enormous"
-    assert "timm has no model 'vit_enormous'" in explorer.status
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("vit_enormous", "timm has no model 'vit_enormous'"),
+        ("resnet18", "has no attention map to show: it has no attention layers"),
+        ("vit_large_patch16_384", "could not be downloaded"),
+    ],
+)
+def test_a_model_that_cannot_be_loaded_is_told_and_the_last_one_stays(model, name, words):
+    explorer = va.AttentionExplorer([model, name], photo(1))
+    shown = explorer.screen
+    explorer.model = name
+    assert words in explorer.status
     assert explorer.model == "small"
+    assert explorer.screen == shown
     assert not explorer._busy
 
 

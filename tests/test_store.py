@@ -20,19 +20,6 @@ def model():
     return va.load_model(VisionTransformer(img_size=(32, 48), patch_size=8, embed_dim=24, depth=3, num_heads=3).eval())
 
 
-@pytest.fixture
-def passes(monkeypatch):
-    """The photos that went through a model, in order."""
-    seen = []
-
-    def counted(model, picture):
-        seen.append(picture)
-        return va.capture_attention(model, picture)
-
-    monkeypatch.setattr(store_module, "capture_attention", counted)
-    return seen
-
-
 def photo(seed):
     return np.random.default_rng(seed).integers(0, 256, (40, 50, 3), np.uint8)
 
