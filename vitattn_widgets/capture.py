@@ -106,17 +106,17 @@ class AttentionCapture:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory that the capture holds."""
-        total = self.view.nbytes + self.source.nbytes + self.probabilities.nbytes
-        total += sum(row.nbytes for _, row in self._last_rows.copy().values())
+        """Bytes of memory that the capture holds; memory that several tensors share counts once."""
+        shared: dict[int, int] = {}
 
         def count(tensor: Tensor) -> Tensor:
-            nonlocal total
-            total += tensor.nbytes
+            storage = tensor.untyped_storage()
+            shared[storage.data_ptr()] = storage.nbytes()
             return tensor
 
         rebuild(self.layers, Tensor, count)
-        return total
+        arrays = (self.view, self.source, self.probabilities, *(row for _, row in self._last_rows.copy().values()))
+        return sum(shared.values()) + sum(array.nbytes for array in arrays)
 
     def num_heads(self, layer: int = -1) -> int:
         return self.layers[self.layer_index(layer)].num_heads
@@ -210,7 +210,7 @@ class AttentionCapture:
         return split_prefix(self._row(layer, query), prefix, self.layout.grid)
 
     def __getstate__(self) -> dict[str, Any]:
-        # the layers' tensors are views of one buffer, which plain pickling would write once a tensor
+        # a layer's tensors are views of shared memory, all of which plain pickling would write for each of them
         return vars(self) | {"layers": rebuild(self.layers, Tensor, Tensor.numpy), "_last_rows": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -227,24 +227,12 @@ def _largest_difference(layer: CapturedLayer) -> float:
     return worst / max(float(output.abs().max()), torch.finfo(torch.float64).tiny)
 
 
-class _Buffer:
-    """float32 copies of many tensors, side by side in one block of memory.
+def _plain(tensor: Tensor) -> Tensor:
+    return tensor.to("cpu", torch.float32)
 
-    Fresh memory is what keeping activations costs most; NumPy asks for huge pages for large blocks, which makes it
-    several times cheaper than one allocation a tensor.
-    """
 
-    def __init__(self, sites: int) -> None:
-        self._sites = sites
-        self._free = torch.empty(0)
-
-    def copy(self, tensor: Tensor) -> Tensor:
-        size = tensor.numel()
-        if size > self._free.numel():
-            # q, k, values and output of every layer, were all tensors of this size
-            self._free = torch.from_numpy(np.empty(max(4 * self._sites * size, size), np.float32))
-        taken, self._free = self._free[:size], self._free[size:]
-        return taken.view(tensor.shape).copy_(tensor)
+def _plain_copy(tensor: Tensor) -> Tensor:
+    return tensor.to("cpu", torch.float32, copy=True)
 
 
 def capture_tensor(model: AttentionModel, tensor: Tensor) -> tuple[tuple[CapturedLayer, ...], Tensor]:
@@ -258,12 +246,13 @@ def capture_tensor(model: AttentionModel, tensor: Tensor) -> tuple[tuple[Capture
         The captured layers and the model's output.
     """
     layers: list[CapturedLayer] = []
-    buffer = _Buffer(len(model.sites))
 
     def keep(name: str, calls: SiteCalls) -> None:
         seen, tokens = _read_layer(model, name, calls)
-        attention = rebuild(seen.attention, Tensor, buffer.copy)
-        layers.append(CapturedLayer(name, tokens, attention, buffer.copy(seen.values), buffer.copy(seen.output)))
+        # latent queries can be a view of a parameter; all else the forward pass made, and nobody else holds on to it
+        own = _plain if tokens.query_patches else _plain_copy
+        attention = rebuild(seen.attention, Tensor, own)
+        layers.append(CapturedLayer(name, tokens, attention, own(seen.values), own(seen.output)))
 
     logits = watched_forward(model.module, model.parts, model.sites, tensor, keep)
     if not layers:
