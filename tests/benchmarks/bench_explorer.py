@@ -42,7 +42,8 @@ SCENARIOS = {
         const box = root.querySelector(".va-stage").getBoundingClientRect();
         const x = box.left + ((5 * turn) % 13 + 0.5) / 14 * box.width;
         const y = box.top + ((3 * turn) % 13 + 0.5) / 14 * box.height;
-        root.querySelector(".va-stage").dispatchEvent(new MouseEvent("click", { clientX: x, clientY: y, bubbles: true }));
+        const click = new MouseEvent("click", { clientX: x, clientY: y, bubbles: true });
+        root.querySelector(".va-stage").dispatchEvent(click);
     }""",
 }
 
