@@ -66,13 +66,7 @@ class Uploads:
         Raises:
             PictureError: empty, or larger than `max_bytes`. Whether it is a picture shows when it is read.
         """
-        size = path.stat().st_size
-        if size == 0:
-            raise PictureError(f"{name}: the file is empty")
-        if size > self.max_bytes:
-            limit, found = self.max_bytes / (1 << 20), size / (1 << 20)
-            raise PictureError(f"{name}: {found:.1f} MB, and at most {limit:.1f} MB are taken; scale the picture down")
-        content = path.read_bytes()
+        content = self._content(path, name)
         key = hashlib.sha256(content).hexdigest()
         with self._lock:
             if key not in self._used:
@@ -93,6 +87,10 @@ class Uploads:
             self._used[key] = time.monotonic()
             content = (Path(self._folder.name) / key).read_bytes()
         return read_picture(content, name, self.max_pixels)
+
+    def read_once(self, path: Path, name: str) -> Image.Image:
+        """The upright RGB photo of a file, which is not kept; raises as `add` and `read` do."""
+        return read_picture(self._content(path, name), name, self.max_pixels)
 
     def touch(self, key: str) -> None:
         """Note that a photo is in use, though nobody reads its file."""
@@ -120,6 +118,15 @@ class Uploads:
         for key in list(self._used):
             self.drop(key)
         self._folder.cleanup()
+
+    def _content(self, path: Path, name: str) -> bytes:
+        size = path.stat().st_size
+        if size == 0:
+            raise PictureError(f"{name}: the file is empty")
+        if size > self.max_bytes:
+            limit, found = self.max_bytes / (1 << 20), size / (1 << 20)
+            raise PictureError(f"{name}: {found:.1f} MB, and at most {limit:.1f} MB are taken; scale the picture down")
+        return path.read_bytes()
 
     def _sweep(self) -> None:
         while not self._stop.wait(min(SWEEP_SECONDS, self.keep_seconds)):
