@@ -42,11 +42,19 @@ def model() -> va.AttentionModel:
     return va.load_model(model_zoo.build("vit", model_zoo.WIDE))
 
 
-@pytest.fixture
-def desk(model: va.AttentionModel):
-    desk = Desk([model, "vit_large_patch16_384"], max_upload=MAX_UPLOAD, max_pixels=MAX_PIXELS, keep_seconds=600)
+@pytest.fixture(scope="module")
+def whole_desk(model: va.AttentionModel):
+    desk = Desk([model, "vit_tiny_patch16_384"], max_upload=MAX_UPLOAD, max_pixels=MAX_PIXELS, keep_seconds=600)
     yield desk
     desk.close()
+
+
+@pytest.fixture
+def desk(whole_desk: Desk) -> Desk:
+    for key in list(whole_desk.uploads._used):
+        whole_desk.uploads.drop(key)
+    whole_desk.store.clear()
+    return whole_desk
 
 
 @pytest.fixture
@@ -237,15 +245,15 @@ def test_uploads_are_swept_without_being_asked(tmp_path: Path) -> None:
 
 
 def test_a_model_that_cannot_be_loaded_is_listed_with_the_reason(desk: Desk, controls: Controls) -> None:
-    assert desk.names[1] == "vit_large_patch16_384"
+    assert desk.names[1] == "vit_tiny_patch16_384"
     assert "could not be downloaded" in demo._introduction(desk)
     visit = desk.take_sample(Visit(), "chelsea", controls).visit
     with pytest.raises(va.ModelError, match="is not available: the weights"):
-        desk.change(visit, replace(controls, model="vit_large_patch16_384"))
+        desk.change(visit, replace(controls, model="vit_tiny_patch16_384"))
 
 
 def test_the_page_starts_without_any_model() -> None:
-    page = va.build_demo(["vit_large_patch16_384", "vit_tinny"])
+    page = va.build_demo(["vit_tiny_patch16_384", "vit_tinny"])
     shown, told = page.desk.open({})
     assert shown is None
     assert "could not be downloaded" in told
