@@ -63,8 +63,9 @@ def read_auth(
             lines = file.read_text(encoding="utf-8").splitlines()
         except (OSError, ValueError) as error:
             raise SettingsError(f"{file}: cannot be read; give a text file with USER:PASSWORD a line") from error
-        places += [(str(file), line.strip()) for line in lines if line.strip() and not line.startswith("#")]
-        if not lines:
+        named = [(str(file), line.strip()) for line in lines if line.strip() and not line.startswith("#")]
+        places += named
+        if not named:  # a file that was meant to keep people out must not let everybody in
             raise SettingsError(f"{file}: names no user; write USER:PASSWORD, one a line")
     if environment.get(AUTH_VARIABLE):
         places.append((AUTH_VARIABLE, environment[AUTH_VARIABLE]))
