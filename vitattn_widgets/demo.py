@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import Any
 
 import gradio as gr
@@ -41,7 +42,9 @@ SESSIONS = 500
 """Visitors whose state is kept; the longest unseen are forgotten beyond that."""
 
 AT_ONCE = max(2, os.cpu_count() or 1)
-"""Pictures that are drawn at the same time; the others wait in line."""
+"""Requests that are answered at the same time; the others wait, and each is answered in its turn."""
+
+_slots = BoundedSemaphore(AT_ONCE)
 
 WENT_WRONG = "Something went wrong on the server; its log has the details."
 
@@ -227,7 +230,8 @@ def _lay_out(page: Page, desk: Desk) -> None:
         "concurrency_id": "draw",
         "show_progress": "hidden",
     }
-    live = common | {"inputs": [visit, *controls], "outputs": outputs, "concurrency_limit": AT_ONCE}
+    # answered at once, not through Gradio's queue, which costs more than drawing the picture does
+    live = common | {"queue": False} | {"inputs": [visit, *controls], "outputs": outputs}
 
     nothing = [gr.skip()] * len(outputs)
 
@@ -264,7 +268,7 @@ def _lay_out(page: Page, desk: Desk) -> None:
     gr.on([part.input for part in controls], change, trigger_mode="always_last", api_name="change", **live)
     gr.on([part.select for part in (picture, panel, samples)], choose, trigger_mode="always_last", **live)
     clear.click(leave_patch, **live)
-    bringing = live | {"inputs": [visit, photo, *controls]}
+    bringing = live | {"queue": True, "inputs": [visit, photo, *controls]}
     photo.input(bring, api_name="bring", **bringing)
     for what, button in keep.items():
 
@@ -284,7 +288,8 @@ def _guarded(function: Callable) -> Callable:
     @wraps(function)
     def run(*arguments: Any, **named: Any) -> Any:
         try:
-            return function(*arguments, **named)
+            with _slots:
+                return function(*arguments, **named)
         except VitattnError as error:
             raise gr.Error(str(error), print_exception=False) from error
         except gr.Error:
@@ -411,7 +416,5 @@ def _offer_map(desk: Desk) -> None:
         api_name="map",
         api_description=MAP_DESCRIPTION,
         preprocess=False,
-        concurrency_id="draw",
-        concurrency_limit=AT_ONCE,
         show_progress="hidden",
     )

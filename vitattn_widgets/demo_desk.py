@@ -395,8 +395,8 @@ class Desk:
     # --- the panels below the picture ---
 
     def heads(self, shown: Shown) -> list[RenderedView]:
-        """Every head of the layer that is shown, on one shared scale."""
-        settings = replace(_settings_of(shown), scale="shared")
+        """Every head of the layer that is shown, on one shared scale; small, and so without the costly median."""
+        settings = replace(_settings_of(shown), scale="shared", median=False)
         count = shown.capture.num_heads(settings.layer)
         return render_views(shown.capture, [replace(settings, head=head) for head in range(count)])
 

@@ -129,7 +129,7 @@ def _heads(views: Sequence[RenderedView], shown: Shown) -> str:
     )
     back = f'<button type="button" class="va-all" data-choose="{_json({"head": "all"})}">all heads</button>'
     return (
-        f"<h3>Every head of layer {layer} <small>on one shared scale; click one to choose it</small></h3>"
+        f"<h3>Every head of layer {layer} <small>on one shared scale, without the median; click one</small></h3>"
         f'<div class="va-tiles">{tiles}</div>{color_bar(views[0], shown.controls.cmap)}{back}'
     )
 

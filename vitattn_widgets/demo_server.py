@@ -89,8 +89,12 @@ def serve(options: ServerOptions) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what ends a service must also remove its files
     with tempfile.TemporaryDirectory(prefix="vitattn-demo-", ignore_cleanup_errors=True) as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
-        from .demo import build_demo
+        import torch
 
+        from .demo import AT_ONCE, build_demo
+
+        # requests run side by side already; threads of threads only wait for each other
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // AT_ONCE))
         limits = {"max_upload": options.max_upload, "max_pixels": options.max_pixels}
         limits = {name: value for name, value in limits.items() if value is not None}
         page = build_demo(_models(options), **limits)

@@ -1,6 +1,6 @@
 """A class opens the page at once: 32 visitors, each an upload and then 20 changes of control, one every two seconds.
 
-Run by hand: ``python tests/benchmarks/bench_demo.py`` (weights are random, which changes no time; a server and its
+Run by hand: ``python -m tests.benchmarks.bench_demo`` (weights are random, which changes no time; a server and its
 visitors on this computer alone, which share its cores). It prints the times that visitors waited, errors, wrong
 pictures (each answer is compared with the visitor's own `render_view`), and the server's memory before, at its peak,
 after, and after 2,000 further changes. It stops by itself.
@@ -18,24 +18,20 @@ import threading
 import time
 from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import httpx
 import numpy as np
+import timm
 from gradio_client import Client, handle_file
 from PIL import Image
+from safetensors.torch import save_file
+
+import vitattn_widgets as va
+from vitattn_widgets.demo_desk import Controls
 
 ROOT = Path(__file__).resolve().parents[2]
-
-SERVER = """
-import sys, torch, vitattn_widgets as va
-torch.manual_seed(0)
-page = va.build_demo(va.load_model("{model}", pretrained=False))
-page.launch(server_name="127.0.0.1", server_port={port}, quiet=True, prevent_thread_lock=True)
-print("ready", flush=True)
-sys.stdin.read()  # until whoever started it is gone
-page.close(verbose=False)
-"""
 
 START = {"layer": 11, "head": "all", "aggregation": "mean", "query": "default", "arrangement": "overlay", "on": "view"}
 START |= {"scale": "map", "smoothing": ["bilinear", "median", "gaussian"], "opacity": 0.5, "cmap": "inferno"}
@@ -43,26 +39,30 @@ START |= {"beside": "every head"}
 
 
 @contextmanager
-def running_server(model):
-    """The page in a process of its own; gives its address and process number."""
+def running_server(model, weights):
+    """``vitattn demo`` in a process of its own; gives its address and process number."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
-        places = {"GRADIO_TEMP_DIR": folder, "PYTHONPATH": str(ROOT), "GRADIO_ANALYTICS_ENABLED": "False"}
-        code = [sys.executable, "-c", SERVER.format(model=model, port=port)]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        server = subprocess.Popen(code, env=os.environ | places, text=True, **pipes)
+    command = [sys.executable, "-m", "vitattn_widgets", "demo", "--port", str(port), "--model", model]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    server = subprocess.Popen(
+        [*command, "--checkpoint", str(weights)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        if not server.stdout.readline().startswith("The page runs"):
+            raise SystemExit("the server did not start")
+        yield f"http://127.0.0.1:{port}", server.pid
+    finally:
+        server.terminate()
         try:
-            if server.stdout.readline().strip() != "ready":
-                raise SystemExit("the server did not start")
-            yield f"http://127.0.0.1:{port}", server.pid
-        finally:
-            server.stdin.close()
-            try:
-                server.wait(20)
-            except subprocess.TimeoutExpired:
-                server.kill()
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
 
 
 def memory(process):
@@ -109,7 +109,8 @@ def changed(controls, dice):
 def visit(address, model, path, number, count, pause):
     """One visitor; returns the time of the upload, those of the changes, errors, and what was shown for what."""
     dice = random.Random(number)
-    client = Client(address, verbose=False, analytics_enabled=False)
+    # without this, a client reads the certificates of the world for every call, which costs more than the call
+    client = Client(address, verbose=False, analytics_enabled=False, ssl_verify=False)
     controls, shown, times, errors = dict(START), [], [], []
 
     def ask(name, *before):
@@ -136,9 +137,6 @@ def visit(address, model, path, number, count, pause):
 
 def wrong_pictures(model, path, shown):
     """How many answers are not this visitor's own picture, to within one level of 255."""
-    import vitattn_widgets as va
-    from vitattn_widgets.demo_desk import Controls
-
     capture = va.capture_attention(model, path)
     wrong = 0
     for controls, content in shown:
@@ -157,16 +155,22 @@ def main():
     parser.add_argument("--pause", type=float, default=2.0, help="seconds from one change to the next")
     parser.add_argument("--further", type=int, default=2000, help="changes after that, as fast as they go")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, running_server(options.model) as (address, process):
-        paths = [photo(Path(name), number) for number in range(options.visitors + 1)]
-        visit(address, options.model, paths.pop(), -1, 5, 0)  # first times warm up
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        weights = folder / "random.safetensors"
+        save_file(timm.create_model(options.model).state_dict(), weights)
+        address, process = stack.enter_context(running_server(options.model, weights))
+        name = httpx.get(f"{address}/config").json()["components"]
+        name = next(part["props"]["value"] for part in name if part["props"].get("label") == "Model")
+        paths = [photo(folder, number) for number in range(options.visitors + 1)]
+        visit(address, name, paths.pop(), -1, 5, 0)  # first times warm up
         before, watch = memory(process), Watch(process)
         watch.start()
 
         def run(count, pause, visitors):
             with ThreadPoolExecutor(visitors) as pool:
                 jobs = range(visitors)
-                return list(pool.map(lambda i: visit(address, options.model, paths[i], i, count, pause), jobs))
+                return list(pool.map(lambda i: visit(address, name, paths[i], i, count, pause), jobs))
 
         visits = run(options.changes, options.pause, options.visitors)
         after = memory(process)
@@ -184,12 +188,7 @@ def main():
             failed = sum(len(v[2]) for v in further)
             print(f"server memory: {memory(process):.0f} MB after {count} further changes ({failed} errors)")
 
-        import torch
-
-        import vitattn_widgets as va
-
-        torch.manual_seed(0)
-        model = va.load_model(options.model, pretrained=False)
+        model = va.load_model(options.model, checkpoint=weights)
         wrong = sum(wrong_pictures(model, path, v[3]) for path, v in zip(paths, visits, strict=True))
         print(f"wrong pictures: {wrong} of {sum(len(v[3]) for v in visits)}")
 
