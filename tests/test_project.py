@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +79,7 @@ def test_ci_runs_the_readmes_test_command() -> None:
 def test_every_command_of_the_readme_runs(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     commands = [line.partition("&& ")[2] or line for line in lines if "vitattn " in line]
+    commands.remove("vitattn demo")  # runs until it is stopped; the snippet that calls it is run below
     assert len(commands) >= 3
     (tmp_path / "vitattn_widgets").symlink_to(ROOT / "vitattn_widgets")
     (tmp_path / ".readme").mkdir()
@@ -95,12 +97,22 @@ def test_every_python_snippet_of_the_readme_runs(shared: Path, tmp_path: Path, m
     assert snippets
     (tmp_path / "vitattn_widgets").symlink_to(ROOT / "vitattn_widgets")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    page = va.build_demo()
+    page.launch(server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, quiet=True)
     namespace: dict[str, object] = {}
-    for snippet in snippets:
-        exec(compile(snippet, "README.md", "exec"), namespace)
+    try:
+        for snippet in snippets:
+            exec(compile(snippet.replace(":7860", f":{port}"), "README.md", "exec"), namespace)
+    finally:
+        page.close(verbose=False)
     explorer = namespace["explorer"]
     assert explorer.status == ""
     assert explorer.capture is not None
+    assert "head 2 of 0..2, query: patch at row 5, col 8" in namespace["caption"]
 
 
 def test_every_picture_and_link_of_the_readme_exists() -> None:

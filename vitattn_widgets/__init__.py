@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "aggregate": ["AGGREGATIONS", "aggregate_heads"],
         "capture": ["AttentionCapture", "AttentionRows", "Verification", "capture_attention", "capture_rows"],
+        "demo": ["build_demo"],
         "errors": ["ModelError", "PictureError", "RecipeError", "SettingsError", "VitattnError", "WeightsError"],
         "explorer": ["AttentionExplorer"],
         "figures": ["paper_figure"],

@@ -1,4 +1,4 @@
-"""The command line: ``vitattn map`` and ``vitattn figure``. It reads options, calls the package, writes files."""
+"""The command line: ``vitattn map``, ``vitattn figure``, ``vitattn demo``. It reads options and calls the package."""
 
 from __future__ import annotations
 
@@ -69,6 +69,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_shared(figure)
     figure.set_defaults(run=_figure)
+
+    demo = commands.add_parser(
+        "demo",
+        help="a page in the browser, for yourself or for a class",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    _add_demo(demo)
+    demo.set_defaults(run=_demo)
     return parser
 
 
@@ -94,6 +102,37 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
     drawn.add_argument("--opacity", type=float, default=0.5, help="0: photo alone, 1: map alone")
     drawn.add_argument("--cmap", default=DEFAULT_CMAP, help="name of a matplotlib colour map")
     drawn.add_argument("--on", choices=GROUNDS, default="view", help="draw on what the model saw or on the whole photo")
+
+
+def _add_demo(demo: argparse.ArgumentParser) -> None:
+    demo.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        help=f"timm name of a model to choose from, repeatable; without one, {DEFAULT_MODEL}",
+    )
+    demo.add_argument("--checkpoint", type=Path, help="local weights of the one model")
+    demo.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 is every one of this computer")
+    demo.add_argument("--port", type=int, default=7860, help="port to listen on")
+    demo.add_argument("--share", action="store_true", help="print a public link, through Gradio's tunnel")
+    demo.add_argument(
+        "--auth",
+        action="append",
+        default=[],
+        metavar="USER:PASSWORD",
+        help="let only this user in, repeatable; others on this computer can read it, so better use VITATTN_AUTH in "
+        "the environment or --auth-file",
+    )
+    demo.add_argument("--auth-file", type=Path, help="file with USER:PASSWORD, one a line")
+    demo.add_argument("--max-upload", type=_positive, metavar="MB", help="largest file a visitor can bring")
+    demo.add_argument("--max-pixels", type=_positive, metavar="N", help="largest picture that is decoded")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number <= 0:
+        raise ValueError(text)
+    return number
 
 
 def _query(text: str) -> Query:
@@ -166,3 +205,20 @@ def _figure(options: argparse.Namespace) -> None:
     paper_figure(captures, settings).savefig(stream, format=options.output.suffix[1:])
     write_file(options.output, stream.getvalue())
     print(f"wrote {options.output}")
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from .demo_server import ServerOptions, read_auth, serve
+
+    serve(
+        ServerOptions(
+            models=tuple(options.model),
+            checkpoint=options.checkpoint,
+            host=options.host,
+            port=options.port,
+            share=options.share,
+            auth=read_auth(options.auth, options.auth_file),
+            max_upload=options.max_upload and options.max_upload << 20,
+            max_pixels=options.max_pixels,
+        )
+    )

@@ -20,6 +20,9 @@ ROBUST_PERCENTILES = (5.0, 95.0)
 
 DEFAULT_CMAP = "inferno"
 
+CMAPS = ("inferno", "magma", "plasma", "viridis", "cividis", "gray", "turbo")
+"""Colour maps in the menu, the perceptually even ones first; any other name of matplotlib's can be set by program."""
+
 ValueRange = tuple[float, float]
 
 

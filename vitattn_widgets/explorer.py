@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +17,30 @@ from PIL import Image
 
 from .aggregate import AGGREGATIONS
 from .capture import AttentionCapture
-from .drawing import DEFAULT_CMAP, SCALES, color_table
+from .drawing import CMAPS, DEFAULT_CMAP, SCALES, color_table
 from .errors import ModelError, PictureError, SettingsError, VitattnError
-from .files import map_bytes, picture_bytes
+from .files import file_name, map_bytes, picture_bytes
 from .fitting import fit_settings
-from .images import FORMATS, Picture, load_picture, read_picture
+from .images import Picture, load_picture, read_picture
 from .models import AttentionModel, load_model
 from .overview import render_overview
-from .panels import ARRANGEMENTS, arranged_settings, encode_for_screen, render_arranged, screen_capture, view_boxes
+from .panels import (
+    ARRANGEMENTS,
+    arranged_settings,
+    encode_for_screen,
+    encode_thumbnail,
+    render_arranged,
+    screen_capture,
+    thumbnail,
+    value_unit,
+    view_boxes,
+)
 from .recipes import make_recipe, python_code
 from .render import RenderedView, query_words
 from .settings import GROUNDS, ViewSettings
 from .store import DEFAULT_BUDGET, CaptureStore
 
 STATIC = Path(__file__).parent / "static"
-
-CMAPS = ("inferno", "magma", "plasma", "viridis", "cividis", "gray", "turbo")
-"""Colour maps in the menu, the perceptually even ones first; any other name of matplotlib's can be set by program."""
-
-THUMBNAIL_SIDE = 96
 
 UPLOAD_LIMIT = 100 << 20
 """Largest file in bytes that is taken from a browser."""
@@ -146,7 +149,7 @@ class AttentionExplorer(anywidget.AnyWidget):
             raise SettingsError(f"the explorer has no control {sorted(unknown)}; it has {', '.join(CONTROLS)}")
         first = {"model": next(iter(self._models)), "picture": next(iter(self._pictures), "")}
         super().__init__(**(first | controls))
-        self._thumbnails = {name: _thumbnail(picture) for name, picture in self._pictures.items()}
+        self._thumbnails = {name: thumbnail(picture) for name, picture in self._pictures.items()}
         self._send_menus()
         self.on_msg(self._receive)
         self._quiet = False
@@ -363,9 +366,7 @@ class AttentionExplorer(anywidget.AnyWidget):
 
     def _file_name(self) -> str:
         choice = self._shown_now().choice
-        head = choice.settings.aggregation if choice.settings.head is None else f"head{choice.settings.head}"
-        parts = (Path(choice.picture).stem, choice.model, f"layer{choice.settings.layer}", head)
-        return re.sub(r"[^\w.-]+", "_", "-".join(parts))
+        return file_name(choice.picture, choice.model, choice.settings)
 
     def _receive_part(self, upload: str, name: str, part: bytes, last: bool) -> None:
         """Files come in parts: notebook servers refuse large messages."""
@@ -386,7 +387,7 @@ class AttentionExplorer(anywidget.AnyWidget):
         name = _unused(name, self._pictures)
         # a path is kept as a path, so that recipes and code can name it
         self._pictures[name] = original if isinstance(original, str | os.PathLike) else photo
-        self._thumbnails[name] = _encoded_thumbnail(photo)
+        self._thumbnails[name] = encode_thumbnail(photo)
         self._send_menus()
         self.picture = name
 
@@ -417,7 +418,6 @@ def _facts(model: AttentionModel, capture: AttentionCapture) -> dict[str, Any]:
 def _screen_facts(shown: _Shown, mime: str) -> dict[str, Any]:
     """The picture and everything beside it that changes with it."""
     rendered, settings = shown.rendered, shown.rendered.settings
-    ratio = settings.head is None and settings.aggregation == "mean_over_std"
     return {
         "image": shown.encoded,
         "mime": mime,
@@ -426,7 +426,7 @@ def _screen_facts(shown: _Shown, mime: str) -> dict[str, Any]:
         "values": rendered.grid_map.astype("<f4").tobytes(),
         "grid": rendered.grid_map.shape,
         "range": rendered.value_range,
-        "unit": "mean / std over the heads" if ratio else "share of the attention to patches",
+        "unit": value_unit(settings),
         "colors": color_table(settings.cmap).tobytes(),
         "caption": rendered.caption,
         "query": settings.query if isinstance(settings.query, tuple) else None,
@@ -464,23 +464,3 @@ def _unused(name: str, taken: Mapping[str, Any]) -> str:
 
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(map(repr, names)) or "none"
-
-
-def _thumbnail(picture: Picture) -> bytes:
-    """A small JPEG file; empty where the picture cannot be read, which is told when it is chosen."""
-    try:
-        if not isinstance(picture, str | os.PathLike):
-            return _encoded_thumbnail(load_picture(picture))
-        with Image.open(picture, formats=FORMATS) as opened:
-            opened.draft("RGB", (2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE))  # a JPEG is read in a fraction of its size
-            return _encoded_thumbnail(load_picture(opened))
-    except (PictureError, OSError, Image.DecompressionBombError):
-        return b""
-
-
-def _encoded_thumbnail(photo: Image.Image) -> bytes:
-    small = photo.copy()
-    small.thumbnail((2 * THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-    stream = BytesIO()
-    small.save(stream, "JPEG", quality=85)
-    return stream.getvalue()

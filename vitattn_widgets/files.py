@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from .errors import SettingsError
 if TYPE_CHECKING:
     from .capture import AttentionCapture
     from .render import RenderedView
+    from .settings import ViewSettings
 
 PICTURE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
@@ -43,6 +45,13 @@ def map_bytes(capture: AttentionCapture, rendered: RenderedView) -> bytes:
         caption=np.array(rendered.caption),
     )
     return stream.getvalue()
+
+
+def file_name(picture: str, model: str, settings: ViewSettings) -> str:
+    """A name without suffix that says what a file shows, of characters that every file system takes."""
+    head = settings.aggregation if settings.head is None else f"head{settings.head}"
+    parts = (Path(picture).stem, model, f"layer{settings.layer}", head)
+    return re.sub(r"[^\w.-]+", "_", "-".join(parts))
 
 
 def check_writable(path: Path, suffixes: tuple[str, ...]) -> Path:

@@ -58,30 +58,31 @@ def load_picture(picture: Picture) -> Image.Image:
     return _read(path, str(path))
 
 
-def read_picture(content: bytes, name: str) -> Image.Image:
+def read_picture(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Read the bytes of a picture file, as an upload brings them; the same rules as `load_picture`.
 
     Args:
         content: the whole file.
         name: what messages call it.
+        max_pixels: largest picture that is decoded.
 
     Returns:
         A PIL picture of mode ``RGB``.
 
     Raises:
-        PictureError: empty, not a picture, truncated, larger than `MAX_PIXELS`, or of a type that is not read.
+        PictureError: empty, not a picture, truncated, larger than `max_pixels`, or of a type that is not read.
     """
     if not content:
         raise PictureError(f"{name}: the file is empty")
-    return _read(io.BytesIO(content), name)
+    return _read(io.BytesIO(content), name, max_pixels)
 
 
-def _read(source: Path | io.BytesIO, where: str) -> Image.Image:
+def _read(source: Path | io.BytesIO, where: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     try:
         with Image.open(source, formats=FORMATS) as opened:
-            return _decode(opened, where)
+            return _decode(opened, where, max_pixels)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(where) from error
+        raise _too_large(where, max_pixels) from error
     except Image.UnidentifiedImageError as error:
         raise PictureError(f"{where}: not a picture of a known type ({', '.join(FORMATS)})") from error
     except PermissionError as error:
@@ -96,8 +97,8 @@ def _forbidden(where: str) -> PictureError:
     return PictureError(f"{where}: may not be read; check its permissions")
 
 
-def _too_large(where: str) -> PictureError:
-    return PictureError(f"{where}: more than {MAX_PIXELS:,} pixels, which is refused; scale the picture down first")
+def _too_large(where: str, max_pixels: int) -> PictureError:
+    return PictureError(f"{where}: more than {max_pixels:,} pixels, which is refused; scale the picture down first")
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
@@ -110,10 +111,10 @@ def _from_array(array: np.ndarray) -> Image.Image:
     return _decode(Image.fromarray(np.ascontiguousarray(array)), "the array")
 
 
-def _decode(opened: Image.Image, where: str) -> Image.Image:
+def _decode(opened: Image.Image, where: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     width, height = opened.size
-    if width * height > MAX_PIXELS:
-        raise _too_large(where)
+    if width * height > max_pixels:
+        raise _too_large(where, max_pixels)
     if width * height == 0:
         raise PictureError(f"{where}: has no pixels ({width} x {height})")
     try:

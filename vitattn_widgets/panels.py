@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +11,8 @@ from PIL import Image
 
 from .capture import AttentionCapture
 from .drawing import draw_frame
-from .errors import SettingsError
+from .errors import PictureError, SettingsError
+from .images import FORMATS, Picture, load_picture
 from .preprocess import CropBox
 from .render import RenderedView, render_view
 from .settings import ViewSettings
@@ -29,6 +31,10 @@ the browser has acknowledged the one before, up to 40 ms later.
 
 LOSSLESS_PIXELS = 300_000
 """Pictures up to this size are compressed without loss; larger ones as JPEG, whose encoding takes 1 to 3 ms."""
+
+
+THUMBNAIL_SIDE = 96
+"""Height in pixels of a small picture to choose by."""
 
 
 def render_arranged(
@@ -133,3 +139,30 @@ def encode_for_screen(image: np.ndarray) -> EncodedPicture:
         return EncodedPicture(stream.getvalue(), "image/webp")
     Image.fromarray(image).save(stream, "JPEG", quality=95, subsampling=0)
     return EncodedPicture(stream.getvalue(), "image/jpeg")
+
+
+def thumbnail(picture: Picture) -> bytes:
+    """A small JPEG file; empty where the picture cannot be read, which is told when it is chosen."""
+    try:
+        if not isinstance(picture, str | os.PathLike):
+            return encode_thumbnail(load_picture(picture))
+        with Image.open(picture, formats=FORMATS) as opened:
+            opened.draft("RGB", (2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE))  # a JPEG is read in a fraction of its size
+            return encode_thumbnail(load_picture(opened))
+    except (PictureError, OSError, Image.DecompressionBombError):
+        return b""
+
+
+def encode_thumbnail(photo: Image.Image) -> bytes:
+    """A photo as a small JPEG file."""
+    small = photo.copy()
+    small.thumbnail((2 * THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    stream = io.BytesIO()
+    small.save(stream, "JPEG", quality=85)
+    return stream.getvalue()
+
+
+def value_unit(settings: ViewSettings) -> str:
+    """What the raw values of a map are, in words."""
+    ratio = settings.head is None and settings.aggregation == "mean_over_std"
+    return "mean / std over the heads" if ratio else "share of the attention to patches"

@@ -30,12 +30,16 @@ class CaptureStore:
     Args:
         budget: bytes of captures to keep (`AttentionCapture.nbytes`). A capture larger than that is handed out but not
             kept.
+        finish: what is done to every new capture before it is kept and handed out; None is nothing.
     """
 
-    def __init__(self, budget: int = DEFAULT_BUDGET) -> None:
+    def __init__(
+        self, budget: int = DEFAULT_BUDGET, finish: Callable[[AttentionCapture], AttentionCapture] | None = None
+    ) -> None:
         if budget < 0:
             raise SettingsError(f"a budget must be a number of bytes from 0 on, got {budget}")
         self.budget = budget
+        self._finish = finish
         self._kept: OrderedDict[_Key, AttentionCapture] = OrderedDict()
         self._running: dict[_Key, Future[AttentionCapture]] = {}
         self._lock = Lock()
@@ -76,6 +80,8 @@ class CaptureStore:
             return running.result()
         try:
             capture = capture_attention(model, picture())
+            if self._finish is not None:
+                capture = self._finish(capture)
         except BaseException as error:
             with self._lock:
                 self._running.pop(entry, None)
@@ -88,6 +94,13 @@ class CaptureStore:
                 self._keep(entry, capture)
         running.set_result(capture)
         return capture
+
+    def discard(self, key: Hashable) -> None:
+        """Drop what is kept of one photo, whatever the model."""
+        with self._lock:
+            for kept in (self._kept, self._running):
+                for entry in [entry for entry in kept if entry[1] == key]:
+                    del kept[entry]
 
     def clear(self) -> None:
         """Drop everything."""
