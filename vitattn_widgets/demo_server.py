@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import os
 import signal
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 AUTH_VARIABLE = "VITATTN_AUTH"
 
 PORT = 7860
+
+M_ARENA_MAX = -8
+"""glibc's number of this setting (malloc.h)."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ def serve(options: ServerOptions) -> None:
     Raises:
         VitattnError: options that contradict each other, a checkpoint that cannot be used, a port that is taken.
     """
+    _share_memory_between_threads()
     # before Gradio is imported: nothing of it may call home, and its files lie in a folder of this process alone
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what ends a service must also remove its files
@@ -107,6 +112,13 @@ def serve(options: ServerOptions) -> None:
         finally:
             page.close(verbose=False)
             _close_tunnels()
+
+
+def _share_memory_between_threads() -> None:
+    """Let glibc keep two heaps instead of one for each of many request threads, where freed pictures would pile up."""
+    libc = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(M_ARENA_MAX, 2)
 
 
 def _models(options: ServerOptions) -> list[AttentionModel | str]:
