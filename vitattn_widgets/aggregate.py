@@ -8,6 +8,9 @@ from .errors import SettingsError
 
 AGGREGATIONS = ("mean", "max", "mean_over_std")
 
+TITLES = {"mean": "mean", "max": "max", "mean_over_std": "mean / std"}
+"""How each aggregation is named where people choose it or read a heading."""
+
 FORMULAS = {
     "mean": "mean over {heads} heads",
     "max": "max over {heads} heads",
@@ -17,6 +20,11 @@ FORMULAS = {
 
 STD_FLOOR = 1e-6
 """Smallest standard deviation that is divided by, as a share of the mean."""
+
+
+def possible_aggregations(heads: int) -> tuple[str, ...]:
+    """The aggregations that a layer of this many heads has: mean / std of a single head does not exist."""
+    return AGGREGATIONS if heads > 1 else tuple(name for name in AGGREGATIONS if name != "mean_over_std")
 
 
 def aggregate_heads(maps: np.ndarray, aggregation: str = "mean") -> np.ndarray:

@@ -18,7 +18,7 @@ from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder, is_in_or_equal
 
 from . import demo_html
-from .aggregate import AGGREGATIONS
+from .aggregate import AGGREGATIONS, TITLES, possible_aggregations
 from .demo_desk import BESIDES, CONTROLS, STEPS, Controls, Desk, Shown, Visit, query_text
 from .drawing import CMAPS, DEFAULT_CMAP, SCALES
 from .errors import PictureError, VitattnError
@@ -64,7 +64,6 @@ or a number. aggregation: "mean", "max" or "mean_over_std". query: "default" (wh
 saw) or "original" (the whole photo). scale: "map", "shared" or "robust". smoothing: some of "bilinear", "median",
 "gaussian". opacity: 0 (picture alone) to 1 (map alone). cmap: name of a matplotlib colour map."""
 
-AGGREGATION_WORDS = {"mean_over_std": "mean / std"}
 
 DOWNLOADS = {"png": "PNG", "npz": "NPZ", "json": "Recipe"}
 
@@ -191,7 +190,7 @@ def _lay_out(page: Page, desk: Desk) -> None:
             parts["layer"] = gr.Slider(0, 11, value=11, step=1, label="Layer", elem_id="va-layer")
             parts["head"] = gr.Radio(["all"], value="all", label="Head")
             parts["aggregation"] = gr.Radio(
-                [(AGGREGATION_WORDS.get(name, name), name) for name in AGGREGATIONS],
+                [(TITLES[name], name) for name in AGGREGATIONS],
                 value="mean",
                 label="Aggregation",
             )
@@ -314,13 +313,13 @@ def _updates(desk: Desk, shown: Shown, sent: Controls | None) -> list[Any]:
     queries += [(query_words(name), name) for name in capture.queries(controls.layer)]
     if isinstance(settings.query, tuple):
         queries.append((query_words(settings.query), query_text(settings.query)))
-    possible = AGGREGATIONS if heads > 1 else AGGREGATIONS[:2]
+    possible = possible_aggregations(heads)
     alone = settings.head is not None
     options = {
         "layer": {"maximum": capture.num_layers - 1},
         "head": {"choices": ["all", *map(str, range(heads))]},
         "aggregation": {
-            "choices": [(AGGREGATION_WORDS.get(name, name), name) for name in possible],
+            "choices": [(TITLES[name], name) for name in possible],
             "interactive": not alone,
             "info": f"head {settings.head} alone is shown" if alone else "how the heads become one map",
         },

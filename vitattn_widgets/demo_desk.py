@@ -14,7 +14,6 @@ from urllib.parse import urlencode
 
 from PIL import Image
 
-from .aggregate import AGGREGATIONS
 from .capture import AttentionCapture, capture_attention
 from .drawing import DEFAULT_CMAP
 from .errors import ModelError, PictureError, SettingsError, VitattnError
@@ -24,7 +23,7 @@ from .images import load_picture
 from .models import AttentionModel, load_model
 from .panels import arranged_settings, render_arranged, screen_capture
 from .recipes import make_recipe
-from .render import RenderedView, render_view, render_views
+from .render import RenderedView, render_aggregations, render_views
 from .settings import ViewSettings
 from .store import DEFAULT_BUDGET, CaptureStore
 from .tokens import Query
@@ -402,9 +401,7 @@ class Desk:
 
     def compared(self, shown: Shown) -> list[RenderedView]:
         """Mean, max and mean / std of the layer that is shown; mean and max alone where it has one head."""
-        settings = replace(_settings_of(shown), head=None)
-        possible = AGGREGATIONS if shown.capture.num_heads(settings.layer) > 1 else AGGREGATIONS[:2]
-        return [render_view(shown.capture, replace(settings, aggregation=aggregation)) for aggregation in possible]
+        return render_aggregations(shown.capture, _settings_of(shown))
 
     # --- within ---
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from .aggregate import TITLES
 from .demo_desk import Desk, Shown, shown_settings
 from .drawing import color_table
-from .figures import TITLES
 from .files import picture_bytes
 from .overview import render_overview
 from .panels import encode_for_screen, thumbnail, value_unit, view_boxes

@@ -100,6 +100,12 @@ def overlay(view: np.ndarray, heat: np.ndarray, opacity: float = 0.5, cmap: str 
     return (view * (1 - part) + colors * part + np.float32(0.5)).astype(np.uint8)
 
 
+def crop_slices(crop_box: CropBox, size: tuple[int, int]) -> tuple[slice, slice]:
+    """The pixels of a photo of `size` ``(height, width)`` that lie in a crop, ``(rows, cols)``."""
+    left, top, right, bottom = (round(side) for side in crop_box)
+    return slice(max(0, top), min(size[0], bottom)), slice(max(0, left), min(size[1], right))
+
+
 def place_on_source(
     heat: np.ndarray, crop_box: CropBox, size: tuple[int, int]
 ) -> tuple[np.ndarray, tuple[slice, slice]]:
@@ -114,8 +120,7 @@ def place_on_source(
         The map resampled bilinearly to the photo's pixels inside the crop, and where these lie, ``(rows, cols)``.
     """
     left, top, right, bottom = crop_box
-    rows = slice(max(0, round(top)), min(size[0], round(bottom)))
-    cols = slice(max(0, round(left)), min(size[1], round(right)))
+    rows, cols = crop_slices(crop_box, size)
     step = ((bottom - top) / heat.shape[0], (right - left) / heat.shape[1])  # photo pixels a view pixel
     start = ((rows.start + 0.5 - top) / step[0] - 0.5, (cols.start + 0.5 - left) / step[1] - 0.5)
     shape = (rows.stop - rows.start, cols.stop - cols.start)

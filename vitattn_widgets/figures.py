@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from .aggregate import AGGREGATIONS
+from .aggregate import TITLES
 from .capture import AttentionCapture
 from .errors import SettingsError
-from .render import RenderedView, caption, render_view
+from .render import caption, render_aggregations
 from .settings import ViewSettings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-TITLES = {"mean": "mean", "max": "max", "mean_over_std": "mean / std"}
 
 PANEL_INCHES = 2.3
 
@@ -38,8 +35,8 @@ def paper_figure(captures: Sequence[AttentionCapture], settings: ViewSettings | 
 
     if not captures:
         raise SettingsError("a figure needs at least one photo")
-    settings = replace(settings or ViewSettings(), head=None)
-    rows = [_row(capture, settings) for capture in captures]
+    settings = settings or ViewSettings()
+    rows = [render_aggregations(capture, settings) for capture in captures]
     columns = 1 + max(len(row) for row in rows)
     figure = Figure((PANEL_INCHES * columns + 0.7, PANEL_INCHES * len(rows) + 0.9), layout="compressed", dpi=150)
     axes = figure.subplots(len(rows), columns, squeeze=False)
@@ -58,12 +55,6 @@ def paper_figure(captures: Sequence[AttentionCapture], settings: ViewSettings | 
     bar.set_label(f"attention, scale: {settings.scale}", fontsize=9)
     figure.suptitle(_title(captures[0], settings), fontsize=8, wrap=True)
     return figure
-
-
-def _row(capture: AttentionCapture, settings: ViewSettings) -> list[RenderedView]:
-    # mean / std of a single head does not exist
-    shown = AGGREGATIONS if capture.num_heads(settings.layer) > 1 else ("mean", "max")
-    return [render_view(capture, replace(settings, aggregation=aggregation)) for aggregation in shown]
 
 
 def _title(capture: AttentionCapture, settings: ViewSettings) -> str:

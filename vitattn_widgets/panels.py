@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from .capture import AttentionCapture
-from .drawing import draw_frame
+from .drawing import crop_slices, draw_frame
 from .errors import PictureError, SettingsError
 from .images import FORMATS, Picture, load_picture
 from .preprocess import CropBox
@@ -57,7 +57,9 @@ def render_arranged(
     rendered = render_view(capture, settings)
     if arrangement != "side by side":
         return rendered
-    photo = capture.view if settings.on == "view" else draw_frame(capture.source, _inside(capture))
+    photo = capture.view
+    if settings.on != "view":
+        photo = draw_frame(capture.source, crop_slices(capture.crop_box, capture.source.shape[:2]))
     gap = np.full((len(photo), _gap(photo.shape[1]), 3), 255, np.uint8)
     return replace(rendered, image=np.hstack([photo, gap, rendered.image]))
 
@@ -87,12 +89,6 @@ def view_boxes(capture: AttentionCapture, settings: ViewSettings, arrangement: s
 
 def _gap(width: int) -> int:
     return max(2, round(width / 40))
-
-
-def _inside(capture: AttentionCapture) -> tuple[slice, slice]:
-    left, top, right, bottom = (round(side) for side in capture.crop_box)
-    height, width = capture.source.shape[:2]
-    return slice(max(0, top), min(height, bottom)), slice(max(0, left), min(width, right))
 
 
 def screen_capture(capture: AttentionCapture, longest: int = SCREEN_SIDE) -> AttentionCapture:

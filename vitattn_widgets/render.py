@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .aggregate import FORMULAS, aggregate_heads
+from .aggregate import FORMULAS, aggregate_heads, possible_aggregations
 from .capture import AttentionCapture
 from .drawing import ValueRange, draw_frame, overlay, place_on_source, scale_map, value_range
 from .settings import ViewSettings
@@ -67,6 +67,13 @@ def render_view(
     settings = settings or ViewSettings()
     grid = grid_map(capture, settings)
     return _draw(capture, settings, grid, _smooth(capture, settings, grid), limits)
+
+
+def render_aggregations(capture: AttentionCapture, settings: ViewSettings) -> list[RenderedView]:
+    """Draw every aggregation that the layer has, side by side in the paper's figures; each as `render_view` does."""
+    settings = replace(settings, head=None)
+    possible = possible_aggregations(capture.num_heads(settings.layer))
+    return [render_view(capture, replace(settings, aggregation=aggregation)) for aggregation in possible]
 
 
 def render_views(capture: AttentionCapture, panels: Sequence[ViewSettings]) -> list[RenderedView]:
