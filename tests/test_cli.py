@@ -79,6 +79,14 @@ def test_a_figure_holds_the_pictures_that_render_view_draws(wide_model: va.Atten
     assert [axis.get_title() for axis in figure.axes[:4]] == ["what the model saw", "mean", "max", "mean / std"]
 
 
+@pytest.mark.parametrize(("query", "words"), [(None, "query: class token"), ((2, 3), "query: patch at row 2, col 3")])
+def test_the_title_of_a_figure_names_the_whole_query(
+    wide_capture: va.AttentionCapture, query: object, words: str
+) -> None:
+    title = va.paper_figure([wide_capture], va.ViewSettings(layer=1, query=query)).get_suptitle()
+    assert title == f"VisionTransformer, layer 1 of 0..2 (blocks.1.attn), {words}"
+
+
 def test_a_figure_of_a_model_with_one_head_leaves_the_ratio_out() -> None:
     import timm
 

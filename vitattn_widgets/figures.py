@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .aggregate import TITLES
 from .capture import AttentionCapture
 from .errors import SettingsError
-from .render import caption, render_aggregations
+from .render import layer_words, query_words, render_aggregations
 from .settings import ViewSettings
 
 if TYPE_CHECKING:
@@ -58,5 +58,5 @@ def paper_figure(captures: Sequence[AttentionCapture], settings: ViewSettings | 
 
 
 def _title(capture: AttentionCapture, settings: ViewSettings) -> str:
-    model, layer, _, query, *_ = caption(capture, settings).split(", ")
-    return f"{model}, {layer}, {query}"
+    query = query_words(capture.query_or_default(settings.layer, settings.query))
+    return f"{capture.model_name}, {layer_words(capture, settings)}, query: {query}"

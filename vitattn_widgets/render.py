@@ -45,7 +45,7 @@ def grid_map(capture: AttentionCapture, settings: ViewSettings) -> np.ndarray:
     maps = capture.patch_attention(settings.layer, settings.query)
     if settings.head is None:
         return aggregate_heads(maps, settings.aggregation)
-    return maps[resolve_index(settings.head, len(maps), "head", _layer_words(capture, settings))]
+    return maps[resolve_index(settings.head, len(maps), "head", layer_words(capture, settings))]
 
 
 def render_view(
@@ -134,16 +134,17 @@ def caption(capture: AttentionCapture, settings: ViewSettings) -> str:
         shown = FORMULAS[settings.aggregation].format(heads=heads)
         share = float(capture.prefix_share(settings.layer, settings.query).mean())
     else:
-        head = resolve_index(settings.head, heads, "head", _layer_words(capture, settings))
+        head = resolve_index(settings.head, heads, "head", layer_words(capture, settings))
         shown = f"head {head} of 0..{heads - 1}"
         share = float(capture.prefix_share(settings.layer, settings.query)[head])
-    parts = [capture.model_name, _layer_words(capture, settings), shown, _query_words(capture, settings)]
+    parts = [capture.model_name, layer_words(capture, settings), shown, _query_words(capture, settings)]
     if capture.layers[capture.layer_index(settings.layer)].tokens.key_prefix:
         parts.append(f"{share:.1%} of this attention went to prefix tokens and is left out")
     return ", ".join(parts)
 
 
-def _layer_words(capture: AttentionCapture, settings: ViewSettings) -> str:
+def layer_words(capture: AttentionCapture, settings: ViewSettings) -> str:
+    """A layer as people read it: its number, how many there are, its module."""
     layer = capture.layer_index(settings.layer)
     return f"layer {layer} of 0..{capture.num_layers - 1} ({capture.layer_names[layer]})"
 
