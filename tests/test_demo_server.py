@@ -32,13 +32,15 @@ MAX_UPLOAD = 200_000
 
 
 @contextmanager
-def running_page(model: va.AttentionModel, folder: Path, **options):
+def running_page(
+    model: va.AttentionModel, folder: Path, host: str = "127.0.0.1", max_pixels: int = 200_000, **options
+):
     """The page on a free port; gives its address and its folder of uploads."""
     before = os.environ.get("GRADIO_TEMP_DIR")
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
-    page = va.build_demo(model, max_upload=MAX_UPLOAD, max_pixels=200_000)
+    page = va.build_demo(model, max_upload=MAX_UPLOAD, max_pixels=max_pixels)
     try:
-        _, address, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **options)
+        _, address, _ = page.launch(server_name=host, prevent_thread_lock=True, quiet=True, **options)
         yield address.rstrip("/"), page
     finally:
         page.close(verbose=False)
@@ -145,10 +147,15 @@ def test_a_bad_file_is_one_clean_error(client: Client, model: va.AttentionModel,
     assert str(tmp_path) not in str(caught.value)
 
 
-@pytest.mark.parametrize("photo", [None, 3, "x", [], {"path": 1}, {"path": "/etc/passwd"}, {"nothing": 1}])
+@pytest.mark.parametrize("photo", [3, "x", [], {"path": 1}, {"path": "/etc/passwd"}, {"nothing": 1}])
 def test_what_is_no_upload_is_one_clean_error(client: Client, model: va.AttentionModel, photo) -> None:
     with pytest.raises(AppError, match="a picture must be an uploaded file"):
         client.predict(photo=photo, model=model.name, api_name="/map")
+
+
+def test_no_file_at_all_is_one_clean_error(client: Client, model: va.AttentionModel) -> None:
+    with pytest.raises(AppError, match="the picture did not arrive"):
+        client.predict(photo=None, model=model.name, api_name="/map")
 
 
 def test_a_file_over_the_limit_is_refused_before_it_is_read(page, tmp_path: Path) -> None:

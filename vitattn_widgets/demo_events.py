@@ -16,7 +16,7 @@ from gradio.utils import get_upload_folder
 
 from .demo_controls import CONTROLS, Controls
 from .demo_desk import Desk, Shown, Visit
-from .demo_layout import STATIC, Layout
+from .demo_layout import Layout, static_text
 from .demo_photo import photo_input, uploaded_file
 from .demo_updates import PARTS, page_updates
 from .errors import VitattnError
@@ -76,7 +76,15 @@ def wire(page: gr.Blocks, desk: Desk, layout: Layout) -> None:
     @guarded
     def choose(visit: Visit, chosen: Any, *values: Any) -> _Answer:
         sent = Controls(*values)
-        return answer(desk.choose(visit, chosen, sent), sent)
+        match chosen:
+            case {"upload": photo}:
+                shown = desk.bring(visit, *uploaded_file(photo), sent)
+            case _:
+                shown = desk.choose(visit, chosen, sent)
+        remembered, updates = answer(shown, sent)
+        if remembered.photo != visit.photo:  # what stands in the upload box is no longer what is shown
+            updates["photo"]["value"] = None
+        return remembered, updates
 
     @guarded
     def bring(visit: Visit, photo: Any, *values: Any) -> _Answer:
@@ -98,8 +106,8 @@ def wire(page: gr.Blocks, desk: Desk, layout: Layout) -> None:
         "show_progress": "hidden",
     }
     shows = common | {"outputs": [layout.visit, layout.updates], "postprocess": False}
-    # answered at once, not through Gradio's queue, which costs more than drawing the picture does
-    live = shows | {"queue": False, "trigger_mode": "always_last"}
+    # through Gradio's queue: of what is answered past it, browsers show no error (6.31)
+    live = shows | {"trigger_mode": "always_last"}
     clicks = [part.select for part in (layout.parts["picture"], layout.parts["panel"], layout.samples)]
     moves = [part.input for part in controls]
     shown = [
@@ -107,9 +115,11 @@ def wire(page: gr.Blocks, desk: Desk, layout: Layout) -> None:
         gr.on(moves, change, inputs=[layout.visit, *controls], api_name="change", **live),
         gr.on(clicks, choose, inputs=[layout.visit, layout.chosen, *controls], api_name="choose", js=CHOSEN, **live),
         layout.parts["clear"].click(leave_patch, inputs=[layout.visit, *controls], **live),
-        layout.photo.input(bring, inputs=[layout.visit, layout.photo, *controls], api_name="bring", **shows),
+        layout.parts["photo"].input(
+            bring, inputs=[layout.visit, layout.parts["photo"], *controls], api_name="bring", **shows
+        ),
     ]
-    follow = (STATIC / "demo_follow.js").read_text(encoding="utf-8")
+    follow = static_text("demo_follow.js")
     for event in shown:
         event.success(None, inputs=layout.updates, outputs=parts, js=follow)
     for what, button in layout.keep.items():

@@ -17,10 +17,13 @@ from .drawing import CMAPS, DEFAULT_CMAP, SCALES
 from .panels import ARRANGEMENTS
 from .settings import GROUNDS
 
-STATIC = Path(__file__).parent / "static"
-
 DOWNLOADS = {"png": "PNG", "npz": "NPZ", "json": "Recipe"}
 """What can be kept, and the labels of the buttons."""
+
+
+def static_text(name: str) -> str:
+    """A script or style sheet of the page."""
+    return (Path(__file__).parent / "static" / name).read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,18 +32,16 @@ class Layout:
 
     Attributes:
         visit: what the server remembers of the visitor.
-        parts: the controls by the names of `CONTROLS`, and "clear", "picture", "answer" and "panel".
-        photo: where a picture is brought.
+        parts: the components that an answer may change, by the names of `PARTS`.
         samples: the samples to choose from.
         keep: the buttons of `DOWNLOADS`.
-        chosen: what was clicked on the picture, the panel or the samples.
+        chosen: what was clicked on the picture, the panel or the samples, or what was pasted.
         updates: what the server answers, see `page_updates`; carried out in the browser.
         file: what was asked to be kept.
     """
 
     visit: gr.State
     parts: dict[str, Component]
-    photo: gr.Image
     samples: gr.HTML
     keep: dict[str, gr.Button]
     chosen: gr.JSON
@@ -50,7 +51,7 @@ class Layout:
 
 def lay_out(desk: Desk) -> Layout:
     """Make the page's components, within a `gradio.Blocks`."""
-    script, style = ((STATIC / name).read_text(encoding="utf-8") for name in ("demo.js", "demo.css"))
+    script, paste, style = map(static_text, ("demo.js", "demo_paste.js", "demo.css"))
     look = {"js_on_load": script, "css_template": style}
     parts: dict[str, Component] = {}
     gr.Markdown(introduction(desk))
@@ -60,8 +61,10 @@ def lay_out(desk: Desk) -> Layout:
             parts["answer"] = gr.HTML(elem_id="va-answer", **look)
         with gr.Column(scale=2, min_width=320):
             with gr.Accordion("Picture", open=True):
-                photo = photo_input(sources=["upload", "clipboard", "webcam"], show_label=False, height=190)
-                samples = gr.HTML(demo_html.samples(desk.samples), elem_id="va-samples", **look)
+                parts["photo"] = photo_input(sources=["upload", "clipboard", "webcam"], show_label=False, height=190)
+                samples = gr.HTML(
+                    demo_html.samples(desk.samples), elem_id="va-samples", **look | {"js_on_load": script + paste}
+                )
             parts |= _reading(desk)
     with gr.Row():
         with gr.Column(scale=3, min_width=320):
@@ -75,7 +78,6 @@ def lay_out(desk: Desk) -> Layout:
     return Layout(
         visit=gr.State(Visit()),
         parts=parts,
-        photo=photo,
         samples=samples,
         keep=keep,
         chosen=gr.JSON(visible=False),

@@ -40,6 +40,8 @@ def uploaded_file(payload: Any) -> tuple[Path, str]:
     Raises:
         PictureError: not an upload.
     """
+    if payload is None:
+        raise PictureError("the picture did not arrive; it may be larger than this page takes")
     path = payload.get("path") if isinstance(payload, Mapping) else None
     if not isinstance(path, str) or "\0" in path or not is_in_or_equal(path, get_upload_folder()):
         raise PictureError("a picture must be an uploaded file")

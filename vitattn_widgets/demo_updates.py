@@ -15,7 +15,7 @@ from .demo_controls import CONTROLS, Controls, query_text
 from .demo_desk import Desk, Shown
 from .render import query_words
 
-PARTS = (*CONTROLS, "clear", "picture", "answer", "panel")
+PARTS = (*CONTROLS, "photo", "clear", "picture", "answer", "panel")
 """The components that an answer may change, in the order of `page_updates`."""
 
 
