@@ -35,7 +35,10 @@ OWN_PHOTO = "!document.querySelector('.va-shown').dataset.link.includes('sample'
 def served(wide_model: va.AttentionModel, tmp_path_factory: pytest.TempPathFactory):
     """The page on all of this computer's addresses, and a browser with a camera."""
     with (
-        running_page(wide_model, tmp_path_factory.mktemp("gradio"), host="0.0.0.0", max_pixels=10**6) as (address, page),
+        running_page(wide_model, tmp_path_factory.mktemp("gradio"), host="0.0.0.0", max_pixels=10**6) as (
+            address,
+            page,
+        ),
         running_browser(*FAKE_CAMERA) as browser,
     ):
         yield address, browser, page
@@ -123,7 +126,7 @@ def test_the_webcams_picture_is_shown(visitor: Visitor, served, wide_model: va.A
     before = set(uploads.iterdir())
     visitor.page.get_by_label("Capture from camera").click()
     visitor.page.get_by_text("Click to Access Webcam").click()
-    visitor.page.wait_for_function("[...document.querySelectorAll('video')].some((video) => video.videoWidth > 0)")
+    visitor.page.wait_for_function("[...document.querySelectorAll('video')].some((video) => video.currentTime > 0.2)")
     visitor.page.get_by_label("capture photo").click()
     visitor.page.wait_for_function(OWN_PHOTO)
     (brought,) = set(uploads.iterdir()) - before

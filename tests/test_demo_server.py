@@ -32,9 +32,7 @@ MAX_UPLOAD = 200_000
 
 
 @contextmanager
-def running_page(
-    model: va.AttentionModel, folder: Path, host: str = "127.0.0.1", max_pixels: int = 200_000, **options
-):
+def running_page(model: va.AttentionModel, folder: Path, host: str = "127.0.0.1", max_pixels: int = 200_000, **options):
     """The page on a free port; gives its address and its folder of uploads."""
     before = os.environ.get("GRADIO_TEMP_DIR")
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
