@@ -35,7 +35,7 @@ OWN_PHOTO = "!document.querySelector('.va-shown').dataset.link.includes('sample'
 def served(wide_model: va.AttentionModel, tmp_path_factory: pytest.TempPathFactory):
     """The page on all of this computer's addresses, and a browser with a camera."""
     with (
-        running_page(wide_model, tmp_path_factory.mktemp("gradio"), host="0.0.0.0", max_pixels=10**6) as (
+        running_page(wide_model, tmp_path_factory.mktemp("gradio"), host="0.0.0.0", max_pixels=10**7) as (
             address,
             page,
         ),
