@@ -1,17 +1,22 @@
-"""What the made pictures share: noise, backdrops, clutter, light. Pictures are float32 ``(height, width, 3)``, 0..1.
+"""What the made pictures share: noise, backdrops, clutter, light. Pictures are float32 ``(3, height, width)``, 0..1.
 
 Everything draws from the generator that it is given, so that a picture depends on its seed alone.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
+from types import EllipsisType
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 Color = tuple[float, float, float] | np.ndarray
+
+Window = tuple[EllipsisType, slice, slice]
+"""The part of a picture, or of one of its planes, that something small lies in."""
 
 SIZES = ((224, 224), (224, 224), (240, 224), (224, 240), (256, 224), (224, 256))
 """(height, width) of made pictures; drawn evenly, so that square ones come most often."""
@@ -87,8 +92,9 @@ def make_light(rng: np.random.Generator) -> Light:
 
 
 def vary(rng: np.random.Generator, color: Color, amount: float = 0.05) -> np.ndarray:
-    """A colour near another one."""
-    return np.clip(np.asarray(color, np.float32) + rng.normal(0, amount, 3), 0.02, 0.98).astype(np.float32)
+    """A colour near another one, float32 ``(3, 1, 1)``."""
+    near = np.asarray(color, np.float64).ravel() + rng.normal(0, amount, 3)
+    return np.clip(near, 0.02, 0.98).astype(np.float32)[:, None, None]
 
 
 def pick(rng: np.random.Generator, colors: tuple[Color, ...], amount: float = 0.04) -> np.ndarray:
@@ -97,8 +103,8 @@ def pick(rng: np.random.Generator, colors: tuple[Color, ...], amount: float = 0.
 
 
 def paint(picture: np.ndarray, cover: np.ndarray, color: np.ndarray) -> None:
-    """Lay a colour, one or ``(height, width, 3)``, over the picture in place; `cover` ``(height, width)`` in 0..1."""
-    picture += cover[..., None] * (np.asarray(color, np.float32) - picture)
+    """Lay a colour, ``(3, 1, 1)`` or a picture, over the picture in place; `cover` ``(height, width)`` in 0..1."""
+    picture += cover * (color - picture)
 
 
 def backdrop(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
@@ -120,19 +126,20 @@ def backdrop(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     elif kind == 3:
         side = rng.uniform(16, 36)
         angle = rng.uniform(0, np.pi)
-        across, along = np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
+        cosine, sine = math.cos(angle), math.sin(angle)
+        across, along = cosine * x + sine * y, cosine * y - sine * x
         mix = 0.5 + 0.18 * (np.sign(np.sin(np.pi * across / side)) + np.sign(np.sin(np.pi * along / side)))
         mix += 0.05 * rough
     else:
         edge = shape[0] * rng.uniform(0.15, 0.4)
         mix = np.where(y < edge, 0.1 + 0.05 * rough, 0.85 + 0.12 * rough)
-        base, other = base, pick(rng, GROUNDS, 0.06)
-    return base + np.clip(mix, 0, 1)[..., None].astype(np.float32) * (other - base)
+        other = pick(rng, GROUNDS, 0.06)
+    return base + np.clip(mix, 0, 1).astype(np.float32) * (other - base)
 
 
 def blob(
     rng: np.random.Generator, shape: tuple[int, int], center: tuple[float, float], radius: float, soft: float = 1.5
-) -> tuple[tuple[slice, slice], np.ndarray]:
+) -> tuple[Window, np.ndarray]:
     """An uneven round patch.
 
     Args:
@@ -145,14 +152,11 @@ def blob(
     Returns:
         The window of the picture that it lies in, and its depth there: 0 outside, rising to 1 within `soft` pixels.
     """
-    reach = radius * 1.5 + soft
-    top, bottom = max(0, int(center[1] - reach)), min(shape[0], int(center[1] + reach) + 2)
-    left, right = max(0, int(center[0] - reach)), min(shape[1], int(center[0] + reach) + 2)
-    window = (slice(top, max(top, bottom)), slice(left, max(left, right)))
+    window = _window(shape, np.array([center]), radius * 1.5 + soft)
     x, y = coordinates(shape)
-    dx, dy = x[:, window[1]] - center[0], y[window[0]] - center[1]
+    dx, dy = x[:, window[2]] - float(center[0]), y[window[1]] - float(center[1])
     angle = np.arctan2(dy, dx)
-    phases = rng.uniform(0, 2 * np.pi, 3)
+    phases = rng.uniform(0, 2 * np.pi, 3).tolist()
     outline = 1 + 0.16 * np.cos(2 * angle + phases[0]) + 0.1 * np.cos(3 * angle + phases[1])
     outline += 0.06 * np.cos(5 * angle + phases[2])
     return window, np.clip((radius * outline - np.hypot(dx, dy)) / soft + 0.5, 0, 1).astype(np.float32)
@@ -167,31 +171,51 @@ def curve(
     return np.concatenate([start[None], start + np.cumsum(moves, 0)])
 
 
-def stroke(shape: tuple[int, int], points: np.ndarray, width: float) -> np.ndarray:
-    """Cover 0..1 of a line through points, smooth at its edge."""
-    sheet = Image.new("L", (shape[1], shape[0]))
-    flat = [tuple(point) for point in points.tolist()]
+def stroke(shape: tuple[int, int], points: np.ndarray, width: float) -> tuple[Window, np.ndarray]:
+    """A line through points, smooth at its edge: the window that it lies in, and its cover 0..1 there."""
+    window = _window(shape, points, width + 2)
+    top, left = window[1].start, window[2].start
+    sheet = Image.new("L", (window[2].stop - left, window[1].stop - top))
+    if 0 in sheet.size:
+        return window, np.zeros(sheet.size[::-1], np.float32)
+    flat = [tuple(point) for point in (points - (left, top)).tolist()]
     ImageDraw.Draw(sheet).line(flat, fill=255, width=max(1, round(width)), joint="curve")
-    return np.asarray(sheet.filter(ImageFilter.BoxBlur(0.7)), np.float32) / 255
+    return window, np.asarray(sheet.filter(ImageFilter.BoxBlur(0.7)), np.float32) / 255
+
+
+def draw_line(
+    picture: np.ndarray, points: np.ndarray, width: float, color: np.ndarray | float, opacity: float = 1
+) -> None:
+    """Draw a line through points in place."""
+    window, cover = stroke(picture.shape[1:], points, width)
+    paint(picture[window], cover * opacity, color)
+
+
+def _window(shape: tuple[int, int], points: np.ndarray, reach: float) -> Window:
+    """The part of a picture within `reach` pixels of some of the points (x, y)."""
+    low, high = points.min(0) - reach, points.max(0) + reach + 2
+    left, top = (int(np.clip(low[axis], 0, shape[1 - axis])) for axis in (0, 1))
+    right, bottom = (int(np.clip(high[axis], 0, shape[1 - axis])) for axis in (0, 1))
+    return ..., slice(top, bottom), slice(left, right)
 
 
 def clutter(rng: np.random.Generator, picture: np.ndarray, mark: Color) -> None:
     """Put things that mean nothing on a backdrop: twigs, stains in the colour `mark`, pebbles, soft shadows."""
-    shape = picture.shape[:2]
+    shape = picture.shape[1:]
     size = np.array([shape[1], shape[0]])
     for _ in range(rng.integers(0, 3)):
         window, depth = blob(rng, shape, tuple(rng.uniform(0, 1, 2) * size), rng.uniform(18, 45), soft=25)
-        picture[window] *= 1 - 0.45 * depth[..., None]
+        picture[window] *= 1 - 0.45 * depth
     for _ in range(rng.integers(0, 3)):
         points = curve(rng, rng.uniform(0, 1, 2) * size, rng.uniform(0, 2 * np.pi), rng.uniform(40, 160))
-        paint(picture, stroke(shape, points + 2, 4) * 0.35, (0.05, 0.05, 0.05))
-        paint(picture, stroke(shape, points, rng.uniform(2, 5)), vary(rng, BARK, 0.06))
+        draw_line(picture, points + 2, 4, 0.05, opacity=0.35)
+        draw_line(picture, points, rng.uniform(2, 5), vary(rng, BARK, 0.06))
     for _ in range(rng.integers(0, 5)):
         window, depth = blob(rng, shape, _near_edge(rng, shape), rng.uniform(4, 16), soft=2)
         paint(picture[window], depth * rng.uniform(0.5, 0.95), vary(rng, mark, 0.04))
     for _ in range(rng.integers(0, 3)):
         window, depth = blob(rng, shape, _near_edge(rng, shape), rng.uniform(4, 10), soft=5)
-        paint(picture[window], np.clip(depth * 2, 0, 1), pick(rng, GROUNDS) * (0.6 + 0.5 * depth[..., None]))
+        paint(picture[window], np.clip(depth * 2, 0, 1), pick(rng, GROUNDS) * (0.6 + 0.5 * depth))
 
 
 def _near_edge(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[float, float]:
@@ -205,15 +229,18 @@ def cast_shadow(picture: np.ndarray, cover: np.ndarray, light: Light, height: fl
     sheet = Image.fromarray((cover * 255).astype(np.uint8))
     moved = sheet.transform(sheet.size, Image.Transform.AFFINE, (1, 0, light.x * height, 0, 1, light.y * height))
     shade = np.asarray(moved.filter(ImageFilter.BoxBlur(5)), np.float32) / 255
-    picture *= 1 - 0.5 * shade[..., None]
+    picture *= 1 - 0.5 * shade
 
 
 def finish(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
     """Exposure, tint, falling off to one side, sensor noise; uint8 ``(height, width, 3)``."""
-    shape = picture.shape[:2]
+    shape = picture.shape[1:]
     x, y = coordinates(shape)
     angle = rng.uniform(0, 2 * np.pi)
-    slope = rng.uniform(0, 0.16) * (np.cos(angle) * (x / shape[1] - 0.5) + np.sin(angle) * (y / shape[0] - 0.5))
-    picture *= (rng.uniform(0.8, 1.12) + slope)[..., None] * rng.normal(1, 0.025, 3).astype(np.float32)
-    picture += (rng.uniform(0.004, 0.02) * noise(rng, shape, "grain"))[..., None]
-    return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
+    slope = rng.uniform(0, 0.16)
+    slope_x, slope_y = slope * math.cos(angle), slope * math.sin(angle)
+    exposure = rng.uniform(0.8, 1.12) + slope_x * (x / shape[1] - 0.5) + slope_y * (y / shape[0] - 0.5)
+    picture = picture * exposure * rng.normal(1, 0.025, (3, 1, 1)).astype(np.float32)
+    picture += rng.uniform(0.004, 0.02) * noise(rng, shape, "grain")
+    pixels = (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return np.ascontiguousarray(pixels.transpose(1, 2, 0))

@@ -5,6 +5,7 @@ The mask of a bad fruit is its rot; the mask of a good one is the fruit, for the
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,11 +20,11 @@ from .made_canvas import (
     clutter,
     coordinates,
     curve,
+    draw_line,
     finish,
     make_light,
     noise,
     paint,
-    stroke,
     vary,
 )
 
@@ -33,7 +34,10 @@ CLASSES = tuple(f"{quality} {kind}" for quality in ("bad", "good") for kind in K
 ROT = ((0.24, 0.14, 0.07), (0.15, 0.09, 0.06), (0.33, 0.20, 0.10), (0.10, 0.09, 0.07))
 """Colours of rotten spots, and of the stains on the ground that are none."""
 
-UP = -np.pi / 2
+BROWNING = np.array([0.62, 0.5, 0.42], np.float32)[:, None, None]
+"""What the skin around a rotten spot is multiplied by."""
+
+UP = -math.pi / 2
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,8 @@ def _body(rng: np.random.Generator, kind: str, shape: tuple[int, int], turn: flo
     if kind == "banana":
         return _crescent(rng, shape, turn, center, radius)
     x, y = coordinates(shape)
-    dx, dy = x - np.float32(center[0]), y - np.float32(center[1])
-    angle = np.arctan2(dy, dx) - np.float32(turn)
+    dx, dy = x - float(center[0]), y - float(center[1])
+    angle = np.arctan2(dy, dx) - turn
     top = np.cos(angle - UP)  # 1 at the stem
     narrow = rng.uniform(0.9, 1.0)
     outline = {
@@ -113,8 +117,8 @@ def _crescent(rng: np.random.Generator, shape: tuple[int, int], turn: float, cen
     away = np.array([np.cos(turn), np.sin(turn)])
     middle = center - away * bend * 0.8
     x, y = coordinates(shape)
-    dx, dy = x - np.float32(middle[0]), y - np.float32(middle[1])
-    angle = (np.arctan2(dy, dx) - np.float32(turn) + np.pi) % (2 * np.pi) - np.pi
+    dx, dy = x - float(middle[0]), y - float(middle[1])
+    angle = (np.arctan2(dy, dx) - turn + np.pi) % (2 * np.pi) - np.pi
     along = np.clip(angle / half, -1.3, 1.3)
     thick = radius * rng.uniform(0.27, 0.34) * np.sqrt(np.clip(1.02 - np.abs(along) ** 3, 0, 1))
     far = np.hypot(dx, dy)
@@ -126,7 +130,7 @@ def _crescent(rng: np.random.Generator, shape: tuple[int, int], turn: float, cen
 
 
 def _skin(rng: np.random.Generator, kind: str, body: Body) -> np.ndarray:
-    """Colour of the skin before light falls on it, ``(height, width, 3)``."""
+    """Colour of the skin before light falls on it, ``(3, height, width)``."""
     shape = body.cover.shape
     colors: dict[str, tuple[tuple[Color, Color], ...]] = {
         "apple": (((0.74, 0.10, 0.10), (0.88, 0.55, 0.20)), ((0.80, 0.16, 0.14), (0.85, 0.72, 0.30)),
@@ -147,10 +151,10 @@ def _skin(rng: np.random.Generator, kind: str, body: Body) -> np.ndarray:
         mix = 0.4 + 0.2 * cloud + 0.5 * np.abs(body.along) ** 4
     else:
         mix = 0.45 + 0.25 * cloud
-    skin = first + np.clip(mix, 0, 1)[..., None].astype(np.float32) * (second - first)
+    skin = first + np.clip(mix, 0, 1).astype(np.float32) * (second - first)
     if kind in ("orange", "lime", "guava"):
         pores = noise(rng, shape, "grain")
-        skin *= (1 + {"orange": 0.055, "lime": 0.045, "guava": 0.03}[kind] * pores)[..., None]
+        skin *= 1 + {"orange": 0.055, "lime": 0.045, "guava": 0.03}[kind] * pores
     if kind == "banana":
         tips = np.clip((np.abs(body.along) - 0.9) * 8, 0, 1)
         paint(skin, tips, vary(rng, (0.25, 0.18, 0.10), 0.03))
@@ -174,13 +178,13 @@ def _rot(rng: np.random.Generator, skin: np.ndarray, body: Body) -> np.ndarray:
         depth = depth * body.cover[window]
         rough = 1 + 0.16 * noise(rng, depth.shape, "rough")
         halo = np.clip(depth * 2, 0, 1)
-        paint(skin[window], halo * 0.75, skin[window] * np.array([0.62, 0.5, 0.42], np.float32))
-        paint(skin[window], np.clip(depth * 2 - 0.6, 0, 1), vary(rng, colors, 0.02) * rough[..., None])
+        paint(skin[window], halo * 0.75, skin[window] * BROWNING)
+        paint(skin[window], np.clip(depth * 2 - 0.6, 0, 1), vary(rng, colors, 0.02) * rough)
         if mould and radius > 11:
             paint(
                 skin[window],
                 np.clip(depth * 3 - 2.2, 0, 1) * 0.8,
-                vary(rng, (0.72, 0.76, 0.70), 0.04) * rough[..., None],
+                vary(rng, (0.72, 0.76, 0.70), 0.04) * rough,
             )
         rot[window] = np.maximum(rot[window], np.clip(depth * 2.2 - 0.1, 0, 1))
         if (rot > 0.5).sum() > wanted:
@@ -193,10 +197,11 @@ def _lit(skin: np.ndarray, body: Body, light: Light, gloss: float, dull: np.ndar
     nx, ny, nz = body.normal
     facing = np.clip(nx * light.x + ny * light.y + nz * light.z, 0, 1)
     half = np.array([light.x, light.y, light.z + 1])
-    half /= np.linalg.norm(half)
+    half = (half / np.linalg.norm(half)).tolist()
     mirror = np.clip(nx * half[0] + ny * half[1] + nz * half[2], 0, 1)
-    shine = (gloss * (1 - 0.8 * dull) * mirror**24)[..., None]
-    return (skin * (0.36 + 0.74 * facing)[..., None] + shine).astype(np.float32)
+    mirror = mirror**4
+    mirror = mirror * mirror * mirror  # the 24th power, much faster than by pow
+    return skin * (0.36 + 0.74 * facing) + gloss * (1 - 0.8 * dull) * mirror * mirror
 
 
 def _direction(turn: float, angle: float = UP) -> np.ndarray:
@@ -205,24 +210,23 @@ def _direction(turn: float, angle: float = UP) -> np.ndarray:
 
 def _appendages(rng: np.random.Generator, kind: str, picture: np.ndarray, body: Body, turn: float) -> None:
     """What sticks out behind the fruit: a pomegranate's crown, an apple's leaf."""
-    shape = picture.shape[:2]
     if kind == "pomegranate":
         for spread in (-0.34, -0.12, 0.12, 0.34):
             foot = body.center + body.radius * 0.85 * _direction(turn, UP + 0.6 * spread)
             tip = body.center + body.radius * 1.34 * _direction(turn, UP + 0.75 * spread)
             points = foot + np.linspace(0, 1, 5)[:, None] * (tip - foot)
             for step, width in enumerate((9, 7, 5, 3)):
-                tooth = stroke(shape, points[step : step + 2], width * body.radius / 60)
-                paint(picture, tooth, vary(rng, (0.62, 0.28, 0.20), 0.02))
+                tooth = points[step : step + 2]
+                draw_line(picture, tooth, width * body.radius / 60, vary(rng, (0.62, 0.28, 0.20), 0.02))
 
 
 def _stem(rng: np.random.Generator, kind: str, picture: np.ndarray, body: Body, turn: float) -> None:
     """What lies before the fruit: stem, calyx."""
-    shape = picture.shape[:2]
+    shape = picture.shape[1:]
     if kind == "apple":
         foot = body.center + body.radius * 0.72 * _direction(turn)
         points = curve(rng, foot, turn + UP, body.radius * 0.42, bend=0.5, steps=6)
-        paint(picture, stroke(shape, points, body.radius * 0.07), vary(rng, (0.30, 0.20, 0.10), 0.03))
+        draw_line(picture, points, body.radius * 0.07, vary(rng, (0.30, 0.20, 0.10), 0.03))
         if rng.random() < 0.4:
             place = points[4] + body.radius * 0.16 * _direction(turn, 0)
             window, depth = blob(rng, shape, tuple(place), body.radius * 0.15)

@@ -17,11 +17,11 @@ from .made_canvas import (
     cast_shadow,
     clutter,
     coordinates,
+    draw_line,
     finish,
     make_light,
     noise,
     paint,
-    stroke,
     vary,
 )
 
@@ -72,13 +72,14 @@ def draw_leaf(rng: np.random.Generator, label: int) -> tuple[np.ndarray, np.ndar
     leaf = make_leaf(rng, shape, center, turn, min(shape) * rng.uniform(0.46, 0.62), bent=name == "cmd")
     cast_shadow(picture, leaf.cover, light, height=7)
     stalk = center + np.stack([np.linspace(0, -1, 6) * np.cos(turn), np.linspace(0, -1, 6) * np.sin(turn)], 1) * 90
-    paint(picture, stroke(shape, stalk, 4), vary(rng, (0.55, 0.36, 0.28), 0.08))
+    draw_line(picture, stalk, 4, vary(rng, (0.55, 0.36, 0.28), 0.08))
 
     skin = _blade(rng, leaf)
     damage = {"cbb": _spots, "cbsd": _streaks, "cgm": _mottling, "cmd": _mosaic}.get(name)
     hurt = damage(rng, skin, leaf) * leaf.cover if damage else leaf.cover
-    fold = np.sign(leaf.across) * np.cos(leaf.lobe * 1.7 + turn) * 0.09 + 0.05 * noise(rng, shape, "cloud")
-    paint(picture, leaf.cover, (skin * (1 + fold)[..., None]).astype(np.float32))
+    tilt = (0.09 * np.cos(np.arange(7) * 1.7 + turn)).astype(np.float32)
+    fold = np.sign(leaf.across) * tilt[leaf.lobe] + 0.05 * noise(rng, shape, "cloud")
+    paint(picture, leaf.cover, skin * (1 + fold))
     return finish(rng, picture), (hurt > 0.5).astype(np.uint8)
 
 
@@ -97,9 +98,9 @@ def make_leaf(
     lengths = length * (1 - 0.42 * (directions / np.pi) ** 2) * rng.normal(1, 0.05 if not bent else 0.16, count)
     widths = lengths * rng.uniform(0.17, 0.24) * rng.normal(1, 0.04 if not bent else 0.18, count)
     x, y = coordinates(shape)
-    dx, dy = x - np.float32(center[0]), y - np.float32(center[1])
+    dx, dy = x - float(center[0]), y - float(center[1])
     far = np.hypot(dx, dy)
-    angle = (np.arctan2(dy, dx) - np.float32(turn) + np.pi) % (2 * np.pi) - np.pi
+    angle = (np.arctan2(dy, dx) - turn + np.pi) % (2 * np.pi) - np.pi
     if bent:
         angle = angle + rng.uniform(0.25, 0.5) * np.sin(far / length * rng.uniform(5, 8) + rng.uniform(0, 6)) * (
             far / length
@@ -107,11 +108,12 @@ def make_leaf(
     else:
         angle = angle + rng.uniform(-0.15, 0.15) * far / length
     lobe = np.searchsorted((directions[1:] + directions[:-1]) / 2, angle.ravel()).reshape(shape)
-    own = (angle - directions[lobe]).astype(np.float32)
-    size = lengths[lobe].astype(np.float32)
+    directions, lengths, widths = (values.astype(np.float32) for values in (directions, lengths, widths))
+    own = angle - directions[lobe]
+    size = lengths[lobe]
     along, across = far * np.cos(own) / size, far * np.sin(own)
     inside = np.clip(along, 0, 1)
-    profile = widths[lobe].astype(np.float32) * np.maximum(np.sin(np.pi * inside**0.72), 0) ** 0.85
+    profile = widths[lobe] * np.maximum(np.sin(np.pi * inside**0.72), 0) ** 0.85
     base = 0.16 * length * np.clip(1 - far / (0.3 * length), 0, 1)  # the lobes grow together at the stalk
     edge = profile + base - np.abs(across)
     cover = np.clip(edge + 0.5, 0, 1) * ((along > 0) | (far < 0.06 * length)) * (along < 1.02)
@@ -124,20 +126,20 @@ def make_leaf(
 
 def _leaf_behind(rng: np.random.Generator, picture: np.ndarray) -> None:
     """A darker leaf under the one that counts, without damage."""
-    shape = picture.shape[:2]
+    shape = picture.shape[1:]
     center = np.array([shape[1], shape[0]]) * rng.uniform(0, 1, 2)
     leaf = make_leaf(rng, shape, center, rng.uniform(-np.pi, np.pi), min(shape) * rng.uniform(0.4, 0.6), bent=False)
-    dark = vary(rng, (0.16, 0.30, 0.12), 0.03) * (1 + 0.4 * leaf.vein[..., None])
+    dark = vary(rng, (0.16, 0.30, 0.12), 0.03) * (1 + 0.4 * leaf.vein)
     paint(picture, leaf.cover, dark)
 
 
 def _blade(rng: np.random.Generator, leaf: Leaf) -> np.ndarray:
-    """The green of the leaf with its veins, ``(height, width, 3)``."""
+    """The green of the leaf with its veins, ``(3, height, width)``."""
     greens = ((0.20, 0.44, 0.13), (0.28, 0.52, 0.16), (0.15, 0.38, 0.14), (0.33, 0.54, 0.20))
     green = vary(rng, greens[rng.integers(len(greens))], 0.025)
-    skin = green * (1 + 0.08 * noise(rng, leaf.cover.shape, "rough"))[..., None]
+    skin = green * (1 + 0.08 * noise(rng, leaf.cover.shape, "rough"))
     paint(skin, leaf.vein * 0.6, np.clip(green * 1.35 + 0.14, 0, 1))
-    return skin.astype(np.float32)
+    return skin
 
 
 def _spots(rng: np.random.Generator, skin: np.ndarray, leaf: Leaf) -> np.ndarray:
@@ -152,7 +154,7 @@ def _spots(rng: np.random.Generator, skin: np.ndarray, leaf: Leaf) -> np.ndarray
     halo = _blur(ill, 4)
     paint(skin, np.clip(halo * 1.6, 0, 0.75), vary(rng, (0.70, 0.66, 0.20), 0.04))
     color = vary(rng, (0.17, 0.15, 0.08) if rng.random() < 0.6 else (0.26, 0.18, 0.09), 0.02)
-    paint(skin, ill * 0.95, color * (1 + 0.2 * noise(rng, leaf.cover.shape, "rough"))[..., None])
+    paint(skin, ill * 0.95, color * (1 + 0.2 * noise(rng, leaf.cover.shape, "rough")))
     return np.clip(halo * 2.2, 0, 1)
 
 

@@ -16,6 +16,7 @@ from .made_canvas import (
     finish,
     make_light,
     noise,
+    paint,
     vary,
 )
 
@@ -108,7 +109,8 @@ def _fish(rng: np.random.Generator) -> list[Part]:
 
 
 def _tree(rng: np.random.Generator) -> list[Part]:
-    tiers = [(-0.55, 0.72, 0.15), (-0.15, 0.58, 0.55), (0.25, 0.42, 0.95)]
+    wide = rng.uniform(0.6, 0.8)
+    tiers = [(-0.55, wide, 0.15), (-0.15, 0.8 * wide, 0.55), (0.25, 0.58 * wide, 0.95)]
     return [
         (_box(-0.11, -0.95, 0.11, -0.5), 2),
         *((np.array([[-width, low], [width, low], [0, top]]), i % 2) for i, (low, width, top) in enumerate(tiers)),
@@ -124,9 +126,10 @@ def _bottle(rng: np.random.Generator) -> list[Part]:
 
 
 def _umbrella(rng: np.random.Generator) -> list[Part]:
-    dome = np.concatenate([_disk(0, -0.02, 0.95, 0.85, 0, 180), [[-0.95, -0.02]]])
+    high = rng.uniform(0.7, 0.9)
+    dome = np.concatenate([_disk(0, -0.02, 0.95, high, 0, 180), [[-0.95, -0.02]]])
     segments = [
-        np.concatenate([[[0, 0.83]], _disk(0, -0.02, 0.95, 0.1, 180 - 180 * i / 6, 180 - 180 * (i + 1) / 6)])
+        np.concatenate([[[0, high - 0.03]], _disk(0, -0.02, 0.95, 0.1, 180 - 180 * i / 6, 180 - 180 * (i + 1) / 6)])
         for i in range(1, 6, 2)
     ]
     return [
@@ -188,24 +191,26 @@ def draw_object(rng: np.random.Generator, label: int) -> tuple[np.ndarray, np.nd
         colors[:2] = vary(rng, (0.13, 0.38, 0.18), 0.04), vary(rng, (0.18, 0.46, 0.22), 0.04)
     color, cover = _rasterise(SHAPES[name](rng), colors, shape, center, radius, turn)
     cast_shadow(picture, cover, light)
-    picture += cover[..., None] * (_shaded(rng, color, cover, light, radius) - picture)
+    paint(picture, cover, _shaded(rng, color, cover, light, radius))
     return finish(rng, picture), (cover > 0.5).astype(np.uint8)
 
 
 def _rasterise(
     parts: list[Part], colors: list[np.ndarray], shape: tuple[int, int], center: np.ndarray, radius: float, turn: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Colour ``(height, width, 3)`` and cover ``(height, width)`` of polygons, each pixel from four samples."""
+    """Colour ``(3, height, width)`` and cover ``(height, width)`` of polygons, each pixel from four samples."""
     size = (2 * shape[1], 2 * shape[0])
-    body, cover = Image.new("RGB", size, tuple((colors[0] * 255).astype(int).tolist())), Image.new("L", size)
+    inks = [tuple((color.ravel() * 255).astype(int).tolist()) for color in colors]
+    body, cover = Image.new("RGB", size, inks[0]), Image.new("L", size)
     on_body, on_cover = ImageDraw.Draw(body), ImageDraw.Draw(cover)
     axes = radius * np.array([[np.cos(turn), np.sin(turn)], [np.sin(turn), -np.cos(turn)]])  # y up to y down
     for points, number in parts:
         places = [tuple(place) for place in (2 * (center + points @ axes)).tolist()]
         on_cover.polygon(places, fill=0 if number is None else 255)
         if number is not None:
-            on_body.polygon(places, fill=tuple((colors[number] * 255).astype(int).tolist()))
-    return np.asarray(body.reduce(2), np.float32) / 255, np.asarray(cover.reduce(2), np.float32) / 255
+            on_body.polygon(places, fill=inks[number])
+    color = np.asarray(body.reduce(2), np.float32).transpose(2, 0, 1) / 255
+    return color, np.asarray(cover.reduce(2), np.float32) / 255
 
 
 def _shaded(rng: np.random.Generator, color: np.ndarray, cover: np.ndarray, light: Light, radius: float) -> np.ndarray:
@@ -214,7 +219,5 @@ def _shaded(rng: np.random.Generator, color: np.ndarray, cover: np.ndarray, ligh
     height = np.asarray(sheet, np.float32) / 255
     slope_y, slope_x = np.gradient(height)
     relief = -(slope_x * light.x + slope_y * light.y) * radius * 0.28
-    return (
-        color * (0.92 + relief + 0.05 * noise(rng, cover.shape, "rough"))[..., None]
-        + 0.25 * np.clip(relief, 0, 1)[..., None]
-    )
+    worn = 0.05 * noise(rng, cover.shape, "rough")
+    return color * (0.92 + relief + worn) + 0.25 * np.clip(relief, 0, 1)
