@@ -27,3 +27,7 @@ class SettingsError(VitattnError, ValueError):
 
 class RecipeError(VitattnError, ValueError):
     """A recipe cannot be followed: not a recipe, or its model or photo is another one now."""
+
+
+class TrainingError(VitattnError, ValueError):
+    """A fine-tuning cannot start or go on: its recipe, its data, its folder or its disk does not allow it."""
