@@ -33,6 +33,7 @@ from .training_state import EpochRecord, RunFolder, RunState, best_epoch, requir
 if TYPE_CHECKING:
     from .datasets import Dataset, PhotoSet
 
+
 def finetune(
     dataset: Dataset | str,
     recipe: TrainingRecipe | str = "paper",

@@ -142,9 +142,7 @@ def read_report(folder: RunFolder) -> FinetuneResult | None:
             history=tuple(EpochRecord(**record) for record in numbers["history"]),
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise TrainingError(
-            f"{folder.metrics}: damaged ({error}); remove the folder or choose another one"
-        ) from error
+        raise TrainingError(f"{folder.metrics}: damaged ({error}); remove the folder or choose another one") from error
 
 
 def draw_curves(result: FinetuneResult) -> Figure:
