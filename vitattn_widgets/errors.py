@@ -31,3 +31,7 @@ class RecipeError(VitattnError, ValueError):
 
 class TrainingError(VitattnError, ValueError):
     """A fine-tuning cannot start or go on: its recipe, its data, its folder or its disk does not allow it."""
+
+
+class DataError(VitattnError, ValueError):
+    """A data set cannot be used: unknown name, no such folder, nothing of its kind in it, a class without photos."""

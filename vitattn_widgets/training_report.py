@@ -1,4 +1,4 @@
-"""What a finished run measured: test accuracy, recall, confusion and curves, as values, numbers in a file and figures."""
+"""What a finished run measured: test accuracy, recall, confusion and curves, as values, in a file and as figures."""
 
 from __future__ import annotations
 

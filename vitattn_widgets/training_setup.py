@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("no", "bf16", "fp16")
 
+
+def is_main_process() -> bool:
+    """Whether this is the process that speaks, among those that `accelerate launch` started."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 def make_accelerator(mixed_precision: str | None, cpu: bool, batch_size: int) -> Accelerator:
     """Devices, precision and processes, as `accelerate launch` or the machine gives them.
@@ -109,7 +114,7 @@ def start_model(
 
 
 def architecture_name(module: nn.Module) -> str:
-    """timm's name of a model, with the tag of its weights where timm knows both: what a card calls it."""
+    """What a card calls a model: timm's name, with the tag of its weights where timm knows both."""
     config = module.pretrained_cfg
     name = f"{config['architecture']}.{config.get('tag')}"
     return name if name in timm.list_pretrained(f"{config['architecture']}.*") else config["architecture"]
