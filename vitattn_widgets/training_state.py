@@ -1,8 +1,9 @@
 """A run's folder: what is in it, whether there is room, and the one file from which a killed run goes on.
 
 ``state.safetensors`` holds everything that the next epoch needs: weights, optimizer, history and what the run is. It is
-replaced in one step, and the checkpoints ``best`` and ``last`` are written after it: whatever was half done when a run was
-killed can be made again from it. Order, augmentation and learning rate are functions of seed and epoch and need no keeping.
+replaced in one step, and the checkpoints ``best`` and ``last`` are written after it: whatever was half done when a run
+was killed can be made again from it. Order, augmentation and learning rate are functions of seed and epoch, so they need
+no keeping.
 """
 
 from __future__ import annotations
