@@ -32,6 +32,14 @@ from .tokens import TokenLayout
 
 ImageSize = int | tuple[int, int]
 
+DEMO = "demo"
+"""Name of the embedded model, which needs no network."""
+
+DEMO_CHECKPOINT = Path(__file__).parent / "weights" / "demo.safetensors"
+"""Made by ``python -m vitattn_widgets.embedded``; its card lies beside it."""
+
+_OR_DEMO = "or go on with the embedded model, 'demo' (vitattn map --model demo)"
+
 
 @dataclass(frozen=True, eq=False)
 class AttentionModel:
@@ -78,8 +86,9 @@ class AttentionModel:
         heads = sorted({getattr(site, "num_heads", 0) for site in self.sites.values()})
         width = getattr(self.module, "embed_dim", None)
         millions = sum(parameter.numel() for parameter in self.module.parameters()) / 1e6
+        kind = " (the embedded model, trained on made pictures)" if self.name == DEMO else ""
         return (
-            f"{self.name}: {len(self.sites)} layers, {' or '.join(map(str, heads))} heads, width {width}, "
+            f"{self.name}{kind}: {len(self.sites)} layers, {' or '.join(map(str, heads))} heads, width {width}, "
             f"{rows} x {cols} patches of {self.layout.patch_size} px, {millions:.1f} M parameters"
         )
 
@@ -98,9 +107,10 @@ def load_model(
 
     Args:
         model: timm name, with or without tag (``"vit_small_patch14_reg4_dinov2.lvd142m"``), ``"hf-hub:..."``,
-            ``"local-dir:..."``, or a module of one of timm's flat ViT families; None takes the name from the
-            checkpoint's card.
-        pretrained: load the published weights; False leaves them random. Ignored with a checkpoint or a module.
+            ``"local-dir:..."``, or a module of one of timm's flat ViT families; ``"demo"`` is the embedded model, a
+            small one trained on pictures made by code; None takes the name from the checkpoint's card.
+        pretrained: load the published weights; False leaves them random. Ignored with a checkpoint, a module or
+            ``"demo"``.
         checkpoint: safetensors or torch file with weights for the named model.
         class_names: one name a class; else from the checkpoint's card, else timm's ImageNet names.
         img_size: input size in pixels, ``side`` or ``(height, width)``; else the model's own.
@@ -121,15 +131,18 @@ def load_model(
     size = _image_size(img_size)
     if checkpoint is not None:
         name, module, names = _from_checkpoint(model, Path(checkpoint), size)
+    elif model == DEMO:
+        _, module, names = _from_checkpoint(None, DEMO_CHECKPOINT, size)
+        name = DEMO
     elif model is None:
         raise ModelError("no model was named and there is no checkpoint whose card could name it")
     else:
-        name, module = _create(model, pretrained, size)
+        name, module = create_module(model, pretrained, size)
         names = _imagenet_names(module) if pretrained else None
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     loaded = _assemble(name, _to_device(module, device).eval(), class_names or names, size)
-    if checkpoint is None and not pretrained:
+    if checkpoint is None and not pretrained and name != DEMO:
         return loaded
     arguments = {"model": model if checkpoint is not None else name, "checkpoint": checkpoint and str(checkpoint)}
     arguments |= {"class_names": class_names and list(class_names), "img_size": img_size}
@@ -191,8 +204,22 @@ def _image_size(img_size: ImageSize | None) -> tuple[int, int] | None:
     return size
 
 
-def _create(name: str, pretrained: bool, size: tuple[int, int] | None, **options: Any) -> tuple[str, nn.Module]:
-    """Build a timm model by name; the only place that may download."""
+def create_module(name: str, pretrained: bool, size: tuple[int, int] | None, **options: Any) -> tuple[str, nn.Module]:
+    """Build a timm model by name; the only place that may download.
+
+    Args:
+        name: timm name, with or without tag.
+        pretrained: load the published weights.
+        size: input size ``(height, width)``, or None for the model's own.
+        options: further arguments of ``timm.create_model``.
+
+    Returns:
+        The name, with the tag of its weights where it has pretrained ones, and the model.
+
+    Raises:
+        ModelError: unknown name, unsupported family, or arguments that the model does not take.
+        WeightsError: the weights cannot be had.
+    """
     _require_known(name)
     if size is not None:
         options["img_size"] = size
@@ -201,15 +228,18 @@ def _create(name: str, pretrained: bool, size: tuple[int, int] | None, **options
     except LocalEntryNotFoundError as error:
         raise WeightsError(
             f"the weights of {name} are not in the local cache and could not be downloaded; check the network (and "
-            "HF_HUB_OFFLINE, HF_HOME), or give a local file with checkpoint=..."
+            f"HF_HUB_OFFLINE, HF_HOME), give a local file with checkpoint=..., {_OR_DEMO}"
         ) from error
     except RepositoryNotFoundError as error:
         raise WeightsError(f"{name}: no such model on the Hugging Face Hub, or it needs a login") from error
     except (HfHubHTTPError, ConnectionError, TimeoutError) as error:
-        raise WeightsError(f"the weights of {name} could not be downloaded: {error}") from error
+        raise WeightsError(f"the weights of {name} could not be downloaded ({error}); try again, {_OR_DEMO}") from error
     except TypeError as error:
         if "img_size" in str(error):
             raise ModelError(f"{name} does not take an image size; leave img_size out") from error
+        told = {key: value for key, value in options.items() if key != "pretrained_cfg_overlay"}
+        if told:
+            raise ModelError(f"{name} cannot be built with {told}: {error}") from error
         raise
     except RuntimeError as error:
         if "No pretrained weights exist" in str(error):
@@ -261,9 +291,10 @@ def _from_checkpoint(
     if card.architecture is not None and card.architecture.partition(".")[0] != name.partition(".")[0]:
         raise ModelError(f"{path} holds weights of {card.architecture}, not of {name}")
     count = _checkpoint_classes(name, path, weights, card)
-    overlay = {"state_dict": weights, "num_classes": count, "custom_load": False}
+    overlay = {"state_dict": weights, "num_classes": count, "custom_load": False} | card.preprocessing
+    arguments = card.model_args | {"num_classes": count, "pretrained_cfg_overlay": overlay}
     try:
-        _, module = _create(name, True, size, num_classes=count, pretrained_cfg_overlay=overlay)
+        _, module = create_module(name, True, size, **arguments)
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines()[1:4]] or [str(error)]
         raise ModelError(
