@@ -20,11 +20,11 @@ from tqdm.auto import tqdm
 
 from . import __version__
 from .checkpoints import read_card, write_checkpoint
-from .errors import TrainingError
+from .errors import TrainingError, WeightsError
 from .models import AttentionModel, load_model
 from .training_batches import EpochOrder, PhotoTensors, photo_batches, require_trainable, training_indices
 from .training_heads import choose_trained, exported_weights
-from .training_loop import answer, learning_rate, make_optimizer, train_epoch
+from .training_loop import answer, learning_rate, make_optimizer, seeded, train_epoch
 from .training_recipes import TrainingRecipe, training_recipe
 from .training_report import FinetuneResult, read_report, write_report
 from .training_setup import architecture_name, locked, make_accelerator, start_model
@@ -85,13 +85,14 @@ def finetune(
     say = tqdm.write if progress and accelerator.is_main_process else _silent
     identity = run_identity(dataset, plan, checkpoint, accelerator.mixed_precision)
     folder.prepare()
-    with locked(folder, accelerator):
+    with locked(folder, accelerator), seeded(plan.seed):
         accelerator.wait_for_everyone()
         there = folder.read_identity()
         if there is not None:
             require_same_run(there, identity, folder.path)
         finished = read_report(folder)
         if finished is not None:
+            folder.state.unlink(missing_ok=True)  # of a run that was killed between its numbers and its end
             say(f"{folder.path}: this run is finished; nothing was trained")
             return finished
         attention = start_model(dataset, plan, checkpoint, weights=there is None)
@@ -117,6 +118,8 @@ def _plan(
         recipe = training_recipe(dataset.info.name, recipe)
     changes = dict(changes)
     if checkpoint is not None:
+        if not Path(checkpoint).is_file():
+            raise WeightsError(f"{checkpoint}: no such checkpoint file")
         card = read_card(Path(checkpoint))
         model = model or card.architecture
         changes = {"head": "keep", "pretrained": False, "model_args": dict(card.model_args)} | changes

@@ -52,6 +52,8 @@ def make_accelerator(mixed_precision: str | None, cpu: bool, batch_size: int) ->
         )
     except ValueError as error:
         raise TrainingError(f"mixed precision {mixed_precision!r} cannot be had here: {error}") from error
+    if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
+        raise TrainingError("mixed precision 'fp16' needs a GPU; on a CPU, 'bf16' and 'no' are possible")
     if batch_size % accelerator.num_processes:
         raise TrainingError(
             f"a batch of {batch_size} cannot be shared out evenly to {accelerator.num_processes} processes; choose a "
