@@ -286,7 +286,7 @@ def test_the_command_line_trains_with_its_options(
 
     asked = []
 
-    def load(name: str, data: Path | None, seed: int, stand_in: bool | None, say: object) -> object:
+    def load(name: str, data: Path | None, seed: int, stand_in: bool | None, **_: object) -> object:
         asked.append((name, data, seed, stand_in))
         return training_lab.colours()
 

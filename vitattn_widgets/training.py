@@ -27,7 +27,7 @@ from .training_heads import choose_trained, exported_weights
 from .training_loop import answer, learning_rate, make_optimizer, seeded, train_epoch
 from .training_recipes import TrainingRecipe, training_recipe
 from .training_report import FinetuneResult, read_report, write_report
-from .training_setup import architecture_name, locked, make_accelerator, start_model
+from .training_setup import architecture_name, loading_processes, locked, make_accelerator, start_model
 from .training_state import EpochRecord, RunFolder, RunState, best_epoch, require_same_run, state_sizes
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def finetune(
         checkpoint: local weights to start from, which must have the data's number of classes unless `head` is
             ``"new"`` or ``"further"``.
         mixed_precision: ``"no"``, ``"bf16"`` or ``"fp16"``; else as `accelerate` is configured.
-        workers: processes that load photos; else 2, or fewer on a machine of few cores.
+        workers: processes that load photos; else 8, or one fewer than there are cores.
         cpu: train on the CPU even where there is a GPU.
         progress: show a bar and a line an epoch.
         changes: other values than the recipe's (`TrainingRecipe`), such as ``epochs=3``; the card says which.
@@ -95,8 +95,11 @@ def finetune(
             folder.state.unlink(missing_ok=True)  # of a run that was killed between its numbers and its end
             say(f"{folder.path}: this run is finished; nothing was trained")
             return finished
+        say(plan.describe())
+        for choice in plan.chosen:
+            say(f"  chosen here, left open there: {choice}")
         attention = start_model(dataset, plan, checkpoint, weights=there is None)
-        workers = min(2, torch.get_num_threads() - 1) if workers is None else workers
+        workers = loading_processes(workers, accelerator)
         run = _Run(accelerator, dataset, plan, folder, identity, workers, progress, say)
         run.train(attention)
         return run.report()

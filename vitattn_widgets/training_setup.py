@@ -62,6 +62,19 @@ def make_accelerator(mixed_precision: str | None, cpu: bool, batch_size: int) ->
     return accelerator
 
 
+def loading_processes(asked: int | None, accelerator: Accelerator) -> int:
+    """How many processes load photos for each training process.
+
+    Raises:
+        TrainingError: fewer than none.
+    """
+    if asked is None:
+        return max(0, min(8, (os.cpu_count() or 1) // accelerator.num_processes - 1))
+    if asked < 0:
+        raise TrainingError(f"workers must be at least 0, got {asked}")
+    return asked
+
+
 def locked(folder: RunFolder, accelerator: Accelerator) -> AbstractContextManager:
     """Keep a second run out of a folder; the system frees the lock when a process is killed.
 
