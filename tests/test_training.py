@@ -14,8 +14,9 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import vitattn_widgets as va
-from vitattn_widgets import cli, training_loop, training_state
+from vitattn_widgets import cli, training, training_loop, training_state
 from vitattn_widgets.checkpoints import read_card
+from vitattn_widgets.training_batches import PhotoTensors
 from vitattn_widgets.training_report import draw_recall
 from vitattn_widgets.training_state import RunFolder
 
@@ -65,7 +66,16 @@ def test_what_is_counted_is_what_a_capture_of_each_test_photo_says(finished: va.
 def test_the_card_says_what_made_the_checkpoint(finished: va.FinetuneResult) -> None:
     card = json.loads(finished.best.with_suffix(".json").read_text())
     assert card["class_names"] == ["red", "green", "blue"]
-    assert card["base"] == {"model": card["architecture"], "weights": "random", "checkpoint_sha256": None}
+    assert card["architecture"] == "vit_tiny_patch16_224"  # without the tag of weights that were not used
+    assert card["base"] == {"model": "vit_tiny_patch16_224", "weights": "random", "checkpoint_sha256": None}
+    config = timm.get_pretrained_cfg("vit_tiny_patch16_224").to_dict()
+    assert card["preprocessing"] == {
+        "interpolation": config["interpolation"],
+        "crop_pct": config["crop_pct"],
+        "crop_mode": "center",
+        "mean": list(config["mean"]),
+        "std": list(config["std"]),
+    }
     assert card["data"]["stand_in"] is True
     assert card["data"]["fingerprint"] == training_lab.colours().fingerprint
     assert card["data"]["photos"] == {"train": 42, "validation": 9, "test": 7}
@@ -142,6 +152,47 @@ def require_same_weights(one: va.FinetuneResult, two: va.FinetuneResult) -> None
         assert first.keys() == second.keys()
         for name in first:
             assert torch.equal(first[name], second[name]), name
+
+
+def test_each_epoch_has_an_order_of_its_own_and_validation_and_test_have_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, list] = {"train": [], "validation": [], "test": []}
+    real = PhotoTensors.__getitem__
+
+    def watched(self: PhotoTensors, key: tuple[int, int]) -> object:
+        asked[self.photos.split].append((*key, self.augmentation))
+        return real(self, key)
+
+    monkeypatch.setattr(PhotoTensors, "__getitem__", watched)
+    training_lab.run(tmp_path, epochs=3)
+    assert [epoch for epoch, _, _ in asked["train"]] == [0] * 40 + [1] * 40 + [2] * 40  # of 42, five batches of eight
+    orders = [tuple(index for epoch, index, _ in asked["train"] if epoch == number) for number in range(3)]
+    assert len(set(orders)) == 3
+    assert all(len(set(order)) == 40 for order in orders)
+    assert asked["validation"] == 3 * [(0, index, "none") for index in range(9)]
+    assert asked["test"] == [(0, index, "none") for index in range(7)]
+
+
+def test_the_best_checkpoint_is_that_of_the_best_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = training_lab.run(tmp_path / "one", epochs=1)
+    real, epochs = training.answer, []
+
+    def worse_and_worse(*arguments: object) -> training_loop.Answers:
+        answers = real(*arguments)
+        epochs.append(len(epochs))
+        right = 9 - 2 * len(epochs)
+        return training_loop.Answers(np.zeros(9, int), (np.arange(9) >= right).astype(int), answers.loss)
+
+    monkeypatch.setattr(training, "answer", worse_and_worse)
+    three = training_lab.run(tmp_path / "three", epochs=3)
+    best, last, first = (load_file(path) for path in (three.best, three.last, one.last))
+    assert all(torch.equal(best[name], first[name]) for name in first)
+    assert not torch.equal(last["head.weight"], first["head.weight"])
+    cards = [json.loads(path.with_suffix(".json").read_text()) for path in (three.best, three.last)]
+    assert [card["metrics"]["epoch"] for card in cards] == [1, 3]
+    assert "test" in cards[0]
+    assert "test" not in cards[1]
 
 
 def test_the_users_chance_is_left_alone(tmp_path: Path) -> None:
@@ -245,6 +296,18 @@ def test_a_checkpoint_of_another_number_of_classes_is_told(finished: va.Finetune
         assert load_file(result.best)["head.weight"].shape == (4, 48)
     with pytest.raises(va.WeightsError, match="no such checkpoint file"):
         va.finetune(data, recipe, tmp_path / "none", **(options | {"checkpoint": tmp_path / "no.safetensors"}))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_photo_that_is_gone_is_one_line(workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(self: object, index: int) -> Image.Image:
+        return va.load_picture(tmp_path / "gone.jpg")
+
+    monkeypatch.setattr(training_lab.ColourPhotos, "load", load)
+    with pytest.raises(
+        va.TrainingError, match=r"^a photo could not be loaded: /\S*gone.jpg: no such file; the run goes"
+    ):
+        va.finetune(training_lab.colours(), training_lab.recipe(), tmp_path, workers=workers, cpu=True, progress=False)
 
 
 def test_a_disk_without_room_is_told_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -252,7 +252,7 @@ class _Run:
         data, view = self.dataset, attention.preprocessing
         splits = (data.train, data.validation, data.test)
         return {
-            "architecture": architecture_name(attention.module),
+            "architecture": self._base(attention)["model"],
             "model_args": dict(self.recipe.model_args),
             "num_classes": len(data.class_names),
             "class_names": list(data.class_names),
@@ -288,7 +288,8 @@ class _Run:
     def _base(self, attention: AttentionModel) -> dict[str, Any]:
         sha256 = self.identity["checkpoint"]
         weights = "checkpoint" if sha256 else "published" if self.recipe.pretrained else "random"
-        return {"model": architecture_name(attention.module), "weights": weights, "checkpoint_sha256": sha256}
+        name = architecture_name(attention.module, pretrained=weights != "random")
+        return {"model": name, "weights": weights, "checkpoint_sha256": sha256}
 
 
 def _epoch_line(record: EpochRecord, epochs: int) -> str:

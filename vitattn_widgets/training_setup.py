@@ -129,8 +129,10 @@ def start_model(
     return load_model(module, class_names=dataset.class_names)
 
 
-def architecture_name(module: nn.Module) -> str:
-    """What a card calls a model: timm's name, with the tag of its weights where timm knows both."""
+def architecture_name(module: nn.Module, pretrained: bool) -> str:
+    """What a card calls a model: timm's name, with the tag of its published weights where these were used."""
     config = module.pretrained_cfg
+    if not pretrained:
+        return config["architecture"]
     name = f"{config['architecture']}.{config.get('tag')}"
     return name if name in timm.list_pretrained(f"{config['architecture']}.*") else config["architecture"]
