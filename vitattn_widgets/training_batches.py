@@ -117,7 +117,7 @@ def each_batch(batches: DataLoader) -> Iterator[tuple[Tensor, Tensor]]:
     except VitattnError as error:  # from another process it comes with that process's traceback as its text
         last = str(error).strip().rpartition("\n")[2].removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
         raise TrainingError(
-            f"a photo could not be loaded: {last}; the run goes on from its last finished epoch when it is started again"
+            f"a photo could not be loaded: {last}; the run goes on from its last finished epoch when started again"
         ) from error
 
 
