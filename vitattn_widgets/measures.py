@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import ndimage
 
 if TYPE_CHECKING:
     from .preprocess import CropBox
@@ -232,6 +233,26 @@ def mask_on_view(mask: np.ndarray, crop_box: CropBox, size: tuple[int, int]) -> 
     seen[(rows < 0) | (rows >= height)] = IGNORE
     seen[:, (cols < 0) | (cols >= width)] = IGNORE
     return seen
+
+
+def mask_outline(mask: np.ndarray, width: float) -> np.ndarray:
+    """The band along a mask's edge, as a mask: what a model that reads silhouettes would look at.
+
+    Convention: pixels at most `width` away from a pixel on the other side of the edge, on either side; the picture's
+    own frame is no edge, and ignored pixels count as lying outside but stay ignored.
+
+    Args:
+        mask: uint8 ``(H, W)``.
+        width: of the band on each side of the edge, in pixels.
+
+    Returns:
+        uint8 ``(H, W)``: 1 on the band, `IGNORE` where the mask has it, else 0.
+    """
+    evidence = (mask != 0) & (mask != IGNORE)
+    if evidence.all() or not evidence.any():
+        return np.where(mask == IGNORE, mask, 0).astype(np.uint8)
+    away = np.where(evidence, ndimage.distance_transform_edt(evidence), ndimage.distance_transform_edt(~evidence))
+    return np.where(mask == IGNORE, IGNORE, away <= width).astype(np.uint8)
 
 
 def _on_mask(heat: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
