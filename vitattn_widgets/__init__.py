@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "PictureError",
             "RecipeError",
             "SettingsError",
+            "TrainingError",
             "VitattnError",
             "WeightsError",
         ],
@@ -49,5 +50,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "smooth": ["smooth_map"],
         "store": ["CaptureStore"],
         "tokens": ["LayerTokens", "TokenLayout"],
+        "training": ["finetune"],
+        "training_recipes": ["TrainingRecipe", "training_recipe"],
+        "training_report": ["FinetuneResult"],
     },
 )

@@ -123,7 +123,7 @@ def _crescent(rng: np.random.Generator, shape: tuple[int, int], turn: float, cen
     thick = radius * rng.uniform(0.27, 0.34) * np.sqrt(np.clip(1.02 - np.abs(along) ** 3, 0, 1))
     far = np.hypot(dx, dy)
     across = (far - bend) / np.maximum(thick, 1)
-    cover = np.clip((1 - np.abs(across)) * thick + 0.5, 0, 1) * (np.abs(along) < 1.02)
+    cover = np.clip((1 - np.abs(across)) * thick + 0.5, 0, 1) * (thick > 0.5)
     flat = np.clip(across, -1, 1)
     over = flat / np.maximum(far, 1)
     return Body(cover, (dx * over, dy * over, np.sqrt(1 - flat**2)), along, center, radius)
