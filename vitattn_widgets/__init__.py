@@ -27,6 +27,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "figures": ["paper_figure"],
         "images": ["load_picture"],
         "lesson_figures": ["heads_figure", "layers_figure", "measures_figure", "photos_figure", "smoothing_figure"],
+        "lessons": ["lesson_model"],
         "measures": [
             "border_share",
             "centre_blob",

@@ -155,7 +155,9 @@ def _add_finetune(parser: argparse.ArgumentParser) -> None:
     changed = parser.add_argument_group("other values than the recipe's (the checkpoint's card says which)")
     changed.add_argument("--model", help="timm name")
     changed.add_argument("--checkpoint", type=Path, help="local weights to start from: safetensors or torch file")
-    changed.add_argument("--head", choices=("new", "further", "keep"), help="new classifier, a layer on top, or as it is")
+    changed.add_argument(
+        "--head", choices=("new", "further", "keep"), help="new classifier, a layer on top, or as it is"
+    )
     changed.add_argument("--trained", choices=("all", "head"), help="train all of the model or its head alone")
     changed.add_argument(
         "--pretrained", action=argparse.BooleanOptionalAction, default=None, help="start from published weights"

@@ -31,6 +31,7 @@ def is_main_process() -> bool:
     """Whether this is the process that speaks, among those that `accelerate launch` started."""
     return int(os.environ.get("RANK", "0")) == 0
 
+
 def make_accelerator(mixed_precision: str | None, cpu: bool, batch_size: int) -> Accelerator:
     """Devices, precision and processes, as `accelerate launch` or the machine gives them.
 
