@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "aggregate": ["AGGREGATIONS", "aggregate_heads"],
         "capture": ["AttentionCapture", "AttentionRows", "Verification", "capture_attention", "capture_rows"],
         "datasets.loading": ["DATASETS", "load_dataset"],
+        "datasets.masked": ["load_masked_folder"],
         "datasets.photos": ["Dataset", "DatasetInfo", "PhotoSet"],
         "demo": ["build_demo"],
         "errors": [

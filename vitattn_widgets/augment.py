@@ -10,9 +10,9 @@ from PIL import Image, ImageEnhance
 from .preprocess import Preprocessing
 
 AUGMENTATIONS = ("none", "flip", "crop", "strong")
-"""``none``: the model's own view; ``flip``: mirrored half of the time; ``crop``: mirrored, and a random part of at least
-half of the photo; ``strong``: at least a third of it, mirrored and turned by quarter turns, with other light and colour
-strength (never another hue: brown spots stay brown)."""
+"""``none``: the model's own view; ``flip``: mirrored half of the time; ``crop``: mirrored, and a random part of at
+least half of the photo; ``strong``: at least a third of it, mirrored and turned by quarter turns, with other light and
+colour strength (never another hue: brown spots stay brown)."""
 
 _SMALLEST = {"crop": 0.5, "strong": 0.35}
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "lanczos": Image.Resampling.LANCZOS}

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from . import __version__
-from .checkpoints import read_card, read_weights, write_checkpoint
+from .checkpoints import read_card, write_checkpoint
 from .errors import TrainingError
 from .models import AttentionModel, load_model
 from .training_batches import EpochOrder, PhotoTensors, photo_batches, require_trainable, training_indices
@@ -48,9 +48,10 @@ def finetune(
 ) -> FinetuneResult:
     """Train a model on a data set, or go on with a run that was stopped, and measure it on the test photos.
 
-    After every epoch the folder holds ``best.safetensors`` (of the highest validation accuracy) and ``last.safetensors``,
-    each with a card, and what the next epoch needs. A run that was killed goes on from its last finished epoch when it is
-    called again with the same arguments, with the result of an unbroken one; a finished one is reported.
+    After every epoch the folder holds ``best.safetensors`` (of the highest validation accuracy) and
+    ``last.safetensors``, each with a card, and what the next epoch needs. A run that was killed goes on from its last
+    finished epoch when it is called again with the same arguments, with the result of an unbroken one; a finished one
+    is reported.
 
     Args:
         dataset: from `load_dataset`, or its name.
@@ -69,7 +70,7 @@ def finetune(
         Paths of the checkpoints and what was measured.
 
     Raises:
-        TrainingError: the recipe, the data, the folder or the disk does not allow it, or the loss is no number any more.
+        TrainingError: the recipe, the data, the folder or the disk does not allow it, or the loss is no number.
         ModelError: the model does not exist or has no attention that this kit can read.
         WeightsError: its weights cannot be had.
     """
@@ -281,6 +282,7 @@ class _Run:
 
 def _epoch_line(record: EpochRecord, epochs: int) -> str:
     return (
-        f"epoch {record.epoch} of {epochs}: training loss {record.train_loss:.3f}, accuracy {record.train_accuracy:.3f}; "
-        f"validation loss {record.validation_loss:.3f}, accuracy {record.validation_accuracy:.3f}; {record.seconds:.0f} s"
+        f"epoch {record.epoch} of {epochs}: training loss {record.train_loss:.3f}, accuracy "
+        f"{record.train_accuracy:.3f}; validation loss {record.validation_loss:.3f}, accuracy "
+        f"{record.validation_accuracy:.3f}; {record.seconds:.0f} s"
     )

@@ -38,7 +38,9 @@ class PhotoTensors(Dataset):
         seed: of the augmentation.
     """
 
-    def __init__(self, photos: PhotoSet, preprocessing: Preprocessing, augmentation: str = "none", seed: int = 0):
+    def __init__(
+        self, photos: PhotoSet, preprocessing: Preprocessing, augmentation: str = "none", seed: int = 0
+    ) -> None:
         self.photos = photos
         self.preprocessing = preprocessing
         self.augmentation = augmentation
@@ -66,7 +68,7 @@ class EpochOrder(Sampler[Key]):
         epoch: which epoch the next pass is; set it before.
     """
 
-    def __init__(self, indices: Sequence[int], seed: int | None = None):
+    def __init__(self, indices: Sequence[int], seed: int | None = None) -> None:
         self.indices = tuple(indices)
         self.seed = seed
         self.epoch = 0

@@ -16,7 +16,7 @@ class FurtherLayer(nn.Module):
         num_classes: outputs of the further layer.
     """
 
-    def __init__(self, classifier: nn.Linear, num_classes: int):
+    def __init__(self, classifier: nn.Linear, num_classes: int) -> None:
         super().__init__()
         self.classifier = classifier
         self.further = nn.Linear(classifier.out_features, num_classes, device=classifier.weight.device)

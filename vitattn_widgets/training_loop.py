@@ -114,8 +114,8 @@ def _has_doubles(accelerator: Accelerator) -> bool:
 def _require_number(loss: float, recipe: TrainingRecipe, epoch: int) -> None:
     if not math.isfinite(loss):
         raise TrainingError(
-            f"the loss became {loss} in epoch {epoch + 1}; lower the learning rate ({recipe.learning_rate:g}), or train "
-            "without mixed precision"
+            f"the loss became {loss} in epoch {epoch + 1}; lower the learning rate ({recipe.learning_rate:g}), or "
+            "train without mixed precision"
         )
 
 
@@ -161,7 +161,7 @@ def answer(accelerator: Accelerator, model: nn.Module, batches: Iterable[tuple[T
 
 @contextmanager
 def seeded(*seed: int) -> Iterator[None]:
-    """torch's own chance (new weights, dropout) as a function of some numbers; what was before is put back."""
+    """Make torch's own chance (new weights, dropout) a function of some numbers; what was before is put back."""
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]))

@@ -244,6 +244,6 @@ def training_recipe(dataset: str, name: str = "paper") -> TrainingRecipe:
     if names:
         raise TrainingError(f"there is no recipe {name!r} for {dataset}; possible: {', '.join(names)}")
     raise TrainingError(
-        f"there is no recipe for the data set {dataset!r}; possible: {', '.join(dict.fromkeys(d for d, _ in RECIPES))}, "
-        "or a TrainingRecipe of your own"
+        f"there is no recipe for the data set {dataset!r}; possible: "
+        f"{', '.join(dict.fromkeys(known for known, _ in RECIPES))}, or a TrainingRecipe of your own"
     )

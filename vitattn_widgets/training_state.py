@@ -1,13 +1,15 @@
 """A run's folder: what is in it, whether there is room, and the one file from which a killed run goes on.
 
 ``state.safetensors`` holds everything that the next epoch needs: weights, optimizer, history and what the run is. It is
-replaced in one step, and the checkpoints ``best`` and ``last`` are written after it: whatever was half done when a run was
-killed can be made again from it. Order, augmentation and learning rate are functions of seed and epoch and need no keeping.
+replaced in one step, and the checkpoints ``best`` and ``last`` are written after it: whatever was half done when a run
+was killed can be made again from it. Order, augmentation and learning rate are functions of seed and epoch and are not
+kept.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -114,15 +116,15 @@ class RunFolder:
             raise TrainingError(
                 f"{self.path}: the folder cannot be made ({error.strerror}); choose another one for the run"
             ) from error
+        probe = self.path / f".probe{os.getpid()}"
         try:
-            write_file(self.path / f".probe{torch.randint(1 << 30, ()).item()}", b"x" * 4096)
+            write_file(probe, b"x" * 4096)
         except SettingsError as error:
             raise TrainingError(
-                f"{self.path}: cannot be written to ({error.__cause__}); choose another folder for the run"
+                f"{self.path}: cannot be written to ({error.__cause__.strerror}); choose another folder for the run"
             ) from error
         finally:
-            for probe in self.path.glob(".probe*"):
-                probe.unlink(missing_ok=True)
+            probe.unlink(missing_ok=True)
 
     def remove_leftovers(self) -> None:
         """Remove what a killed process left half-written; only while no other process uses the folder."""
