@@ -39,8 +39,8 @@
 DATA = None  # folder with cbb, cbsd, cgm, cmd and healthy; None looks in $VITATTN_DATA/cassava, else takes the stand-in
 CHECKPOINT = "runs/cassava-recommended/best.safetensors"  # used where it exists
 MODEL = "vit_tiny_patch16_224"  # published weights that are fine-tuned where there is no checkpoint
-EPOCHS = 5  # of the quick fine-tuning
-PHOTOS_PER_CLASS = 40  # that it learns from
+EPOCHS = 3  # of the quick fine-tuning
+PHOTOS_PER_CLASS = 10  # that it learns from: few, on purpose
 MADE = (40, 10, 40)  # size of the stand-in: pictures a class for training, validation and test
 SEED = 0  # of the split, the made pictures and the fine-tuning
 
@@ -74,8 +74,8 @@ va.photos_figure(data.train, per_class=2)
 #
 # The paper fine-tunes ViT-Base on Cassava for 100 epochs (SGD, learning rate 0.001, momentum 0.9) and reports an
 # accuracy of 0.861. On a laptop that takes days. The next cell takes your checkpoint where there is one; else it
-# fine-tunes ViT-Tiny for a minute or two, on a few photos: just the kind of model that the paper warns of. For the
-# full recipes, run one of these in this notebook's folder, the first on a GPU, and name the checkpoint above:
+# fine-tunes ViT-Tiny for a minute or two, on ten photos a class: just the kind of model that the paper warns of. For
+# the full recipes, run one of these in this notebook's folder, the first on a GPU, and name the checkpoint above:
 #
 # ```sh
 # vitattn finetune cassava --data DIR --recipe paper -o runs/cassava-paper
@@ -166,7 +166,8 @@ va.smoothing_figure(capture, va.ViewSettings(aggregation="mean_over_std"))
 # 3. Swap, take the next photo, and keep the layer and head that the other chose. Who is right now?
 
 # %%
-explorer = va.AttentionExplorer(model, {data.test.names[i]: data.test.load(i) for i in range(min(6, len(data.test)))})
+some = np.unique(np.linspace(0, len(data.test) - 1, 8).astype(int))  # evenly from all classes
+explorer = va.AttentionExplorer(model, {data.test.names[i]: data.test.load(i) for i in some})
 explorer
 
 # %% [markdown]
@@ -175,7 +176,7 @@ explorer
 # The paper shows leaves beside mean, max and mean / std. This is the same figure for your model and data.
 
 # %%
-captures = [va.capture_attention(model, data.test.load(i)) for i in sick[:3]]
+captures = [va.capture_attention(model, data.test.load(i)) for i in (sick[0], sick[len(sick) // 2], sick[-1])]
 va.paper_figure(captures, note=data.describe())
 
 # %% [markdown]

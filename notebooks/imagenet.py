@@ -40,7 +40,7 @@ MODEL = "vit_tiny_patch16_224"  # published weights, which get a further layer w
 EPOCHS = 3  # of the quick fine-tuning
 PHOTOS_PER_CLASS = 40  # that it learns from
 MADE = (40, 10, 20)  # size of the stand-in: pictures a class for training, validation and test
-EVERY = 4  # section 7 goes through all layers for every fourth test photo
+LAYER_PHOTOS = 60  # section 7 goes through all layers for at most so many test photos
 SEED = 0  # of the split, the made pictures and the fine-tuning
 
 # %%
@@ -87,11 +87,13 @@ print(model.describe())
 # %% [markdown]
 # ## 3. One photo and its map, step by step
 #
-# The first photo of the test split. One forward pass captures everything that the rest of this section needs.
+# A photo of the test split. One forward pass captures everything that the rest of this section needs.
 
 # %%
-capture = va.capture_attention(model, data.test.load(0))
-print(data.test.names[0], "shows:", data.class_names[data.test.labels[0]])
+some = data.test.take(np.unique(np.linspace(0, len(data.test) - 1, 32).astype(int)))  # evenly from all classes
+photo = some.load(0)
+capture = va.capture_attention(model, photo)
+print(some.names[0], "shows:", data.class_names[some.labels[0]])
 capture.top(3)
 
 # %% [markdown]
@@ -160,7 +162,7 @@ va.smoothing_figure(capture, va.ViewSettings(layer=-1, aggregation="mean"))
 # 3. Set the scale to *robust*, which lets the brightest pixels saturate. What did the scale of the whole map hide?
 
 # %%
-explorer = va.AttentionExplorer(model, {data.test.names[i]: data.test.load(i) for i in range(min(6, len(data.test)))})
+explorer = va.AttentionExplorer(model, {some.names[i]: some.load(i) for i in range(0, len(some), 4)})
 explorer
 
 # %% [markdown]
@@ -171,7 +173,7 @@ explorer
 # picture.
 
 # %%
-captures = [va.capture_attention(model, data.test.load(i)) for i in range(min(3, len(data.test)))]
+captures = [va.capture_attention(model, some.load(i)) for i in range(3)]
 va.paper_figure(captures, note=data.describe())
 
 # %%
@@ -185,11 +187,10 @@ va.paper_figure(captures, va.ViewSettings(scale="robust"), note=data.describe())
 # out; what stays belongs to the model. The four corner patches are 2 % of a 14 x 14 grid.
 
 # %%
-photos = [data.test.load(i) for i in range(min(32, len(data.test)))]
-batches = va.capture_rows(model, photos)
+batches = va.capture_rows(model, [some.load(i) for i in range(len(some))])
 average = np.concatenate([rows.patch_attention(-1).mean(axis=1) for rows in batches]).mean(axis=0)
 corners = average[[0, 0, -1, -1], [0, -1, 0, -1]].sum()
-print(f"corner patches: {corners:.1%} of the attention of {len(photos)} photos, {4 / average.size:.1%} of the patches")
+print(f"corner patches: {corners:.1%} of the attention of {len(some)} photos, {4 / average.size:.1%} of the patches")
 print(f"brightest patch of the average: row and column {tuple(map(int, np.argwhere(average == average.max())[0]))}")
 
 # %% [markdown]
@@ -231,8 +232,8 @@ worth.differences(measure).round(3)
 # for the mean over the heads.
 
 # %%
-some = data.test.take(range(0, len(data.test), EVERY))
-layers = va.evaluate_maps(model, some, layers=range(capture.num_layers), aggregations=["mean"])
+spread = data.test.take(np.unique(np.linspace(0, len(data.test) - 1, LAYER_PHOTOS).astype(int)))
+layers = va.evaluate_maps(model, spread, layers=range(capture.num_layers), aggregations=["mean"])
 va.layers_figure(layers)
 
 # %%

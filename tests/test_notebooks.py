@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import io
 import re
 import shutil
 from pathlib import Path
+from xml.etree import ElementTree
 
 import jupytext
 import nbformat
@@ -125,9 +125,16 @@ def printed(notebook: NotebookNode) -> str:
 
 
 def tables(notebook: NotebookNode) -> list[pandas.DataFrame]:
-    """The tables that a reader sees."""
+    """The tables that a reader sees, of those with one label a row."""
     pages = [output.get("data", {}).get("text/html", "") for cell in code_cells(notebook) for output in cell.outputs]
-    return [table for page in pages if "<table" in page for table in pandas.read_html(io.StringIO(page), index_col=0)]
+    found = map(ElementTree.fromstring, re.findall(r"<table.*?</table>", "".join(pages), flags=re.DOTALL))
+    return [read_table(table) for table in found if len(table.findall("tbody/tr[1]/th")) == 1]
+
+
+def read_table(table: ElementTree.Element) -> pandas.DataFrame:
+    columns = [cell.text for cell in table.find("thead/tr")][1:]
+    rows = [[cell.text for cell in row] for row in table.findall("tbody/tr")]
+    return pandas.DataFrame([row[1:] for row in rows], [row[0] for row in rows], columns).astype(float)
 
 
 def check_a_run(notebook: NotebookNode, masks: bool) -> None:
