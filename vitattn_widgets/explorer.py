@@ -21,6 +21,7 @@ from .drawing import CMAPS, DEFAULT_CMAP, SCALES, color_table
 from .errors import ModelError, PictureError, SettingsError, VitattnError
 from .files import file_name, map_bytes, picture_bytes
 from .fitting import fit_settings
+from .gradients import lacks
 from .images import Picture, load_picture, read_picture
 from .models import AttentionModel, load_model
 from .overview import render_overview
@@ -37,13 +38,17 @@ from .panels import (
 )
 from .recipes import make_recipe, python_code
 from .render import RenderedView, query_words
-from .settings import GROUNDS, ViewSettings
+from .settings import GROUNDS, SINKS, ViewSettings
+from .sources import CATALOGUE, Source
 from .store import DEFAULT_BUDGET, CaptureStore
 
 STATIC = Path(__file__).parent / "static"
 
 UPLOAD_LIMIT = 100 << 20
 """Largest file in bytes that is taken from a browser."""
+
+PREDICTIONS = 10
+"""Predicted classes that the class picker offers before the search."""
 
 _SETTINGS = tuple(field.name for field in fields(ViewSettings))
 CONTROLS = ("model", "picture", "arrangement", *_SETTINGS)
@@ -95,8 +100,9 @@ class AttentionExplorer(anywidget.AnyWidget):
         model: name of the chosen model.
         picture: name of the chosen picture.
         arrangement: ``"overlay"``, ``"map"`` or ``"side by side"``.
-        layer, head, aggregation, query, bilinear, median, gaussian, scale, opacity, cmap, on: see `ViewSettings`. The
-            layer and the head are numbers from 0 on once they are shown; a query of None is what the classifier reads.
+        layer, head, aggregation, query, source, target, sinks, bilinear, median, gaussian, scale, opacity, cmap, on:
+            see `ViewSettings`. The layer and the head are numbers from 0 on once they are shown; a query of None is
+            what the classifier reads, a target of None the predicted class.
         status: the last error or progress message; empty when all is well.
         store: the `CaptureStore` of this explorer.
 
@@ -114,6 +120,9 @@ class AttentionExplorer(anywidget.AnyWidget):
     head = traitlets.Int(None, allow_none=True).tag(sync=True)
     aggregation = traitlets.Unicode("mean").tag(sync=True)
     query = traitlets.Any(None, allow_none=True).tag(sync=True)
+    source = traitlets.Unicode("attention").tag(sync=True)
+    target = traitlets.Int(None, allow_none=True).tag(sync=True)
+    sinks = traitlets.Unicode("show").tag(sync=True)
     bilinear = traitlets.Bool(True).tag(sync=True)
     median = traitlets.Bool(True).tag(sync=True)
     gaussian = traitlets.Bool(True).tag(sync=True)
@@ -253,17 +262,23 @@ class AttentionExplorer(anywidget.AnyWidget):
         before = self._now
         if before and wanted == before.choice:
             return  # one of several controls that changed at once; the first notice drew them all
-        model, capture = self._capture(wanted)
-        recaptured = before is None or capture is not before.capture
+        model, plain = self._capture(wanted)
+        recaptured = before is None or (wanted.model, wanted.picture) != (before.choice.model, before.choice.picture)
         if before and not recaptured:
             # of several controls that changed at once, each was asked for
             values, old = wanted.controls(), before.choice.controls()
             asked = {name for name in CONTROLS if values[name] != old[name]}
         elif before:
             asked = set()
-        grid = before.capture.layout.grid if before else None
-        choice = replace(wanted, settings=fit_settings(wanted.settings, capture, asked, grid))
-        screen = before.screen if before and not recaptured else screen_capture(capture)
+        grid, names = (before.capture.layout.grid, before.capture.class_names) if before else (None, None)
+        choice = replace(wanted, settings=fit_settings(wanted.settings, plain, asked, grid, names))
+        capture = self._completed(model, plain, choice)
+        if recaptured:
+            screen = screen_capture(capture)
+        else:
+            screen = before.screen
+            if capture is not before.capture:
+                screen = replace(screen, value_norms=capture.value_norms, gradients=capture.gradients)
         rendered = render_arranged(screen, choice.settings, choice.arrangement)
         encoded = encode_for_screen(rendered.image)
         self._now = _Shown(choice, model, capture, screen, rendered, encoded.content)
@@ -292,6 +307,13 @@ class AttentionExplorer(anywidget.AnyWidget):
         if (model, wanted.picture) not in self.store:
             self._tell(f"Running {model.name} on {wanted.picture} ...", busy=True)
         return model, self.store.get(model, wanted.picture, lambda: self._pictures[wanted.picture])
+
+    def _completed(self, model: AttentionModel, capture: AttentionCapture, choice: _Choice) -> AttentionCapture:
+        """The capture with what the settings' source needs, which can take a backward pass."""
+        if not lacks(capture, choice.settings):
+            return capture
+        self._tell(f"Working out {CATALOGUE[choice.settings.source].title} for {choice.picture} ...", busy=True)
+        return self.store.get(model, choice.picture, lambda: self._pictures[choice.picture], choice.settings)
 
     @contextmanager
     def _without_redraw(self) -> Iterator[None]:
@@ -329,6 +351,8 @@ class AttentionExplorer(anywidget.AnyWidget):
             "models": list(self._models),
             "pictures": [{"name": name, "thumbnail": self._thumbnails[name]} for name in self._pictures],
             "aggregations": AGGREGATIONS,
+            "sources": {name: _source_facts(source) for name, source in CATALOGUE.items()},
+            "sinks": SINKS,
             "scales": SCALES,
             "cmaps": CMAPS,
             "grounds": GROUNDS,
@@ -411,7 +435,20 @@ def _facts(model: AttentionModel, capture: AttentionCapture) -> dict[str, Any]:
         "layers": layers,
         "grid": capture.layout.grid,
         "top": [{"name": name, "probability": probability} for name, probability in capture.top(5)],
+        "classes": capture.class_names,
+        "order": np.argsort(-capture.probabilities, kind="stable")[:PREDICTIONS].tolist(),
         "model": model.describe(),
+    }
+
+
+def _source_facts(source: Source) -> dict[str, Any]:
+    """What the browser must know of a source: its name, and why some controls are without effect."""
+    return {
+        "title": source.title,
+        "aggregations": source.aggregations,
+        "noHead": source.no_head,
+        "noAggregation": source.no_aggregation,
+        "noClass": source.no_class,
     }
 
 
