@@ -135,6 +135,7 @@ class AttentionExplorer(anywidget.AnyWidget):
     # for the browser; one dict a message, so that a picture and its caption always arrive together
     _busy = traitlets.Bool(False).tag(sync=True)
     _menus = traitlets.Dict().tag(sync=True)
+    _classes = traitlets.List().tag(sync=True)
     _facts = traitlets.Dict().tag(sync=True)
     _shown = traitlets.Dict().tag(sync=True)
     _overview = traitlets.Dict().tag(sync=True)
@@ -284,6 +285,7 @@ class AttentionExplorer(anywidget.AnyWidget):
         self._now = _Shown(choice, model, capture, screen, rendered, encoded.content)
         with self.hold_sync():
             if recaptured:
+                self._classes = list(capture.class_names)
                 self._facts = _facts(model, capture)
             self._set_quietly(choice.controls())
             self._shown = _screen_facts(self._now, encoded.mime) | {"code": self._code(model, choice)}
@@ -431,12 +433,13 @@ def _facts(model: AttentionModel, capture: AttentionCapture) -> dict[str, Any]:
                 "default": query_words(default),
             }
         )
+    order = np.argsort(-capture.probabilities, kind="stable")[:PREDICTIONS].tolist()
     return {
         "layers": layers,
         "grid": capture.layout.grid,
         "top": [{"name": name, "probability": probability} for name, probability in capture.top(5)],
-        "classes": capture.class_names,
-        "order": np.argsort(-capture.probabilities, kind="stable")[:PREDICTIONS].tolist(),
+        "order": order,
+        "likely": capture.probabilities[order].tolist(),
         "model": model.describe(),
     }
 

@@ -37,7 +37,7 @@ class Source:
     @property
     def no_aggregation(self) -> str:
         """Why no aggregation can be chosen; empty where one can."""
-        return "" if self.aggregations else self.no_head
+        return "" if self.aggregations else "the heads are already one"
 
 
 CATALOGUE: dict[str, Source] = {
