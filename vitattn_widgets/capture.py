@@ -17,7 +17,7 @@ from .errors import SettingsError
 from .families import SiteAttention, SiteCalls, is_latent_pool, layer_tokens, read_site
 from .gradients import ClassGradients
 from .images import Picture, load_picture
-from .preprocess import CropBox
+from .preprocess import CropBox, View
 from .recorder import watched_forward
 from .tokens import LayerTokens, Query, TokenLayout, resolve_index
 
@@ -328,9 +328,7 @@ def capture_attention(model: AttentionModel, picture: Picture) -> AttentionCaptu
     view = model.preprocessing.view(photo)
     tensor = model.preprocessing.tensor(view.pixels)[None].to(model.device, model.dtype)
     layers, logits = capture_tensor(model, tensor)
-    rows, cols = model.layout.grid
-    height, width = model.layout.patch_shape
-    seen = view.part(rows * height, cols * width)
+    seen = seen_part(model, view)
     return AttentionCapture(
         model_name=model.name,
         layout=model.layout,
@@ -342,6 +340,13 @@ def capture_attention(model: AttentionModel, picture: Picture) -> AttentionCaptu
         probabilities=model.probabilities(logits)[0],
         class_names=model.class_names,
     )
+
+
+def seen_part(model: AttentionModel, view: View) -> View:
+    """What whole patches cover of a view, on which maps lie."""
+    rows, cols = model.layout.grid
+    height, width = model.layout.patch_shape
+    return view.part(rows * height, cols * width)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""The command line: ``vitattn map``, ``vitattn figure``, ``vitattn demo``. It reads options and calls the package."""
+"""The command line: ``vitattn map``, ``figure``, ``demo`` and ``finetune``. It reads options and calls the package."""
 
 from __future__ import annotations
 
@@ -86,6 +86,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_demo(demo)
     demo.set_defaults(run=_demo)
+
+    finetune = commands.add_parser(
+        "finetune",
+        help="train a model on a data set, with the paper's recipe or the kit's own",
+        description="Train a model on a data set and measure it. A run that was stopped goes on from its last finished "
+        "epoch when it is started again with the same options. Several processes or GPUs: accelerate launch -m "
+        "vitattn_widgets finetune ...",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    _add_finetune(finetune)
+    finetune.set_defaults(run=_finetune)
     return parser
 
 
@@ -135,6 +146,68 @@ def _add_demo(demo: argparse.ArgumentParser) -> None:
     demo.add_argument("--auth-file", type=Path, help="file with USER:PASSWORD, one a line")
     demo.add_argument("--max-upload", type=_positive, metavar="MB", help="largest file a visitor can bring")
     demo.add_argument("--max-pixels", type=_positive, metavar="N", help="largest picture that is decoded")
+
+
+def _add_finetune(parser: argparse.ArgumentParser) -> None:
+    # unset options stay away: the recipe says the value, and what is set is recorded as changed
+    parser.add_argument("name", help="data set: imagenet, fruitsgb, cassava or demo")
+    parser.add_argument("--data", type=Path, help="folder with its photos; else $VITATTN_DATA/NAME, else a stand-in")
+    parser.add_argument(
+        "--stand-in",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="train on pictures made by code; --no-stand-in: only ever on photos",
+    )
+    parser.add_argument("--split-seed", type=int, default=0, help="seed of the split into train, validation and test")
+    parser.add_argument("-o", "--output", type=Path, help="folder of the run; else runs/NAME-RECIPE")
+    parser.add_argument("--recipe", default="paper", help="paper: as published; recommended: the kit's own")
+    changed = parser.add_argument_group("other values than the recipe's (the checkpoint's card says which)")
+    changed.add_argument("--model", help="timm name")
+    changed.add_argument("--checkpoint", type=Path, help="local weights to start from: safetensors or torch file")
+    changed.add_argument(
+        "--head", choices=("new", "further", "keep"), help="new classifier, a layer on top, or as it is"
+    )
+    changed.add_argument("--trained", choices=("all", "head"), help="train all of the model or its head alone")
+    changed.add_argument(
+        "--pretrained", action=argparse.BooleanOptionalAction, default=None, help="start from published weights"
+    )
+    changed.add_argument("--epochs", type=int, help="passes over the training photos")
+    changed.add_argument("--batch-size", type=int, help="photos a step, over all processes together")
+    changed.add_argument("--learning-rate", type=float, help="highest learning rate")
+    changed.add_argument("--optimizer", choices=("adam", "adamw", "sgd"))
+    changed.add_argument("--momentum", type=float, help="of SGD")
+    changed.add_argument("--weight-decay", type=float)
+    changed.add_argument("--schedule", choices=("constant", "cosine"))
+    changed.add_argument("--warmup", type=float, metavar="SHARE", help="share of the steps that warm up, 0..1")
+    changed.add_argument("--label-smoothing", type=float, metavar="SHARE")
+    changed.add_argument("--clip-norm", type=float, metavar="NORM", help="largest norm of the gradient")
+    changed.add_argument("--augmentation", choices=("none", "flip", "crop", "strong"))
+    changed.add_argument("--photos-per-class", type=int, metavar="N", help="train on at most N photos of each class")
+    changed.add_argument("--seed", type=int, help="of new weights, order and augmentation")
+    machine = parser.add_argument_group("how it runs")
+    machine.add_argument("--mixed-precision", choices=("no", "bf16", "fp16"), help="else as accelerate is configured")
+    machine.add_argument("--workers", type=int, help="processes that load photos")
+    machine.add_argument("--cpu", action="store_true", help="train on the CPU even where there is a GPU")
+
+
+_CHANGES = (
+    "head",
+    "trained",
+    "pretrained",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "optimizer",
+    "momentum",
+    "weight_decay",
+    "schedule",
+    "warmup",
+    "label_smoothing",
+    "clip_norm",
+    "augmentation",
+    "photos_per_class",
+    "seed",
+)
 
 
 def _positive(text: str) -> int:
@@ -236,3 +309,31 @@ def _demo(options: argparse.Namespace) -> None:
             max_pixels=options.max_pixels,
         )
     )
+
+
+def _finetune(options: argparse.Namespace) -> None:
+    from .datasets.loading import load_dataset
+    from .training import finetune
+    from .training_recipes import training_recipe
+    from .training_setup import is_main_process
+
+    recipe = training_recipe(options.name, options.recipe)  # an unknown one is told before any photo is read
+    say = print if is_main_process() else _quiet
+    dataset = load_dataset(options.name, options.data, options.split_seed, options.stand_in, say=say)
+    say(dataset.describe())
+    result = finetune(
+        dataset,
+        recipe,
+        options.output,
+        model=options.model,
+        checkpoint=options.checkpoint,
+        mixed_precision=options.mixed_precision,
+        workers=options.workers,
+        cpu=options.cpu,
+        **{name: value for name in _CHANGES if (value := getattr(options, name)) is not None},
+    )
+    say(result.describe())
+
+
+def _quiet(_: str) -> None:
+    """What processes beside the first print."""

@@ -27,3 +27,11 @@ class SettingsError(VitattnError, ValueError):
 
 class RecipeError(VitattnError, ValueError):
     """A recipe cannot be followed: not a recipe, or its model or photo is another one now."""
+
+
+class TrainingError(VitattnError, ValueError):
+    """A fine-tuning cannot start or go on: its recipe, its data, its folder or its disk does not allow it."""
+
+
+class DataError(VitattnError, ValueError):
+    """A data set cannot be used: unknown name, no such folder, nothing of its kind in it, a class without photos."""

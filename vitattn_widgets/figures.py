@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 PANEL_INCHES = 2.3
 
 
-def paper_figure(captures: Sequence[AttentionCapture], settings: ViewSettings | None = None) -> Figure:
+def paper_figure(captures: Sequence[AttentionCapture], settings: ViewSettings | None = None, note: str = "") -> Figure:
     """Figures 2 to 4 of Calderaro et al. 2023: a row a photo; the view, then mean, max and mean / std over the heads.
 
     Args:
         captures: one a row, of one model.
         settings: layer, query, smoothing, scale and colours; head and aggregation are the figure's own.
+        note: what the photos are, if that must be said; it stands above the figure.
 
     Returns:
         A matplotlib figure with one colour bar; each map on the scale that the settings name.
@@ -53,7 +54,7 @@ def paper_figure(captures: Sequence[AttentionCapture], settings: ViewSettings | 
         axis.set_title(TITLES[view.settings.aggregation], fontsize=10)
     bar = figure.colorbar(ScalarMappable(cmap=settings.cmap), ax=axes, shrink=0.6, ticks=[0, 0.5, 1])
     bar.set_label(f"attention, scale: {settings.scale}", fontsize=9)
-    figure.suptitle(_title(captures[0], settings), fontsize=8, wrap=True)
+    figure.suptitle("\n".join(filter(None, (note, _title(captures[0], settings)))), fontsize=8, wrap=True)
     return figure
 
 

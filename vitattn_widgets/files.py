@@ -91,6 +91,8 @@ def write_file(path: Path, content: bytes) -> None:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             temporary = Path(file.name)
             file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # on the disk before it replaces what was there, should the power fail
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)  # temporary files are private; results are ordinary files

@@ -124,7 +124,7 @@ def load_model(
     elif model is None:
         raise ModelError("no model was named and there is no checkpoint whose card could name it")
     else:
-        name, module = _create(model, pretrained, size)
+        name, module = create_module(model, pretrained, size)
         names = _imagenet_names(module) if pretrained else None
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -191,8 +191,22 @@ def _image_size(img_size: ImageSize | None) -> tuple[int, int] | None:
     return size
 
 
-def _create(name: str, pretrained: bool, size: tuple[int, int] | None, **options: Any) -> tuple[str, nn.Module]:
-    """Build a timm model by name; the only place that may download."""
+def create_module(name: str, pretrained: bool, size: tuple[int, int] | None, **options: Any) -> tuple[str, nn.Module]:
+    """Build a timm model by name; the only place that may download.
+
+    Args:
+        name: timm name, with or without tag.
+        pretrained: load the published weights.
+        size: input size ``(height, width)``, or None for the model's own.
+        options: further arguments of ``timm.create_model``.
+
+    Returns:
+        The name, with the tag of its weights where it has pretrained ones, and the model.
+
+    Raises:
+        ModelError: unknown name, unsupported family, or arguments that the model does not take.
+        WeightsError: the weights cannot be had.
+    """
     _require_known(name)
     if size is not None:
         options["img_size"] = size
@@ -210,6 +224,9 @@ def _create(name: str, pretrained: bool, size: tuple[int, int] | None, **options
     except TypeError as error:
         if "img_size" in str(error):
             raise ModelError(f"{name} does not take an image size; leave img_size out") from error
+        told = {key: value for key, value in options.items() if key != "pretrained_cfg_overlay"}
+        if told:
+            raise ModelError(f"{name} cannot be built with {told}: {error}") from error
         raise
     except RuntimeError as error:
         if "No pretrained weights exist" in str(error):
@@ -261,9 +278,10 @@ def _from_checkpoint(
     if card.architecture is not None and card.architecture.partition(".")[0] != name.partition(".")[0]:
         raise ModelError(f"{path} holds weights of {card.architecture}, not of {name}")
     count = _checkpoint_classes(name, path, weights, card)
-    overlay = {"state_dict": weights, "num_classes": count, "custom_load": False}
+    overlay = {"state_dict": weights, "num_classes": count, "custom_load": False} | card.preprocessing
+    arguments = card.model_args | {"num_classes": count, "pretrained_cfg_overlay": overlay}
     try:
-        _, module = _create(name, True, size, num_classes=count, pretrained_cfg_overlay=overlay)
+        _, module = create_module(name, True, size, **arguments)
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines()[1:4]] or [str(error)]
         raise ModelError(

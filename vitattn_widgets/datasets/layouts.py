@@ -1,0 +1,281 @@
+"""Which photos a folder holds and of which class each is, from the names of folders and files alone."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from ..errors import DataError
+from .catalogue import CASSAVA
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"})
+
+WORDNET_ID = re.compile(r"n\d{8}(?!\d)")
+
+QUALITIES = {
+    "good": ("good", "fresh", "healthy"),
+    "bad": ("bad", "rotten", "rotted", "spoiled", "spoilt", "stale", "defective", "damaged"),
+}
+
+OTHER_WORDS = frozenset(
+    {
+        *(
+            "quality",
+            "qualities",
+            "qualit",
+            "fruit",
+            "fruits",
+            "image",
+            "images",
+            "photo",
+            "photos",
+            "picture",
+            "pictures",
+        ),
+        *(
+            "data",
+            "dataset",
+            "set",
+            "train",
+            "training",
+            "test",
+            "testing",
+            "val",
+            "valid",
+            "validation",
+            "of",
+            "and",
+            "all",
+        ),
+    }
+)
+"""Words of a folder's name that name neither a quality nor a fruit."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a folder holds, before any photo is opened.
+
+    Attributes:
+        class_names: one name a label.
+        names: paths of the photos relative to the folder, with ``/``.
+        labels: one a photo.
+        held_out: numbers of the photos that the data set's makers set apart for testing.
+        skipped: one line each about what was left out.
+    """
+
+    class_names: tuple[str, ...]
+    names: tuple[str, ...]
+    labels: tuple[int, ...]
+    held_out: frozenset[int] = frozenset()
+    skipped: tuple[str, ...] = ()
+
+
+def list_photos(name: str, root: Path) -> Listing:
+    """The photos of a data set in a folder, sorted by name.
+
+    Args:
+        name: of the data set.
+        root: the folder.
+
+    Raises:
+        DataError: nothing of the kind in it, a class without photos, or a single class.
+    """
+    listing = LAYOUTS[name](root)
+    require_classes(listing.class_names, listing.labels, root)
+    return listing
+
+
+def require_classes(class_names: tuple[str, ...], labels: tuple[int, ...], root: Path) -> None:
+    """Raise where there is nothing to tell apart.
+
+    Raises:
+        DataError: a class without photos, or a single class.
+    """
+    present = set(labels)
+    empty = [class_name for label, class_name in enumerate(class_names) if label not in present]
+    if empty:
+        raise DataError(f"{root}: no photos of {', '.join(empty)}; add some or remove the empty folder")
+    if len(class_names) < 2:
+        raise DataError(f"{root}: only one class ({', '.join(class_names)}); two or more are needed")
+
+
+def _walk(root: Path) -> Iterator[tuple[PurePosixPath, list[str]]]:
+    """Every folder below, relative to the root, with the names of its photos; hidden ones left out."""
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(part for part in folders if not part.startswith((".", "__")))
+        photos = sorted(file for file in files if Path(file).suffix.lower() in SUFFIXES and not file.startswith("."))
+        yield PurePosixPath(Path(folder).relative_to(root).as_posix()), photos
+
+
+def _collect(root: Path, class_of: Callable[[PurePosixPath], str | None], wanted: str) -> Listing:
+    """List photos whose folder has a class.
+
+    Args:
+        root: the folder.
+        class_of: name of the class of a folder below the root, or None.
+        wanted: what an error says should have been there.
+    """
+    found: dict[str, str] = {}
+    classes: set[str] = set()
+    without: dict[PurePosixPath, int] = {}
+    for folder, photos in _walk(root):
+        class_name = class_of(folder)
+        if class_name is not None:
+            classes.add(class_name)
+            found |= {(folder / photo).as_posix(): class_name for photo in photos}
+        elif photos:
+            without[folder] = len(photos)
+    if not found:
+        raise DataError(f"{root}: {wanted} are not in this folder; {_content(root)}")
+    skipped = tuple(f"{folder}: {count} photos of no known class left out" for folder, count in sorted(without.items()))
+    return _listing(tuple(sorted(classes)), found, skipped=skipped)
+
+
+def _listing(class_names: tuple[str, ...], found: dict[str, str], **more: object) -> Listing:
+    label = {class_name: number for number, class_name in enumerate(class_names)}
+    names = tuple(sorted(found))
+    return Listing(class_names, names, tuple(label[found[name]] for name in names), **more)
+
+
+def _content(root: Path) -> str:
+    there = sorted(entry.name for entry in root.iterdir())
+    if not there:
+        return "it is empty"
+    return f"it holds {', '.join(there[:5])}{f' and {len(there) - 5} more' if len(there) > 5 else ''}"
+
+
+def list_fruits(root: Path) -> Listing:
+    """Good and bad fruits: folders that name a quality and a fruit, at one level or at two, in either order."""
+    return _collect(root, fruit_class, "folders of good and bad fruits (Good_Apple, Bad_Apple, Good/Apple, ...)")
+
+
+def fruit_class(folder: PurePosixPath) -> str | None:
+    """``"good apple"`` from ``Good_Apple``, ``apple-good``, ``Apples/Good quality`` or ``freshapples``; else None."""
+    quality, fruit = None, None
+    for part in reversed(folder.parts):  # the nearest name counts
+        of_part, rest = _quality_and_rest(part)
+        quality = quality or of_part
+        fruit = fruit or _singular(" ".join(rest)) or None
+    return f"{quality} {fruit}" if quality and fruit else None
+
+
+def _quality_and_rest(part: str) -> tuple[str | None, list[str]]:
+    words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", part).lower())
+    quality, rest = None, []
+    for word in words:
+        known = next((q for q, names in QUALITIES.items() if word in names), None)
+        if known is None and word not in OTHER_WORDS:
+            known, word = _glued(word)
+            rest += [word]
+        quality = quality or known
+    return quality, rest
+
+
+def _glued(word: str) -> tuple[str | None, str]:
+    """Part ``rottenapples`` into its quality and its fruit."""
+    for quality, names in QUALITIES.items():
+        for name in names:
+            if word.startswith(name) and len(word) >= len(name) + 3:
+                return quality, word[len(name) :]
+            if word.endswith(name) and len(word) >= len(name) + 3:
+                return quality, word[: -len(name)]
+    return None, word
+
+
+def _singular(fruit: str) -> str:
+    for ending, instead in (("ies", "y"), ("oes", "o"), ("ss", "ss"), ("us", "us"), ("s", "")):
+        if fruit.endswith(ending) and len(fruit) > len(ending) + 2:
+            return fruit[: -len(ending)] + instead
+    return fruit
+
+
+def list_cassava(root: Path) -> Listing:
+    """Cassava leaves: a folder per class, or ``train_images`` with ``train.csv`` (labels 0..4)."""
+    for table in (root / "train.csv", *sorted(root.glob("*/train.csv"))):
+        if table.is_file() and (table.parent / "train_images").is_dir():
+            return _from_table(root, table)
+    listing = _collect(
+        root, _cassava_class, f"folders {', '.join(CASSAVA.class_names)}, or train_images with train.csv"
+    )
+    found = {name: listing.class_names[label] for name, label in zip(listing.names, listing.labels, strict=True)}
+    return _listing(CASSAVA.class_names, found)  # other folders hold the competition's unlabelled photos
+
+
+def _cassava_class(folder: PurePosixPath) -> str | None:
+    for part in reversed(folder.parts):
+        words = re.findall(r"[a-z]+", part.lower())
+        for class_name in CASSAVA.class_names:
+            if class_name in words:
+                return class_name
+    return None
+
+
+def _from_table(root: Path, table: Path) -> Listing:
+    photos = table.parent / "train_images"
+    there = {entry.name for entry in photos.iterdir()}
+    prefix = photos.relative_to(root).as_posix()
+    found, skipped = {}, []
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            for row in csv.DictReader(file):
+                if row["image_id"] in there:
+                    label = int(row["label"])
+                    if not 0 <= label < len(CASSAVA.class_names):
+                        raise ValueError(f"label {label}")
+                    found[f"{prefix}/{row['image_id']}"] = CASSAVA.class_names[label]
+                else:
+                    skipped.append(f"{prefix}/{row['image_id']}: in train.csv, but there is no such file")
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        last = len(CASSAVA.class_names) - 1
+        raise DataError(f"{table}: columns image_id and label (0..{last}) are needed ({error})") from error
+    if not found:
+        raise DataError(f"{table}: names no photo that is in {photos}")
+    return _listing(CASSAVA.class_names, found, skipped=tuple(skipped))
+
+
+def list_imagenet(root: Path) -> Listing:
+    """ImageNet: folders of WordNet ids, or files whose names start with one.
+
+    Photos in a folder ``val`` or ``test`` beside ``train`` (as in Imagenette) stay held out.
+    """
+    found, test = {}, set()
+    ids_without_photos = set()
+    for folder, photos in _walk(root):
+        ids = [part[:9] for part in folder.parts if WORDNET_ID.match(part)]
+        if ids and not photos and not any((root / folder).iterdir()):
+            ids_without_photos.add(ids[-1])
+        for photo in photos:
+            if ids or WORDNET_ID.match(photo):
+                found[(folder / photo).as_posix()] = ids[-1] if ids else photo[:9]
+                if {"val", "valid", "validation", "test"} & set(folder.parts):
+                    test.add((folder / photo).as_posix())
+    if not found:
+        raise DataError(
+            f"{root}: folders or files named by WordNet ids (n01440764) are not in this folder; {_content(root)}"
+        )
+    listing = _listing(tuple(sorted({*found.values(), *ids_without_photos})), found)
+    held_out = frozenset(number for number, name in enumerate(listing.names) if name in test)
+    if len(held_out) == len(listing.names):
+        held_out = frozenset()  # nothing was set apart from anything
+    return Listing(wordnet_names(listing.class_names), listing.names, listing.labels, held_out)
+
+
+def wordnet_names(ids: tuple[str, ...]) -> tuple[str, ...]:
+    """What the classes of WordNet ids are called, as timm's ImageNet models call them; an unknown id stays."""
+    from timm.data import ImageNetInfo
+
+    known = ImageNetInfo("imagenet-1k")
+    lemmas = dict(zip(known.label_names(), known.label_descriptions(), strict=True))
+    names = [lemmas.get(wordnet_id, wordnet_id).partition(",")[0] for wordnet_id in ids]
+    return tuple(
+        name if names.count(name) == 1 else f"{name} ({wordnet_id})"
+        for name, wordnet_id in zip(names, ids, strict=True)
+    )
+
+
+LAYOUTS = {"imagenet": list_imagenet, "fruitsgb": list_fruits, "cassava": list_cassava}

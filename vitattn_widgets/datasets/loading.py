@@ -1,0 +1,148 @@
+"""A data set by name: the user's photos where they are, else its stand-in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import DataError
+from .catalogue import INFOS
+from .inspection import copy_groups, inspect_photos
+from .layouts import list_photos, require_classes
+from .made import PER_CLASS, make_dataset
+from .photos import SPLITS, Dataset, FolderPhotos
+from .splits import fingerprint, split_photos
+
+DATASETS = tuple(INFOS)
+"""What `load_dataset` knows; ``"demo"`` is the three stand-ins together, which the embedded model was trained on."""
+
+FOLDER_VARIABLE = "VITATTN_DATA"
+
+
+def load_dataset(
+    name: str,
+    data: str | Path | None = None,
+    seed: int = 0,
+    stand_in: bool | None = None,
+    per_class: tuple[int, int, int] = PER_CLASS,
+    download: bool = False,
+    say: Callable[[str], None] = print,
+) -> Dataset:
+    """Load a data set with its train, validation and test split.
+
+    Looked for in `data`, then in ``$VITATTN_DATA/<name>``. Where neither is given or there, one line says so and the
+    stand-in comes: pictures made by code, with masks of the evidence. Photos are opened once, to leave unreadable ones
+    out and to keep copies of one photo in one split; what was seen is kept in the user's cache folder, and only files
+    that changed are opened again.
+
+    Args:
+        name: of `DATASETS`.
+        data: folder with the photos.
+        seed: of the split, or of the stand-in's pictures.
+        stand_in: True takes the stand-in without looking for photos, False never takes it.
+        per_class: pictures a class of the stand-in's train, validation and test split.
+        download: fetch Imagenette into `data` first, if it is not there; only for ``"imagenet"``.
+        say: takes the line that tells of a stand-in, and one line a file that is left out.
+
+    Returns:
+        The data set. Photos are read when they are asked for.
+
+    Raises:
+        DataError: no such data set, `data` does not exist or holds nothing of the kind, a class without photos.
+    """
+    if name not in INFOS:
+        raise DataError(f"there is no data set {name!r}; possible: {', '.join(DATASETS)}")
+    _require_counts(per_class)
+    if name == "demo" and (data is not None or stand_in is False):
+        raise DataError("demo is made by code and has no photos; leave data out")
+    if stand_in or name == "demo":
+        return make_dataset(name, seed, per_class)
+    if download:
+        _download(name, data)
+    root = _find(name, data)
+    if root is not None:
+        return _read(name, root, seed, say)
+    looked = f"give its folder with data=..., or set {FOLDER_VARIABLE}"
+    if os.environ.get(FOLDER_VARIABLE):
+        looked = f"it is not in {Path(os.environ[FOLDER_VARIABLE]) / name}; give its folder with data=..."
+    if stand_in is False:
+        raise DataError(
+            f"{INFOS[name].title} is not on this computer: {looked}. How to get it: {INFOS[name].how_to_get}"
+        )
+    say(f"{INFOS[name].title} is not on this computer ({looked}); taking its STAND-IN, pictures made by code")
+    return make_dataset(name, seed, per_class)
+
+
+def _require_counts(per_class: tuple[int, int, int]) -> None:
+    if len(per_class) != len(SPLITS) or not all(isinstance(count, int) and count > 0 for count in per_class):
+        raise DataError(f"per_class must be three whole numbers above 0 (train, validation, test), got {per_class!r}")
+
+
+def _find(name: str, data: str | Path | None) -> Path | None:
+    """The folder of a data set's photos; None where it is neither named nor in the usual place."""
+    if data is not None:
+        root = Path(data).expanduser()
+        if not root.is_dir():
+            what = "is not a folder" if root.exists() else "no such folder"
+            raise DataError(f"{root}: {what}; give the folder of {INFOS[name].title}, or leave data out")
+        return root
+    home = os.environ.get(FOLDER_VARIABLE)
+    usual = Path(home).expanduser() / name if home else None
+    return usual if usual is not None and usual.is_dir() else None
+
+
+def _download(name: str, data: str | Path | None) -> None:
+    """Fetch Imagenette with torchvision's own class."""
+    if name != "imagenet" or data is None:
+        raise DataError(
+            "only Imagenette can be downloaded, with load_dataset('imagenet', data=FOLDER, download=True); how to get "
+            f"{INFOS[name].title}: {INFOS[name].how_to_get}"
+        )
+    from torchvision.datasets import Imagenette
+
+    root = Path(data).expanduser()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        Imagenette(root, size="320px", download=True)
+    except (OSError, RuntimeError) as error:  # no network, full disk, another checksum
+        raise DataError(f"Imagenette could not be downloaded to {root}: {error}") from error
+
+
+def _read(name: str, root: Path, seed: int, say: Callable[[str], None]) -> Dataset:
+    listing = list_photos(name, root)
+    inspection = inspect_photos(root, listing.names)
+    readable = [number for number, problem in enumerate(inspection.problems) if not problem]
+    skipped = listing.skipped + tuple(problem for problem in inspection.problems if problem)
+    for line in skipped:
+        say(f"left out: {line}")
+    labels = tuple(listing.labels[number] for number in readable)
+    require_classes(listing.class_names, labels, root)
+    groups = copy_groups(inspection, listing.labels)[readable]
+    held_out = frozenset(place for place, number in enumerate(readable) if number in listing.held_out)
+    numbers = split_photos(labels, groups, seed, held_out)
+    names = tuple(listing.names[number] for number in readable)
+    splits = {
+        split: FolderPhotos(
+            info=INFOS[name],
+            split=split,
+            class_names=listing.class_names,
+            stand_in=False,
+            names=tuple(names[number] for number in chosen),
+            labels=tuple(labels[number] for number in chosen),
+            root=root,
+        )
+        for split, chosen in zip(SPLITS, numbers, strict=True)
+    }
+    return Dataset(
+        info=INFOS[name],
+        class_names=listing.class_names,
+        **splits,
+        stand_in=False,
+        root=root,
+        seed=seed,
+        fingerprint=fingerprint(
+            listing.class_names, {split: (photos.names, photos.labels) for split, photos in splits.items()}
+        ),
+        skipped=skipped,
+    )

@@ -1,0 +1,64 @@
+"""Dividing photos into train, validation and test: by chance, class by class, copies of one photo together."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import numpy as np
+
+from .photos import SPLITS
+
+SHARES = (0.7, 0.15, 0.15)
+"""Of the photos, in the order of `SPLITS`."""
+
+
+def split_photos(
+    labels: tuple[int, ...], groups: np.ndarray, seed: int, held_out: frozenset[int] = frozenset()
+) -> tuple[tuple[int, ...], ...]:
+    """Divide photos so that every class is divided alike and no group is in two splits.
+
+    Each class gives its groups, larger ones first, to the split that lacks most photos of the class and of all classes
+    so far; so even classes of one or two photos leave no split empty. (scikit-learn's StratifiedGroupKFold needs as
+    many photos a class as there are folds.)
+
+    Args:
+        labels: one a photo.
+        groups: int64 ``(photos,)``: copies of one photo have the same number.
+        seed: another one gives another split.
+        held_out: photos that are the test split already; the others become train and validation.
+
+    Returns:
+        Numbers of the photos of each split, in the order of `SPLITS`.
+    """
+    shares = np.array(SHARES) if not held_out else np.array([SHARES[0] + SHARES[2], SHARES[1], 0.0])
+    rng = np.random.default_rng([seed, 20231])
+    split_of = np.full(len(labels), SPLITS.index("test"))
+    free = np.array([number not in held_out for number in range(len(labels))], bool)
+    free &= ~np.isin(groups, groups[~free])  # a copy of a test photo is not trained on
+    dropped = ~free & np.array([number not in held_out for number in range(len(labels))], bool)
+    lacking_overall = np.zeros(len(SPLITS))
+    numbers, labels_free = np.flatnonzero(free), np.asarray(labels)
+    for label in sorted(set(labels)):
+        members = numbers[labels_free[numbers] == label]
+        parts = [members[groups[members] == group] for group in np.unique(groups[members])]
+        parts = sorted((parts[place] for place in rng.permutation(len(parts))), key=len, reverse=True)
+        lacking = shares * len(members)
+        lacking_overall += lacking
+        for part in parts:
+            best = int(np.argmax(lacking + lacking_overall))
+            split_of[part] = best
+            lacking[best] -= len(part)
+            lacking_overall[best] -= len(part)
+    return tuple(tuple(np.flatnonzero((split_of == split) & ~dropped).tolist()) for split in range(len(SPLITS)))
+
+
+def fingerprint(class_names: tuple[str, ...], splits: dict[str, tuple[tuple[str, ...], tuple[int, ...]]]) -> str:
+    """SHA-256 in hex over classes, names, labels and split.
+
+    Args:
+        class_names: one a label.
+        splits: names and labels of each split.
+    """
+    text = json.dumps([class_names, sorted(splits.items())], ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,95 @@
+"""A model for a lesson on any machine: a checkpoint, else a quick fine-tuning, else the embedded model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import ModelError, WeightsError
+from .models import AttentionModel, load_model
+from .settings import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from .datasets import Dataset
+
+QUICK_BATCH = 16
+"""Photos a step of a quick fine-tuning: small, so that few photos make enough steps to learn from."""
+
+
+def lesson_model(
+    data: Dataset,
+    checkpoint: str | Path | None = None,
+    recipe: str = "recommended",
+    model: str = DEFAULT_MODEL,
+    epochs: int = 2,
+    photos_per_class: int = 40,
+    seed: int = 0,
+    runs: str | Path = "runs",
+    say: Callable[[str], None] = print,
+) -> AttentionModel:
+    """The best model that a lesson can have here and now; one line says which it is and why.
+
+    In this order: `checkpoint`, where that file exists; a quick fine-tuning of a published model, kept in `runs` and
+    found there the next time; the published model as it is, where the data have too few photos to learn from; the
+    embedded model, where the weights cannot be had.
+
+    Args:
+        data: from `load_dataset`.
+        checkpoint: weights that `finetune` wrote for these classes; need not exist.
+        recipe: what the quick fine-tuning follows, but for epochs, photos, batch and seed.
+        model: timm name of the published model.
+        epochs: of the quick fine-tuning.
+        photos_per_class: the quick fine-tuning learns from at most so many.
+        seed: of the quick fine-tuning.
+        runs: folder for the quick fine-tuning.
+        say: takes the line.
+
+    Returns:
+        The model.
+
+    Raises:
+        ModelError: the checkpoint knows other classes than the data.
+    """
+    if checkpoint is not None and Path(checkpoint).is_file():
+        found = load_model(None, checkpoint=checkpoint)
+        if found.class_names != data.class_names:
+            raise ModelError(
+                f"{checkpoint} tells {_few(found.class_names)} apart, the data have {_few(data.class_names)}; name "
+                "another checkpoint, or one that does not exist for a quick fine-tuning"
+            )
+        say(f"Model: the checkpoint {checkpoint}.")
+        return found
+    trainable = all(data.train.counts()) and len(data.validation) > 0 and len(data.test) > 0
+    quick = {"model": model, "epochs": epochs, "photos_per_class": photos_per_class, "seed": seed}
+    try:
+        if not trainable:
+            published = load_model(model)
+            say(f"Model: {published.name} as published; these data have too few photos to fine-tune it on.")
+            return published
+        return _fine_tuned(data, recipe, quick, Path(runs), say)
+    except WeightsError as error:
+        say(f"Model: the embedded one, trained on made pictures only, for {model} cannot be had ({error}).")
+        return load_model("demo")
+
+
+def _fine_tuned(
+    data: Dataset, recipe: str, quick: dict[str, Any], runs: Path, say: Callable[[str], None]
+) -> AttentionModel:
+    from .training import finetune
+
+    per_class = (min(count, quick["photos_per_class"]) for count in data.train.counts())
+    batch = min(QUICK_BATCH, sum(per_class))
+    digest = hashlib.sha256(json.dumps([data.fingerprint, recipe, batch, quick]).encode()).hexdigest()[:8]
+    result = finetune(data, recipe, out=runs / f"{data.info.name}-quick-{digest}", batch_size=batch, **quick)
+    say(
+        f"Model: {quick['model']}, fine-tuned quickly ({quick['epochs']} epochs, at most {quick['photos_per_class']} "
+        f"photos a class); right on {result.test_accuracy:.0%} of {result.confusion.sum()} test photos."
+    )
+    return load_model(None, checkpoint=result.best)
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return f"{len(names)} classes ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"

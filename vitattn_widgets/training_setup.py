@@ -1,0 +1,121 @@
+"""Before a run: devices and processes, a folder of its own, and the model that it starts from."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import filelock
+import timm
+import torch
+from accelerate import Accelerator, DataLoaderConfiguration
+from accelerate.state import AcceleratorState
+from torch import nn
+
+from .errors import TrainingError
+from .models import AttentionModel, create_module, load_model
+from .training_heads import add_further_layer
+from .training_loop import seeded
+from .training_recipes import TrainingRecipe
+from .training_state import RunFolder
+
+if TYPE_CHECKING:
+    from .datasets import Dataset
+
+PRECISIONS = ("no", "bf16", "fp16")
+
+
+def is_main_process() -> bool:
+    """Whether this is the process that speaks, among those that `accelerate launch` started."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def make_accelerator(mixed_precision: str | None, cpu: bool, batch_size: int) -> Accelerator:
+    """Devices, precision and processes, as `accelerate launch` or the machine gives them.
+
+    Raises:
+        TrainingError: the precision does not exist here, or the batch cannot be shared out to the processes.
+    """
+    if mixed_precision is not None and mixed_precision not in PRECISIONS:
+        raise TrainingError(f"mixed precision {mixed_precision!r} does not exist; possible: {', '.join(PRECISIONS)}")
+    # the state is the process's own: a second run in a notebook would get the first one's precision or an error
+    AcceleratorState._reset_state()
+    try:
+        accelerator = Accelerator(
+            mixed_precision=mixed_precision,
+            # several CPU processes find each other only when the CPU is asked for
+            cpu=cpu or not torch.accelerator.is_available(),
+            # a batch is shared out, so that the number of processes does not change what is learned
+            dataloader_config=DataLoaderConfiguration(split_batches=True),
+        )
+    except ValueError as error:
+        raise TrainingError(f"mixed precision {mixed_precision!r} cannot be had here: {error}") from error
+    if batch_size % accelerator.num_processes:
+        raise TrainingError(
+            f"a batch of {batch_size} cannot be shared out evenly to {accelerator.num_processes} processes; choose a "
+            "multiple"
+        )
+    return accelerator
+
+
+def locked(folder: RunFolder, accelerator: Accelerator) -> AbstractContextManager:
+    """Keep a second run out of a folder; the system frees the lock when a process is killed.
+
+    Raises:
+        TrainingError: another run is working in it.
+    """
+    if not accelerator.is_main_process:
+        return nullcontext()
+    lock = filelock.FileLock(folder.path / ".lock", blocking=False)
+    try:
+        lock.acquire()
+    except filelock.Timeout as error:
+        raise TrainingError(f"{folder.path}: another run is working in this folder; wait, or choose another") from error
+    folder.remove_leftovers()
+    return lock
+
+
+def start_model(
+    dataset: Dataset, recipe: TrainingRecipe, checkpoint: str | Path | None, weights: bool = True
+) -> AttentionModel:
+    """The model that a run starts from, on the CPU, with an output for every class of the data.
+
+    Args:
+        dataset: gives the classes.
+        recipe: gives the model, its head and the seed of new weights.
+        checkpoint: local weights to start from.
+        weights: load the published weights; False where others replace them anyway.
+
+    Raises:
+        ModelError: unknown, unsupported, or arguments that it does not take.
+        WeightsError: its weights cannot be had.
+        TrainingError: its head does not fit the classes.
+    """
+    count = len(dataset.class_names)
+    with seeded(recipe.seed):
+        if checkpoint is not None:
+            module = load_model(recipe.model, checkpoint=checkpoint, device="cpu").module
+            if recipe.head == "keep" and module.num_classes != count:
+                raise TrainingError(
+                    f"{checkpoint} tells {module.num_classes} classes apart, the data have {count}; use head 'new' to "
+                    "replace its classifier, or other data"
+                )
+            if recipe.head == "new":
+                module.reset_classifier(count)
+        else:
+            options = dict(recipe.model_args) | ({"num_classes": count} if recipe.head == "new" else {})
+            _, module = create_module(recipe.model, recipe.pretrained and weights, None, **options)
+        if recipe.head == "further":
+            add_further_layer(module, count, recipe.model)
+    if module.num_classes != count:
+        raise TrainingError(f"{recipe.model} has no classifier that could be trained; choose another model")
+    return load_model(module, class_names=dataset.class_names)
+
+
+def architecture_name(module: nn.Module) -> str:
+    """What a card calls a model: timm's name, with the tag of its weights where timm knows both."""
+    config = module.pretrained_cfg
+    name = f"{config['architecture']}.{config.get('tag')}"
+    return name if name in timm.list_pretrained(f"{config['architecture']}.*") else config["architecture"]
