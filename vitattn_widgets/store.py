@@ -87,7 +87,9 @@ class CaptureStore:
         if settings is None or not lacks(capture, settings):
             return capture
         with self._completing(model):
-            capture = self._plain(model, key, picture)  # somebody else may have completed it in the meantime
+            capture = self._plain(model, key, picture)
+            if not lacks(capture, settings):  # somebody else completed it in the meantime
+                return capture
             completed = complete_capture(model, capture, settings)
             with self._lock:
                 if completed is not capture and self._kept.get((model, key)) is capture:
