@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "aggregate": ["AGGREGATIONS", "aggregate_heads"],
+        "checks": ["MapCheck", "check_map"],
         "capture": ["AttentionCapture", "AttentionRows", "Verification", "capture_attention", "capture_rows"],
         "datasets.loading": ["DATASETS", "load_dataset"],
         "datasets.masked": ["load_masked_folder"],

@@ -76,7 +76,7 @@ def capture_gradients(model: AttentionModel, capture: AttentionCapture, target: 
     target = capture.class_or_predicted(target)
     if any(kept.target == target for kept in capture.gradients):
         return capture
-    _require_same_model(model, capture)
+    require_same_model(model, capture)
     names: list[str] = []
     weighted: list[Tensor] = []
 
@@ -119,7 +119,7 @@ def capture_value_norms(model: AttentionModel, capture: AttentionCapture) -> Att
     """
     if capture.value_norms:
         return capture
-    _require_same_model(model, capture)
+    require_same_model(model, capture)
     norms = []
     for layer in capture.layers:
         projection = output_projection(model.sites[layer.name], layer.num_heads, layer.values.shape[3])
@@ -167,7 +167,12 @@ def lacks(capture: AttentionCapture, settings: ViewSettings) -> bool:
     return all(added.target != target for added in capture.gradients)
 
 
-def _require_same_model(model: AttentionModel, capture: AttentionCapture) -> None:
+def require_same_model(model: AttentionModel, capture: AttentionCapture) -> None:
+    """Raise where a capture was made with another model.
+
+    Raises:
+        ModelError: names both.
+    """
     if model.name != capture.model_name or tuple(model.sites) != capture.layer_names:
         raise ModelError(
             f"the capture was made with {capture.model_name}, not with {model.name}; give the model that made it"

@@ -19,9 +19,9 @@ from torch.overrides import TorchFunctionMode
 
 from .families import Call, SiteCalls
 
-_MATMULS = frozenset({torch.matmul, Tensor.matmul, Tensor.__matmul__})
+MATMULS = frozenset({torch.matmul, Tensor.matmul, Tensor.__matmul__})
 _SOFTMAXES = frozenset({torch.softmax, Tensor.softmax, F.softmax})
-_WATCHED = _MATMULS | _SOFTMAXES | {F.scaled_dot_product_attention}
+_WATCHED = MATMULS | _SOFTMAXES | {F.scaled_dot_product_attention}
 
 _locks: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
 _locks_guard = threading.Lock()
