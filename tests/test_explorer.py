@@ -577,3 +577,21 @@ def test_the_browser_is_told_why_a_control_is_without_effect(explorer):
     assert explorer._classes == list(explorer.capture.class_names)
     assert explorer._facts["order"][0] == explorer.capture.probabilities.argmax()
     assert explorer._facts["likely"][0] == explorer.capture.probabilities.max()
+
+
+def test_the_check_of_what_is_shown_reaches_the_browser_and_goes_with_the_map(explorer, model):
+    explorer.set_state({"source": "gradient", "layer": 1})
+    check = explorer.check()
+    wanted = va.check_map(model, explorer.capture, explorer.settings)
+    assert check.sentences == wanted.sentences == explorer._check["sentences"]
+    assert decoded(explorer._check["image"]).shape[2] == 3
+    assert explorer.status == ""
+    explorer.layer = 2
+    assert explorer._check == {}
+
+
+def test_the_browser_can_ask_for_the_check_and_is_told_where_there_is_none():
+    explorer = va.AttentionExplorer(small_model("blind", num_classes=0), photo(1))
+    explorer._receive(None, {"kind": "check"}, [])
+    assert "has no classifier" in explorer.status
+    assert explorer._check == {}

@@ -26,7 +26,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "evaluation": ["MEASURES", "MapEvaluation", "evaluate_maps"],
         "explorer": ["AttentionExplorer"],
-        "figures": ["paper_figure"],
+        "figures": ["check_figure", "paper_figure"],
         "gradients": ["ClassGradients", "capture_gradients", "capture_value_norms", "complete_capture"],
         "attribution": ["SourceMaps", "source_maps"],
         "sinks": ["find_sinks"],

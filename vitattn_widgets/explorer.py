@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from PIL import Image
 
 from .aggregate import AGGREGATIONS
 from .capture import AttentionCapture
+from .checks import MapCheck, check_map
 from .drawing import CMAPS, DEFAULT_CMAP, SCALES, color_table
 from .errors import ModelError, PictureError, SettingsError, VitattnError
+from .figures import check_figure
 from .files import file_name, map_bytes, picture_bytes
 from .fitting import fit_settings
 from .gradients import lacks
@@ -139,6 +142,7 @@ class AttentionExplorer(anywidget.AnyWidget):
     _facts = traitlets.Dict().tag(sync=True)
     _shown = traitlets.Dict().tag(sync=True)
     _overview = traitlets.Dict().tag(sync=True)
+    _check = traitlets.Dict().tag(sync=True)
 
     def __init__(
         self,
@@ -205,6 +209,22 @@ class AttentionExplorer(anywidget.AnyWidget):
         shown = self._shown_now()
         settings = shown.rendered.settings
         return make_recipe(shown.model, shown.capture, settings, shown.choice.arrangement, self._path(shown.choice))
+
+    def check(self) -> MapCheck:
+        """Put the map that is shown to the test (`check_map`); a few seconds. The page shows what it gave."""
+        shown = self._shown_now()
+        self._tell(f"Checking this map of {shown.choice.picture} ...", busy=True)
+        try:
+            check = check_map(shown.model, shown.capture, shown.rendered.settings)
+            stream = io.BytesIO()
+            check_figure(check).savefig(stream, format="png")
+        except VitattnError as error:
+            self._tell(str(error))
+            raise
+        with self.hold_sync():
+            self._check = {"sentences": check.sentences, "image": stream.getvalue()}
+            self._tell("")
+        return check
 
     def code(self) -> str:
         """Five lines of Python that make the picture that is shown."""
@@ -284,6 +304,7 @@ class AttentionExplorer(anywidget.AnyWidget):
         encoded = encode_for_screen(rendered.image)
         self._now = _Shown(choice, model, capture, screen, rendered, encoded.content)
         with self.hold_sync():
+            self._check = {}  # it was of another map
             if recaptured:
                 self._classes = list(capture.class_names)
                 self._facts = _facts(model, capture)
@@ -377,6 +398,9 @@ class AttentionExplorer(anywidget.AnyWidget):
         match content:
             case {"kind": "download", "what": str(what)}:
                 self._send_file(what)
+            case {"kind": "check"} if self._now is not None:
+                with suppress(VitattnError):  # the status line tells it
+                    self.check()
             case {"kind": "upload", "id": str(upload), "name": str(name), "last": bool(last)}:
                 self._receive_part(upload, name, bytes(buffers[0]), last)
 

@@ -462,6 +462,16 @@ function render({ model, el }) {
   const predictions = element("ol", { class: "va-predictions" });
   const caption = element("p", { class: "va-caption" });
   const status = element("div", { class: "va-status", role: "status", "aria-live": "polite" });
+  const checkButton = element(
+    "button",
+    {
+      type: "button",
+      title: "Remove what the map marks, shuffle the model's last weights, silence heads: a few seconds",
+      onclick: () => model.send({ kind: "check" }),
+    },
+    "Is this map worth anything?",
+  );
+  const checked = element("section", { class: "va-checked", "aria-live": "polite" });
   const code = element("pre", { tabindex: "0", "aria-label": "Python that makes this picture" });
   const copy = element("button", { type: "button", onclick: () => copyText(code, copy) }, "Copy");
   const download = (what, label, title) =>
@@ -530,6 +540,8 @@ function render({ model, el }) {
       ),
     ),
     caption,
+    element("div", { class: "va-line" }, checkButton),
+    checked,
     status,
     element(
       "footer",
@@ -689,7 +701,22 @@ function render({ model, el }) {
     const pixels = new ImageData(256, 1);
     for (let step = 0; step < 256; step += 1) pixels.data.set([...colors.subarray(3 * step, 3 * step + 3), 255], 4 * step);
     bar.getContext("2d").putImageData(pixels, 0, 0);
+    updateStatus();
     root.dataset.shown = JSON.stringify(shown.settings);
+  };
+
+  const updateCheck = () => {
+    const check = model.get("_check");
+    for (const image of checked.querySelectorAll("img")) URL.revokeObjectURL(image.src);
+    checked.replaceChildren();
+    if (!check.sentences) return;
+    checked.append(
+      element("ul", {}, ...check.sentences.map((sentence) => element("li", {}, sentence))),
+      element("img", {
+        src: URL.createObjectURL(blobOf(check.image, "image/png")),
+        alt: "Curves of the class's probability while patches are removed and given back, in four orders",
+      }),
+    );
   };
 
   let overviews = 0;
@@ -705,6 +732,7 @@ function render({ model, el }) {
   const updateStatus = () => {
     status.textContent = model.get("status");
     status.classList.toggle("va-busy", model.get("_busy"));
+    checkButton.disabled = model.get("_busy") || !model.get("_shown").image || !model.get("_classes").length;
   };
 
   const controls = ["model", "picture", "arrangement", "layer", "head", "aggregation", "query", "bilinear", "median"];
@@ -713,6 +741,7 @@ function render({ model, el }) {
   listen("change:_facts", updateFacts);
   listen("change:_shown", updateShown);
   listen("change:_overview", updateOverview);
+  listen("change:_check", updateCheck);
   listen("change:status", updateStatus);
   listen("change:_busy", updateStatus);
   listen("msg:custom", (message, buffers) => {
@@ -723,11 +752,12 @@ function render({ model, el }) {
   updateFacts();
   updateShown();
   updateOverview();
+  updateCheck();
   updateStatus();
 
   return () => {
     for (const [event, callback] of listeners) model.off(event, callback);
-    for (const image of thumbnails.querySelectorAll("img")) URL.revokeObjectURL(image.src);
+    for (const image of root.querySelectorAll(".va-thumbnails img, .va-checked img")) URL.revokeObjectURL(image.src);
   };
 }
 
