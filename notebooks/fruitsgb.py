@@ -162,7 +162,7 @@ explorer
 # %% [markdown]
 # ## 5. The paper's figure
 #
-# Figure 3 of the paper shows fruit beside mean, max and mean / std. This is the same figure for your model and data.
+# The paper shows fruit beside mean, max and mean / std. This is the same figure for your model and data.
 
 # %%
 captures = [va.capture_attention(model, data.test.load(i)) for i in (bad[0], bad[1], good[0])]

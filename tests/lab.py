@@ -1,5 +1,6 @@
 """A real JupyterLab in a real browser, both local: started for a test or a benchmark and gone with it."""
 
+import base64
 import json
 import os
 import secrets
@@ -13,6 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
+from nbclient import NotebookClient
+
+STATE = "application/vnd.jupyter.widget-state+json"
+VIEW = "application/vnd.jupyter.widget-view+json"
 
 ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -33,6 +38,28 @@ def write_notebook(path, *sources):
     notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(notebook, path)
     return notebook
+
+
+def execute_notebook(notebook, folder, monkeypatch, timeout=120):
+    """Run a notebook's cells in place, with this checkout's package, in ``folder``; an error in a cell is raised."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("IPYTHONDIR", str(folder / "ipython"))
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(folder / "runtime"))
+    NotebookClient(notebook, timeout=timeout, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
+
+
+def explorer_states(notebook):
+    """The traits of each explorer shown, as a browser has them, with their binary parts in place."""
+    shown = [output.get("data", {}).get(VIEW) for cell in notebook.cells for output in cell.get("outputs", ())]
+    saved = [notebook.metadata.widgets[STATE]["state"][view["model_id"]] for view in shown if view]
+    explorers = [widget for widget in saved if widget["model_module"] == "anywidget"]
+    for widget in explorers:
+        for buffer in widget.get("buffers", ()):
+            place = widget["state"]
+            for step in buffer["path"][:-1]:
+                place = place[step]
+            place[buffer["path"][-1]] = base64.b64decode(buffer["data"])
+    return [widget["state"] for widget in explorers]
 
 
 @contextmanager

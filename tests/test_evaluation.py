@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 from PIL import Image
 
@@ -125,6 +126,44 @@ def test_some_photos_of_an_evaluation(model: va.AttentionModel, photos: NoisePho
     assert len(evaluation.photos) == 20
     with pytest.raises(va.SettingsError, match="no photo is left: birds"):
         evaluation.only(evaluation.photos["label"] == "bird", "birds")
+
+
+def test_differences_are_taken_photo_by_photo(model: va.AttentionModel, photos: NoisePhotos) -> None:
+    evaluation = va.evaluate_maps(model, photos, progress=False)
+    found = evaluation.differences("border", baseline="centre blob", resamples=500)
+    values = {name: list(rows["border"]) for name, rows in evaluation.photos.groupby("map")}
+    gains = [ours - theirs for ours, theirs in zip(values["max"], values["centre blob"], strict=True)]
+    assert list(found.index) == ["uniform", "mean", "max", "mean / std"]
+    assert found.loc["max", "difference"] == pytest.approx(sum(gains) / 4)
+    assert found.loc["max", "more"] == sum(gain > 0 for gain in gains) / 4
+    assert (found["photos"] == 4).all()
+    assert min(gains) <= found.loc["max", "low"] < found.loc["max", "high"] <= max(gains)
+    assert set(evaluation.differences("mass")["photos"]) == {2}  # photos without evidence are left out
+
+
+def test_the_interval_is_as_wide_as_statistics_say(model: va.AttentionModel, photos: NoisePhotos) -> None:
+    evaluation = va.evaluate_maps(model, photos.take([0]), aggregations=["mean"], progress=False)
+    gains = np.random.default_rng(0).normal(0.1, 0.05, 400)
+    many = pandas.concat([evaluation.photos.assign(photo=str(number)) for number in range(400)], ignore_index=True)
+    mean = many["map"] == "mean"
+    many.loc[many["map"] == "uniform", "mass"] = 0.2
+    many.loc[mean, "mass"] = 0.2 + gains
+    row = replace(evaluation, photos=many).differences("mass").loc["mean"]
+    assert row["difference"] == pytest.approx(gains.mean())
+    assert row["high"] - row["low"] == pytest.approx(2 * 1.96 * gains.std() / 20, rel=0.1)
+
+
+def test_what_has_no_difference_is_told(model: va.AttentionModel, photos: NoisePhotos) -> None:
+    evaluation = va.evaluate_maps(model, photos.take([2]), layers=[0, 1], progress=False)
+    one = evaluation.only(evaluation.photos["layer"] == 1, "layer 1")
+    with pytest.raises(va.SettingsError, match="measure 'masses' does not exist; possible: mass, "):
+        one.differences("masses")
+    with pytest.raises(va.SettingsError, match="map 'edge' does not exist; possible: uniform, "):
+        one.differences("border", baseline="edge")
+    with pytest.raises(va.SettingsError, match="those of one layer"):
+        evaluation.differences("border")
+    with pytest.raises(va.SettingsError, match="needs masks"):
+        one.differences("mass")
 
 
 def test_what_cannot_be_measured_is_told(model: va.AttentionModel, photos: NoisePhotos) -> None:

@@ -1,6 +1,5 @@
 """The explorer in an executed notebook: no error in any output, and the widget's state holds the right picture."""
 
-import base64
 import io
 import subprocess
 import sys
@@ -8,13 +7,12 @@ import sys
 import nbformat
 import numpy as np
 import torch
-from nbclient import NotebookClient
 from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
 
 import vitattn_widgets as va
 
-from .lab import ROOT, write_notebook
+from .lab import ROOT, execute_notebook, explorer_states, write_notebook
 
 CELLS = (
     """
@@ -31,38 +29,14 @@ explorer
     'explorer.layer = 99\nassert "layer 99" in explorer.status\nexplorer.layer = 0',
 )
 
-STATE = "application/vnd.jupyter.widget-state+json"
-VIEW = "application/vnd.jupyter.widget-view+json"
-
-
-def execute(folder, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("IPYTHONDIR", str(folder / "ipython"))
-    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(folder / "runtime"))
-    notebook = write_notebook(folder / "explore.ipynb", *CELLS)
-    NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
-    return notebook
-
-
-def explorer_state(notebook):
-    """The traits of the explorer as a browser has them, with their binary parts in place."""
-    view = next(output for output in notebook.cells[0].outputs if VIEW in output.get("data", {}))
-    model_id = view.data[VIEW]["model_id"]
-    saved = notebook.metadata.widgets[STATE]["state"][model_id]
-    for buffer in saved.get("buffers", ()):
-        place = saved["state"]
-        for step in buffer["path"][:-1]:
-            place = place[step]
-        place[buffer["path"][-1]] = base64.b64decode(buffer["data"])
-    return saved["state"]
-
 
 def test_an_executed_notebook_shows_the_picture_without_any_error(tmp_path, monkeypatch):
-    notebook = execute(tmp_path, monkeypatch)
+    notebook = write_notebook(tmp_path / "explore.ipynb", *CELLS)
+    execute_notebook(notebook, tmp_path, monkeypatch)
     outputs = [output for cell in notebook.cells for output in cell.outputs]
     assert [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"] == []
 
-    state = explorer_state(notebook)
+    (state,) = explorer_states(notebook)
     assert state["status"] == ""
     assert (state["layer"], state["head"], state["query"]) == (0, 2, [3, 5])
     torch.manual_seed(0)

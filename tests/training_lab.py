@@ -1,4 +1,4 @@
-"""A data set of coloured noise and a ViT small enough to train in a second, for tests and for the processes they start."""
+"""A data set of coloured noise and a ViT that learns it in a second, for tests and for the processes they start."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "datasets.masked": ["load_masked_folder"],
         "datasets.photos": ["Dataset", "DatasetInfo", "PhotoSet"],
         "demo": ["build_demo"],
+        "embedded": ["load_model_or_demo"],
         "errors": [
             "DataError",
             "ModelError",

@@ -6,11 +6,14 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .errors import ModelError, WeightsError
-from .models import AttentionModel, load_model
+from .embedded import load_model_or_demo
+from .errors import ModelError
+from .models import DEMO_CHECKPOINT, AttentionModel, load_model
 from .settings import DEFAULT_MODEL
+from .training import finetune
+from .training_recipes import training_recipe
 
 if TYPE_CHECKING:
     from .datasets import Dataset
@@ -32,9 +35,9 @@ def lesson_model(
 ) -> AttentionModel:
     """The best model that a lesson can have here and now; one line says which it is and why.
 
-    In this order: `checkpoint`, where that file exists; a quick fine-tuning of a published model, kept in `runs` and
-    found there the next time; the published model as it is, where the data have too few photos to learn from; the
-    embedded model, where the weights cannot be had.
+    In this order: `checkpoint`, where that file exists; a quick fine-tuning of the published model, kept in `runs` and
+    found there the next time; the published model as it is, where the data have too few photos to learn from. Where the
+    weights cannot be had, the embedded model stands in for the published one; on stand-ins, which it knows, as it is.
 
     Args:
         data: from `load_dataset`.
@@ -62,31 +65,25 @@ def lesson_model(
             )
         say(f"Model: the checkpoint {checkpoint}.")
         return found
-    trainable = all(data.train.counts()) and len(data.validation) > 0 and len(data.test) > 0
-    quick = {"model": model, "epochs": epochs, "photos_per_class": photos_per_class, "seed": seed}
-    try:
-        if not trainable:
-            published = load_model(model)
-            say(f"Model: {published.name} as published; these data have too few photos to fine-tune it on.")
-            return published
-        return _fine_tuned(data, recipe, quick, Path(runs), say)
-    except WeightsError as error:
-        say(f"Model: the embedded one, trained on made pictures only, for {model} cannot be had ({error}).")
-        return load_model("demo")
-
-
-def _fine_tuned(
-    data: Dataset, recipe: str, quick: dict[str, Any], runs: Path, say: Callable[[str], None]
-) -> AttentionModel:
-    from .training import finetune
-
-    per_class = (min(count, quick["photos_per_class"]) for count in data.train.counts())
-    batch = min(QUICK_BATCH, sum(per_class))
-    digest = hashlib.sha256(json.dumps([data.fingerprint, recipe, batch, quick]).encode()).hexdigest()[:8]
-    result = finetune(data, recipe, out=runs / f"{data.info.name}-quick-{digest}", batch_size=batch, **quick)
+    start, line = load_model_or_demo(model)
+    if line is not None:
+        say(f"Model: {line}")
+        if data.stand_in:
+            return start
+    if not (all(data.train.counts()) and len(data.validation) and len(data.test)):
+        say(f"Model: {start.name} as published; these data have too few photos to fine-tune it on.")
+        return start
+    per_class = (min(count, photos_per_class) for count in data.train.counts())
+    quick = {"epochs": epochs, "photos_per_class": photos_per_class, "seed": seed}
+    quick |= {"model": model, "batch_size": min(QUICK_BATCH, sum(per_class))}
+    if line is not None:
+        quick |= {"checkpoint": str(DEMO_CHECKPOINT), "head": training_recipe(data.info.name, recipe).head}
+        quick["model"] = None
+    digest = hashlib.sha256(json.dumps([data.fingerprint, recipe, quick]).encode()).hexdigest()[:8]
+    result = finetune(data, recipe, out=Path(runs) / f"{data.info.name}-quick-{digest}", **quick)
     say(
-        f"Model: {quick['model']}, fine-tuned quickly ({quick['epochs']} epochs, at most {quick['photos_per_class']} "
-        f"photos a class); right on {result.test_accuracy:.0%} of {result.confusion.sum()} test photos."
+        f"Model: {start.name}, fine-tuned quickly ({epochs} epochs, at most {photos_per_class} photos a class); right "
+        f"on {result.test_accuracy:.0%} of {result.confusion.sum()} test photos."
     )
     return load_model(None, checkpoint=result.best)
 

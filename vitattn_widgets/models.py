@@ -32,6 +32,14 @@ from .tokens import TokenLayout
 
 ImageSize = int | tuple[int, int]
 
+DEMO = "demo"
+"""Name of the embedded model, which needs no network."""
+
+DEMO_CHECKPOINT = Path(__file__).parent / "weights" / "demo.safetensors"
+"""Made by ``python -m vitattn_widgets.embedded``; its card lies beside it."""
+
+_OR_DEMO = "or go on with the embedded model, 'demo' (vitattn map --model demo)"
+
 
 @dataclass(frozen=True, eq=False)
 class AttentionModel:
@@ -78,8 +86,9 @@ class AttentionModel:
         heads = sorted({getattr(site, "num_heads", 0) for site in self.sites.values()})
         width = getattr(self.module, "embed_dim", None)
         millions = sum(parameter.numel() for parameter in self.module.parameters()) / 1e6
+        kind = " (the embedded model, trained on made pictures)" if self.name == DEMO else ""
         return (
-            f"{self.name}: {len(self.sites)} layers, {' or '.join(map(str, heads))} heads, width {width}, "
+            f"{self.name}{kind}: {len(self.sites)} layers, {' or '.join(map(str, heads))} heads, width {width}, "
             f"{rows} x {cols} patches of {self.layout.patch_size} px, {millions:.1f} M parameters"
         )
 
@@ -98,9 +107,10 @@ def load_model(
 
     Args:
         model: timm name, with or without tag (``"vit_small_patch14_reg4_dinov2.lvd142m"``), ``"hf-hub:..."``,
-            ``"local-dir:..."``, or a module of one of timm's flat ViT families; None takes the name from the
-            checkpoint's card.
-        pretrained: load the published weights; False leaves them random. Ignored with a checkpoint or a module.
+            ``"local-dir:..."``, or a module of one of timm's flat ViT families; ``"demo"`` is the embedded model, a
+            small one trained on pictures made by code; None takes the name from the checkpoint's card.
+        pretrained: load the published weights; False leaves them random. Ignored with a checkpoint, a module or
+            ``"demo"``.
         checkpoint: safetensors or torch file with weights for the named model.
         class_names: one name a class; else from the checkpoint's card, else timm's ImageNet names.
         img_size: input size in pixels, ``side`` or ``(height, width)``; else the model's own.
@@ -121,6 +131,9 @@ def load_model(
     size = _image_size(img_size)
     if checkpoint is not None:
         name, module, names = _from_checkpoint(model, Path(checkpoint), size)
+    elif model == DEMO:
+        _, module, names = _from_checkpoint(None, DEMO_CHECKPOINT, size)
+        name = DEMO
     elif model is None:
         raise ModelError("no model was named and there is no checkpoint whose card could name it")
     else:
@@ -129,7 +142,7 @@ def load_model(
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     loaded = _assemble(name, _to_device(module, device).eval(), class_names or names, size)
-    if checkpoint is None and not pretrained:
+    if checkpoint is None and not pretrained and name != DEMO:
         return loaded
     arguments = {"model": model if checkpoint is not None else name, "checkpoint": checkpoint and str(checkpoint)}
     arguments |= {"class_names": class_names and list(class_names), "img_size": img_size}
@@ -215,12 +228,12 @@ def create_module(name: str, pretrained: bool, size: tuple[int, int] | None, **o
     except LocalEntryNotFoundError as error:
         raise WeightsError(
             f"the weights of {name} are not in the local cache and could not be downloaded; check the network (and "
-            "HF_HUB_OFFLINE, HF_HOME), or give a local file with checkpoint=..."
+            f"HF_HUB_OFFLINE, HF_HOME), give a local file with checkpoint=..., {_OR_DEMO}"
         ) from error
     except RepositoryNotFoundError as error:
         raise WeightsError(f"{name}: no such model on the Hugging Face Hub, or it needs a login") from error
     except (HfHubHTTPError, ConnectionError, TimeoutError) as error:
-        raise WeightsError(f"the weights of {name} could not be downloaded: {error}") from error
+        raise WeightsError(f"the weights of {name} could not be downloaded ({error}); try again, {_OR_DEMO}") from error
     except TypeError as error:
         if "img_size" in str(error):
             raise ModelError(f"{name} does not take an image size; leave img_size out") from error

@@ -250,6 +250,7 @@ class _Run:
             "model_args": dict(self.recipe.model_args),
             "num_classes": len(data.class_names),
             "class_names": list(data.class_names),
+            "base": self._base(attention),
             "preprocessing": {
                 "interpolation": view.interpolation,
                 "crop_pct": view.crop_pct,
@@ -266,7 +267,6 @@ class _Run:
                 "photos": {split.split: len(split) for split in splits},
             },
             "recipe": self.recipe.values() | {"source": self.recipe.source, "changed": list(self.recipe.changed)},
-            "checkpoint": self.identity["checkpoint"],
             "mixed_precision": self.identity["mixed_precision"],
             "processes": self.accelerator.num_processes,
             "metrics": {name: value for name, value in asdict(record).items() if name != "seconds"},
@@ -278,6 +278,11 @@ class _Run:
                 "accelerate": accelerate.__version__,
             },
         }
+
+    def _base(self, attention: AttentionModel) -> dict[str, Any]:
+        sha256 = self.identity["checkpoint"]
+        weights = "checkpoint" if sha256 else "published" if self.recipe.pretrained else "random"
+        return {"model": architecture_name(attention.module), "weights": weights, "checkpoint_sha256": sha256}
 
 
 def _epoch_line(record: EpochRecord, epochs: int) -> str:

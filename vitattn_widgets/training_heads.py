@@ -41,20 +41,14 @@ def add_further_layer(module: nn.Module, num_classes: int, name: str) -> None:
     Raises:
         TrainingError: the model has no classifier, or not one linear layer.
     """
-    where = classifier_name(module)
-    classifier = getattr(module, where, None) if where else None
-    if not isinstance(classifier, nn.Linear):
+    classifier = module.get_classifier() if hasattr(module, "get_classifier") else None
+    where = next((key for key, part in module.named_children() if part is classifier), None)
+    if not isinstance(classifier, nn.Linear) or where is None:
         raise TrainingError(
             f"{name} has no single linear classifier on which a further layer could be put; use head 'new'"
         )
     setattr(module, where, FurtherLayer(classifier, num_classes))
     module.num_classes = num_classes
-
-
-def classifier_name(module: nn.Module) -> str | None:
-    """Attribute name of a model's one classifier, as timm's config states it; None where there are several or none."""
-    name = (getattr(module, "pretrained_cfg", None) or {}).get("classifier", "head")
-    return name if isinstance(name, str) and "." not in name else None
 
 
 def choose_trained(module: nn.Module, trained: str, name: str) -> None:

@@ -216,7 +216,14 @@ RECIPES: Mapping[tuple[str, str], TrainingRecipe] = {
         source="vitattn_widgets",
         model="vit_tiny_patch16_224",
         pretrained=False,
-        model_args={"embed_dim": 128, "depth": 6, "num_heads": 4},
+        # whole pictures, for evidence may lie at their edge; 160 px learns faster than 224 px in the same time
+        model_args={
+            "img_size": 160,
+            "embed_dim": 128,
+            "depth": 6,
+            "num_heads": 4,
+            "pretrained_cfg_overlay": {"crop_pct": 1.0},
+        },
         optimizer="adamw",
         learning_rate=1e-3,
         weight_decay=0.05,
@@ -224,9 +231,9 @@ RECIPES: Mapping[tuple[str, str], TrainingRecipe] = {
         warmup=0.1,
         label_smoothing=0.1,
         clip_norm=1.0,
-        batch_size=64,
-        augmentation="crop",
-        epochs=20,
+        batch_size=32,
+        augmentation="flip",
+        epochs=4,
     ),
 }
 """By data set and name of the recipe."""

@@ -185,7 +185,7 @@ def _mosaic(rng: np.random.Generator, skin: np.ndarray, leaf: Leaf) -> np.ndarra
     rough = noise(rng, leaf.cover.shape, "cloud") + 0.35 * noise(rng, leaf.cover.shape, "rough")
     patches = np.clip((rough - rng.uniform(-0.25, 0.2)) * 5, 0, 1) * (1 - 0.5 * leaf.vein)
     paint(skin, patches * 0.92, vary(rng, (0.82, 0.80, 0.28), 0.04))
-    return np.clip((rough - 0.0) * 5, 0, 1) if patches.max() == 0 else patches
+    return patches
 
 
 def _blur(values: np.ndarray, radius: int) -> np.ndarray:

@@ -1,0 +1,294 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # ImageNet: does the attention lie on the object?
+#
+# A photo of a fish is called a fish. Did the model look at the fish, or at the hand that holds it, or at neither?
+# This notebook follows attention through all layers of a Vision Transformer that was trained on ImageNet, and
+# measures where it lies.
+#
+# **What you'll do.** Load photos of objects. Take a published model, with a small layer on top for ten classes, as in
+# the paper. Follow one photo from the scores to the finished map. Explore heads and layers by hand. Draw the paper's
+# figure. Then measure, layer by layer and over the whole test split, how much of the attention lies on the object.
+#
+# **What you'll learn.** What eq. 3 and eq. 4 of Calderaro et al. (2023) compute, what an attention sink is and how to
+# find one, and in which layers attention follows the object, if in any.
+#
+# **What you need.** About 80 minutes (read and run 30, explore 20, measure and discuss 30), this kit, two CPU cores.
+# No network: without the photos you get a stand-in, without the weights the embedded model; a printed line says so.
+
+# %% [markdown]
+# ## Parameters
+#
+# The only cell to change. Everything below follows from it.
+
+# %% tags=["parameters"]
+DATA = None  # folder with ImageNet photos or Imagenette; None looks in $VITATTN_DATA/imagenet, else takes the stand-in
+CHECKPOINT = "runs/imagenet-paper/best.safetensors"  # used where it exists
+MODEL = "vit_tiny_patch16_224"  # published weights, which get a further layer where there is no checkpoint
+EPOCHS = 3  # of the quick fine-tuning
+PHOTOS_PER_CLASS = 40  # that it learns from
+MADE = (40, 10, 20)  # size of the stand-in: pictures a class for training, validation and test
+LAYER_PHOTOS = 60  # section 7 goes through all layers for at most so many test photos
+SEED = 0  # of the split, the made pictures and the fine-tuning
+
+# %%
+# %matplotlib inline
+import numpy as np
+
+import vitattn_widgets as va
+
+# %% [markdown]
+# ## 1. The data at a glance
+#
+# ImageNet has 1,000 classes; the paper works with ten. For ten that anybody may download,
+# `va.load_dataset("imagenet", data=FOLDER, download=True)` fetches Imagenette. Before you look at any map: how much
+# of each picture is the object? Estimate it for three of them, and write the shares down. You'll need them in section
+# 6.
+
+# %%
+data = va.load_dataset("imagenet", DATA, seed=SEED, per_class=MADE)
+print(data.describe())
+va.photos_figure(data.train)
+
+# %% [markdown]
+# A cyan line, where there is one, is ground truth: it surrounds the object. Only the stand-in has such masks, since
+# its pictures are drawn by code. The model never sees them.
+
+# %% [markdown]
+# ## 2. The model
+#
+# The paper puts a further layer of ten classes on top of ImageNet's classifier and trains that layer. So everything
+# below the layer is the published model, and so are all maps: whatever you see here was there before fine-tuning. The
+# next cell takes your checkpoint where there is one; else it trains the layer for a minute or two. Where the photos
+# are too few to learn from, it takes the published model as it is. For the full recipes, run one of these in this
+# notebook's folder and name the checkpoint above:
+#
+# ```sh
+# vitattn finetune imagenet --data DIR --recipe paper -o runs/imagenet-paper
+# vitattn finetune imagenet --data DIR --recipe recommended -o runs/imagenet-recommended
+# ```
+
+# %%
+model = va.lesson_model(data, CHECKPOINT, "paper", MODEL, EPOCHS, PHOTOS_PER_CLASS, SEED)
+print(model.describe())
+
+# %% [markdown]
+# ## 3. One photo and its map, step by step
+#
+# A photo of the test split. One forward pass captures everything that the rest of this section needs.
+
+# %%
+some = data.test.take(np.unique(np.linspace(0, len(data.test) - 1, 32).astype(int)))  # evenly from all classes
+photo = some.load(0)
+capture = va.capture_attention(model, photo)
+print(some.names[0], "shows:", data.class_names[some.labels[0]])
+capture.top(3)
+
+# %% [markdown]
+# ### Scores
+#
+# In each head of each layer, every token scores every token: the dot product of its query with the other's key,
+# divided by the root of their width. A softmax turns a row of scores into attention, which sums to 1. We take the
+# last layer and the row that the classifier reads, the class token's. The logarithm of the row gives the scores back,
+# up to a constant that softmax does not see.
+
+# %%
+row = capture.attention(layer=-1)
+scores = np.log(row)
+print(f"{row.shape[0]} heads, {row.shape[1]} tokens; each head's row sums to {row.sum(axis=1).round(4)}")
+print(f"in head 0 the highest score is {np.ptp(scores[0]):.1f} above the lowest: {np.exp(np.ptp(scores[0])):.0f} times")
+
+# %% [markdown]
+# ### Eq. 3: softmax over the patches alone
+#
+# The class token also attends to itself. That share cannot be drawn on a photo, so eq. 3 takes the softmax over the
+# patch scores alone. What it leaves out is the *prefix share*: a map made of 1 % of the attention would look as
+# bright as one made of 90 %.
+
+# %%
+weights = np.exp(scores[:, len(capture.layout.prefix) :])
+by_hand = (weights / weights.sum(axis=1, keepdims=True)).reshape(-1, *capture.layout.grid)
+maps = capture.patch_attention(layer=-1)
+print(f"by hand and by the kit differ by at most {np.abs(by_hand - maps).max():.1e}")
+print(f"prefix share by head: {capture.prefix_share().round(3)}; by layer, averaged over heads:")
+print(np.array([capture.prefix_share(layer).mean() for layer in range(capture.num_layers)]).round(2))
+
+# %%
+va.heads_figure(capture)
+
+# %% [markdown]
+# ### Eq. 4: many heads become one map
+#
+# The paper aggregates by mean, by maximum, and by mean divided by standard deviation (eq. 4). The last one is bright
+# where the heads *agree*, however little attention the patch gets: a patch that every head ignores equally scores
+# high. Read it with care.
+
+# %%
+mean, std = maps.mean(axis=0), maps.std(axis=0)
+ratio = va.aggregate_heads(maps, "mean_over_std")
+print(f"eq. 4 by hand and by the kit differ by a factor of at most {np.abs(mean / std / ratio - 1).max():.1e}")
+bright = np.unravel_index(ratio.argmax(), ratio.shape)
+print(f"brightest by eq. 4: patch {tuple(map(int, bright))}, with {mean[bright]:.2%} of the attention")
+
+# %% [markdown]
+# ### Each smoothing step
+#
+# A map of a few squares is hard to read on a photo. The paper smooths it in three steps. Watch the small numbers
+# below the panels: they are the raw values of the darkest and the brightest colour.
+
+# %%
+va.smoothing_figure(capture, va.ViewSettings(layer=-1, aggregation="mean"))
+
+# %% [markdown]
+# ## 4. Explore
+#
+# Move the controls; click a patch to ask what *it* attends to; click a small map to go to its layer and head. Twenty
+# minutes, in pairs:
+#
+# 1. Start in layer 0 and go up. What do the heads of the first layers look at? When does the object appear?
+# 2. Find the patches that are bright in the last layer on *every* photo. Click one: what does it attend to?
+# 3. Set the scale to *robust*, which lets the brightest pixels saturate. What did the scale of the whole map hide?
+
+# %%
+explorer = va.AttentionExplorer(model, {some.names[i]: some.load(i) for i in range(0, len(some), 4)})
+explorer
+
+# %% [markdown]
+# ## 5. The paper's figure
+#
+# The paper shows ImageNet photos beside mean, max and mean / std. This is the same figure for your model and data,
+# and once more with the robust scale, in which a few very bright patches do not blacken the rest. Same numbers, other
+# picture.
+
+# %%
+captures = [va.capture_attention(model, some.load(i)) for i in range(3)]
+va.paper_figure(captures, note=data.describe())
+
+# %%
+va.paper_figure(captures, va.ViewSettings(scale="robust"), note=data.describe())
+
+# %% [markdown]
+# ### Sinks
+#
+# Some patches draw attention whatever the photo shows (Darcet et al. 2023 call them registers in waiting, others
+# *sinks*). They are easy to find: average the maps of many different photos. What belongs to the objects averages
+# out; what stays belongs to the model. The four corner patches are 2 % of a 14 x 14 grid.
+
+# %%
+batches = va.capture_rows(model, [some.load(i) for i in range(len(some))])
+average = np.concatenate([rows.patch_attention(-1).mean(axis=1) for rows in batches]).mean(axis=0)
+corners = average[[0, 0, -1, -1], [0, -1, 0, -1]].sum()
+print(f"corner patches: {corners:.1%} of the attention of {len(some)} photos, {4 / average.size:.1%} of the patches")
+print(f"brightest patch of the average: row and column {tuple(map(int, np.argwhere(average == average.max())[0]))}")
+
+# %% [markdown]
+# ## 6. On the object? The whole test split
+#
+# One figure proves nothing, and neither does a find from section 4: you searched for it. So we measure every photo of
+# the test split, and put two baselines beside the maps that know nothing of the photo: a **uniform** map, and a
+# **blob** in the centre. A map that does not beat them tells you nothing that they do not.
+#
+# - *on the evidence*: the share of the map on the object; the uniform row is the object's share of the picture, which
+#   you estimated in section 1
+# - *pointing game*: how often the brightest pixel lies on the object (Zhang et al. 2018)
+# - *on its outline*: the share along the object's edge, half a patch to each side
+# - *on the border*, *on flat ground*: the outermost patches, and the quarter of the patches in which brightness
+#   varies least; the paper reads attention there as a sign of overfitting
+# - *entropy*: 0, all on one patch, to 1, spread evenly; *heads agree*: 0, no patch shared, to 1, all alike
+
+# %%
+worth = va.evaluate_maps(model, data.test)
+worth
+
+# %%
+va.measures_figure(worth)
+
+# %% [markdown]
+# How much *more* of each map lies on the object than of the uniform map, with a 95 % interval over photos, and on
+# what share of the photos it is more. An interval that contains 0 means: not shown. Photos without masks are measured
+# on the border instead, where less is better.
+
+# %%
+measure = "mass" if "mass" in worth.table() else "border"
+print(f"{worth.heading}; {va.MEASURES[measure]}, more than a uniform map")
+worth.differences(measure).round(3)
+
+# %% [markdown]
+# ## 7. In which layer?
+#
+# The last layer is what people show. Is it the one that follows the object best? The curves go through all layers,
+# for the mean over the heads.
+
+# %%
+spread = data.test.take(np.unique(np.linspace(0, len(data.test) - 1, LAYER_PHOTOS).astype(int)))
+layers = va.evaluate_maps(model, spread, layers=range(capture.num_layers), aggregations=["mean"])
+va.layers_figure(layers)
+
+# %%
+by_layer = layers.table().xs("mean", level="map")[measure]
+print(f"{va.MEASURES[measure]}, mean over heads: highest in layer {by_layer.idxmax()} ({by_layer.max():.3f}), ", end="")
+print(f"lowest in layer {by_layer.idxmin()} ({by_layer.min():.3f}), last layer {by_layer.iloc[-1]:.3f}")
+
+# %% [markdown]
+# ## 8. What was in it
+#
+# - Attention is a row of a softmax; eq. 3 leaves the class token out, eq. 4 divides by how much heads disagree.
+# - Sinks are the model's, not the photo's. Averaging maps over photos shows them, and a scale can hide everything
+#   else.
+# - Layers differ more than aggregations do. Say which layer you show, and what the others show.
+#
+# ### Three questions
+#
+# Answer each for yourself before you open it.
+#
+# **1. In this notebook's way of fine-tuning, can the map of a photo change when you train longer?**
+#
+# <details><summary>Answer</summary>
+#
+# Not by the paper's recipe for ImageNet: only the layer on top of the classifier learns. The maps are those of the
+# published model, and the class that is told does not enter them at all. With the recommended recipe, which trains
+# every weight, it can.
+#
+# </details>
+#
+# **2. A colleague switches to the robust scale, and the bright corners are gone. Has the model stopped looking
+# there?**
+#
+# <details><summary>Answer</summary>
+#
+# No. The numbers are the same; only what counts as bright has changed. The corners are still there, as saturated as
+# many other patches now. Whoever shows such a map should say what share of the attention the corners hold.
+#
+# </details>
+#
+# **3. The mean over heads has twice the object's share of the picture on the object. Name two things that this could
+# mean without the object having decided the answer.**
+#
+# <details><summary>Answer</summary>
+#
+# Objects stand near the middle, and a map that prefers the middle gets that for nothing: compare the centre blob. And
+# objects have edges and texture, which draw attention in early layers whatever they are: compare a busy piece of
+# ground. A third: it was attended to in this layer and what was gathered was dropped in the next.
+#
+# </details>
+#
+# ### What attention does not prove
+#
+# That a patch was attended to does not mean that it decided the answer: values, later layers and the residual stream
+# decide what becomes of it. That a patch was *not* attended to does not mean that it was not used: it may have come
+# by way of another one. Plain attention does not know the class: "why a fish and not a cup" is a question that these
+# maps cannot answer. And the masks of the stand-in are of made pictures: what you measured there holds for made
+# pictures. Whether a map marks what the model *used* is tested by changing the photo, not by looking harder at the
+# map.

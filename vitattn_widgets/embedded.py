@@ -1,0 +1,142 @@
+"""The model that the kit brings along, ``load_model("demo")``, and how it was made.
+
+``python -m vitattn_widgets.embedded`` trains it again from nothing: the kit's own training code, its recipe for the
+data set ``"demo"``, pictures made by code. It replaces the files in ``vitattn_widgets/weights``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import ModelError, VitattnError, WeightsError
+from .models import DEMO_CHECKPOINT, AttentionModel, load_model
+
+if TYPE_CHECKING:
+    import torch
+
+    from .datasets import PhotoSet
+
+TRAINING_SEED = 1
+PER_CLASS = (1300, 20, 40)
+"""Pictures a class to train on, to choose the best epoch by, and to report on."""
+
+FRESH_SEED = 20231
+"""Stand-ins of this seed were never trained on and nothing was chosen by them; the card's accuracy is theirs."""
+
+FRESH_PER_CLASS = 200
+
+MOST_BYTES = 4_000_000
+
+
+def load_model_or_demo(*arguments: Any, **options: Any) -> tuple[AttentionModel, str | None]:
+    """Load a model; where its weights cannot be had, the embedded one.
+
+    For pages and notebooks that must run everywhere; whoever asks for a map of a photo gets the error instead.
+
+    Args:
+        arguments: of `load_model`.
+        options: of `load_model`.
+
+    Returns:
+        The model, and one line that says that it is another one than asked for, or None.
+
+    Raises:
+        ModelError: the model asked for does not exist or does not fit.
+    """
+    if options.get("checkpoint") is not None:
+        return load_model(*arguments, **options), None  # a file of the user's is meant
+    try:
+        return load_model(*arguments, **options), None
+    except WeightsError as error:
+        model = load_model("demo", device=options.get("device"))
+        line = (
+            f"taking the embedded model, trained on made pictures of {len(model.class_names)} classes, because {error}"
+        )
+        return model, line
+
+
+def measure(model: AttentionModel, photos: PhotoSet, batch_size: int = 54) -> float:
+    """Share of photos that a model tells rightly, 0..1."""
+    import torch
+
+    right = 0
+    for start in range(0, len(photos), batch_size):
+        numbers = range(start, min(start + batch_size, len(photos)))
+        views = [model.preprocessing.view(photos.load(number)).pixels for number in numbers]
+        batch = torch.stack([model.preprocessing.tensor(view) for view in views]).to(model.device)
+        with torch.inference_mode():
+            answers = model.module(batch).argmax(-1).tolist()
+        right += sum(answer == photos.labels[number] for answer, number in zip(answers, numbers, strict=True))
+    return right / len(photos)
+
+
+def make_embedded(out: Path, checkpoint: Path = DEMO_CHECKPOINT, **how: Any) -> float:
+    """Train the embedded model and write its checkpoint and card.
+
+    Args:
+        out: folder of the run; a stopped one goes on.
+        checkpoint: the file to write, of half-precision weights.
+        how: further arguments of `finetune`, such as ``mixed_precision="bf16"``.
+
+    Returns:
+        Its accuracy on fresh stand-ins, 0..1, measured from the written file.
+    """
+    from .datasets import load_dataset
+    from .training import finetune
+
+    result = finetune(load_dataset("demo", seed=TRAINING_SEED, per_class=PER_CLASS), "recommended", out, **how)
+    return embed(result.best, checkpoint)
+
+
+def embed(best: Path, checkpoint: Path) -> float:
+    """Write a run's best weights as the embedded model: half precision, with what fresh stand-ins say in its card.
+
+    Raises:
+        ModelError: the file would be larger than `MOST_BYTES`.
+    """
+    from .checkpoints import read_weights, write_checkpoint
+    from .datasets import load_dataset
+
+    card = json.loads(best.with_suffix(".json").read_text(encoding="utf-8"))
+    card["architecture"] = card["architecture"].partition(".")[0]  # of its tag's published weights, none were used
+    weights = {name: _halved(tensor) for name, tensor in read_weights(best).items()}
+    size = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
+    if size > MOST_BYTES:
+        raise ModelError(f"the embedded model would have {size:,} bytes; at most {MOST_BYTES:,} belong in the package")
+    write_checkpoint(checkpoint, weights, card)
+    fresh = load_dataset("demo", seed=FRESH_SEED, per_class=(1, 1, FRESH_PER_CLASS)).test
+    accuracy = measure(load_model(None, checkpoint=checkpoint, device="cpu"), fresh)
+    card["title"] = "embedded model, trained from scratch on made pictures"
+    card["fresh"] = {"seed": FRESH_SEED, "split": "test", "pictures": len(fresh), "accuracy": accuracy}
+    write_checkpoint(checkpoint, weights, card)
+    return accuracy
+
+
+def _halved(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.half() if tensor.is_floating_point() else tensor
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train the embedded model again."""
+    parser = argparse.ArgumentParser(prog="python -m vitattn_widgets.embedded", description=main.__doc__)
+    parser.add_argument("-o", "--output", type=Path, default=Path("runs/embedded"), help="folder of the run")
+    parser.add_argument("--mixed-precision", choices=("no", "bf16", "fp16"), default="bf16")
+    parser.add_argument("--workers", type=int, help="processes that draw pictures")
+    options = parser.parse_args(arguments)
+    try:
+        accuracy = make_embedded(
+            options.output, mixed_precision=options.mixed_precision, workers=options.workers, cpu=True
+        )
+    except VitattnError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"wrote {DEMO_CHECKPOINT}: {accuracy:.1%} of {FRESH_PER_CLASS} fresh made pictures a class")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
