@@ -181,3 +181,28 @@ def test_a_model_without_classifier_predicts_nothing_and_says_so(
     monkeypatch.setattr(models, "load_model", lambda *_, **__: model)
     assert cli.main(["map", CAT, "-o", str(tmp_path / "map.png")]) == 0
     assert "no predictions: this model has no classifier" in capsys.readouterr().out
+
+
+def test_map_takes_a_source_a_class_by_name_and_what_to_do_with_sinks(
+    tmp_path: Path, tiny: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "map.png"
+    options = ["--source", "relevance", "--target", "c", "--sinks", "leave_out", "--layer", "5"]
+    assert cli.main(["map", CAT, "-o", str(out), *tiny, *options]) == 0
+    model = va.load_model(None, checkpoint=tiny[1])
+    settings = va.ViewSettings(source="relevance", target=2, sinks="leave_out", layer=5)
+    capture = va.complete_capture(model, va.capture_attention(model, CAT), settings)
+    expected = va.render_view(capture, settings)
+    np.testing.assert_array_equal(np.asarray(Image.open(out)), expected.image)
+    assert f"shown: {expected.caption}" in capsys.readouterr().out
+
+
+def test_a_class_that_does_not_exist_is_one_line(
+    tmp_path: Path, tiny: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "map.png"
+    assert cli.main(["map", CAT, "-o", str(out), *tiny, "--source", "gradient", "--target", "tabby"]) == 2
+    error = capsys.readouterr().err
+    assert "there is no class 'tabby'" in error
+    assert error.count("\n") == 1
+    assert not out.exists()

@@ -16,6 +16,7 @@ from timm.models.vision_transformer import VisionTransformer
 import vitattn_widgets as va
 from vitattn_widgets import explorer as explorer_module
 from vitattn_widgets import panels
+from vitattn_widgets import store as store_module
 from vitattn_widgets.drawing import color_map, scale_map
 
 
@@ -489,3 +490,108 @@ def test_closing_frees_captures_and_models():
 def test_no_model_is_an_error():
     with pytest.raises(va.SettingsError, match="at least one model"):
         va.AttentionExplorer([], photo(1))
+
+
+SOURCE_CHANGES = [
+    {"source": "norm", "head": 1},
+    {"source": "rollout", "aggregation": "max"},
+    {"source": "gradient", "target": 3, "head": 2},
+    {"source": "relevance", "layer": 1},
+    {"source": "contribution", "target": 0, "sinks": "leave_out"},
+    {"sinks": "outline"},
+]
+
+
+@pytest.mark.parametrize("changes", SOURCE_CHANGES, ids=str)
+def test_every_source_on_the_screen_is_what_render_view_draws(explorer, model, changes):
+    explorer.set_state(changes)
+    settings = va.ViewSettings(layer=changes.get("layer", 2), **{k: v for k, v in changes.items() if k != "layer"})
+    assert explorer.settings == settings
+    wanted = va.render_view(va.complete_capture(model, va.capture_attention(model, photo(1)), settings), settings)
+    assert np.array_equal(decoded(explorer.screen), wanted.image)
+    assert explorer._shown["caption"] == wanted.caption
+    assert explorer.status == ""
+
+
+def test_a_class_is_one_backward_pass_however_the_controls_move(explorer, passes, monkeypatch):
+    completed = []
+
+    def counted(model, capture, settings):
+        completed.append(settings.target)
+        return va.complete_capture(model, capture, settings)
+
+    monkeypatch.setattr(store_module, "complete_capture", counted)
+    explorer.source = "gradient"
+    for layer in (0, 1, 2):
+        explorer.layer = layer
+    explorer.target = 4
+    explorer.source = "relevance"
+    explorer.picture = "second"
+    explorer.picture = "first"
+    explorer.target = None
+    assert completed == [None, 4, 4]  # the first photo's prediction, class 4 of the first, class 4 of the second
+    assert passes == [explorer._pictures["second"]]
+
+
+def test_mean_over_std_gives_way_to_rollout_and_rollout_refuses_it(explorer):
+    explorer.aggregation = "mean_over_std"
+    explorer.source = "rollout"
+    assert (explorer.source, explorer.aggregation, explorer.status) == ("rollout", "mean", "")
+    explorer.aggregation = "mean_over_std"
+    assert "rollout fuses the heads of every layer by mean or max" in explorer.status
+    assert explorer.aggregation == "mean"
+
+
+def test_a_class_that_does_not_exist_is_told_and_the_last_one_comes_back(explorer):
+    explorer.source, explorer.target = "gradient", 2
+    explorer.target = 5
+    assert "class 5 does not exist" in explorer.status
+    assert explorer.target == 2
+
+
+def test_another_model_keeps_the_class_by_name_or_goes_back_to_the_prediction():
+    one = replace(small_model("one"), class_names=tuple("abcde"))
+    two = replace(small_model("two", num_classes=3), class_names=tuple("xcb"))
+    blind = small_model("blind", num_classes=0)
+    explorer = va.AttentionExplorer([one, two, blind], photo(1), source="gradient", target=2)
+    explorer.model = "two"
+    assert (explorer.target, explorer._classes) == (1, list("xcb"))
+    explorer.target = 0
+    explorer.model = "one"
+    assert (explorer.target, explorer.source) == (None, "gradient")
+    explorer.model = "blind"
+    assert (explorer.target, explorer.source, explorer._classes, explorer.status) == (None, "attention", [], "")
+    explorer.source = "relevance"
+    assert "has no classifier" in explorer.status
+    assert explorer.source == "attention"
+
+
+def test_the_browser_is_told_why_a_control_is_without_effect(explorer):
+    facts = explorer._menus["sources"]
+    assert list(facts) == list(va.SOURCES)
+    assert facts["attention"]["noClass"] == "plain attention does not depend on the class"
+    assert facts["gradient"]["noClass"] == facts["gradient"]["noHead"] == ""
+    assert facts["relevance"]["noHead"]
+    assert facts["relevance"]["noAggregation"]
+    assert facts["rollout"]["aggregations"] == ("mean", "max")
+    assert explorer._classes == list(explorer.capture.class_names)
+    assert explorer._facts["order"][0] == explorer.capture.probabilities.argmax()
+    assert explorer._facts["likely"][0] == explorer.capture.probabilities.max()
+
+
+def test_the_check_of_what_is_shown_reaches_the_browser_and_goes_with_the_map(explorer, model):
+    explorer.set_state({"source": "gradient", "layer": 1})
+    check = explorer.check()
+    wanted = va.check_map(model, explorer.capture, explorer.settings)
+    assert check.sentences == wanted.sentences == explorer._check["sentences"]
+    assert decoded(explorer._check["image"]).shape[2] == 3
+    assert explorer.status == ""
+    explorer.layer = 2
+    assert explorer._check == {}
+
+
+def test_the_browser_can_ask_for_the_check_and_is_told_where_there_is_none():
+    explorer = va.AttentionExplorer(small_model("blind", num_classes=0), photo(1))
+    explorer._receive(None, {"kind": "check"}, [])
+    assert "has no classifier" in explorer.status
+    assert explorer._check == {}

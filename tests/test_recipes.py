@@ -148,3 +148,27 @@ def test_a_picture_and_its_transpose_have_different_digests():
     pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     assert pixel_digest(pixels) != pixel_digest(pixels.reshape(4, 2, 3))
     assert pixel_digest(pixels) == pixel_digest(pixels.copy())
+
+
+@pytest.mark.parametrize("source", va.SOURCES)
+def test_recipes_and_code_of_every_source_make_the_same_picture(model, capture, photo, source):
+    target = None if source in ("attention", "norm", "rollout") else 2
+    settings = va.ViewSettings(layer=9, source=source, target=target, sinks="leave_out")
+    wanted = va.render_view(va.complete_capture(model, capture, settings), settings)
+    recipe = json.loads(json.dumps(va.make_recipe(model, capture, settings, path=photo)))
+    again = va.from_recipe(recipe, model=model)
+    assert again.settings == settings
+    assert again.caption == wanted.caption
+    assert np.array_equal(again.image, wanted.image)
+    names = {}
+    exec(python_code(model, settings, "overlay", photo), names)
+    assert np.array_equal(names["picture"].image, wanted.image)
+
+
+def test_a_recipe_from_before_there_were_sources_is_one_of_plain_attention(model, capture, photo):
+    recipe = va.make_recipe(model, capture, SETTINGS, path=photo)
+    for name in ("source", "target", "sinks"):
+        del recipe["settings"][name]
+    again = va.from_recipe(recipe, model=model)
+    assert again.settings == SETTINGS
+    assert np.array_equal(again.image, va.render_view(capture, SETTINGS).image)

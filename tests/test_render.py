@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import vitattn_widgets as va
+from vitattn_widgets.render import render_aggregations
 
 from . import model_zoo
 from .conftest import noise_photo
@@ -94,6 +95,8 @@ def test_rendering_changes_neither_capture_nor_later_pictures(wide_capture: va.A
     ("name", "value", "words"),
     [
         ("aggregation", "median", "possible: mean, max, mean_over_std"),
+        ("source", "saliency", "possible: attention, norm"),
+        ("sinks", "hide", "possible: show, outline, leave_out"),
         ("scale", "own", "possible: map, shared, robust"),
         ("on", "photo", "possible: view, original"),
         ("opacity", 2, "0..1"),
@@ -149,3 +152,92 @@ def test_the_caption_says_whether_the_classifier_reads_the_query(family: str, qu
 def test_without_prefix_keys_the_caption_does_not_speak_of_them() -> None:
     capture = va.capture_attention(va.load_model(model_zoo.build("relpos_mlp")), noise_photo((40, 40)))
     assert "prefix" not in va.caption(capture, va.ViewSettings())
+
+
+def test_every_source_draws_its_aggregated_map(
+    wide_model: va.AttentionModel, wide_capture: va.AttentionCapture
+) -> None:
+    for source in va.SOURCES:
+        settings = va.ViewSettings(source=source, aggregation="max", layer=1)
+        capture = va.complete_capture(wide_model, wide_capture, settings)
+        maps = va.source_maps(capture, settings).maps
+        drawn = va.render_view(capture, settings)
+        np.testing.assert_array_equal(drawn.grid_map, maps[0] if len(maps) == 1 else maps.max(0))
+        one = va.render_view(capture, replace(settings, head=2))
+        assert np.array_equal(one.grid_map, drawn.grid_map) == (len(maps) == 1)
+        if len(maps) > 1:
+            np.testing.assert_array_equal(one.grid_map, maps[2])
+
+
+def test_maps_of_two_classes_are_two_pictures(wide_model: va.AttentionModel, wide_capture: va.AttentionCapture) -> None:
+    views = []
+    for target in (0, 1):
+        settings = va.ViewSettings(source="gradient", target=target)
+        views.append(va.render_view(va.complete_capture(wide_model, wide_capture, settings), settings))
+    assert not np.array_equal(views[0].image, views[1].image)
+    assert "for the class class 0 (" in views[0].caption
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"source": "norm", "head": 1},
+            "blocks.2.attn), attention times the length of the projected values (Kobayashi et al. 2020), head 1 of "
+            "0..2, query: class token, which the classifier reads, {share} of this attention x value norm went to "
+            "prefix tokens and is left out",
+        ),
+        (
+            {"source": "rollout", "aggregation": "max", "layer": 1, "head": 0},
+            "layer 1 of 0..2 (blocks.1.attn), attention rollout from layer 0 up to this one, heads fused by max "
+            "(Abnar and Zuidema 2020), query: class token, which the classifier reads after the last layer, {share} of "
+            "this rollout went to prefix tokens and is left out",
+        ),
+        (
+            {"source": "gradient", "target": 3},
+            "positive part of gradient times attention (the layer's term of Chefer et al. 2021), for the class class 3 "
+            "({probability}), mean over 3 heads, query",
+        ),
+        (
+            {"source": "relevance"},
+            "relevance from layer 0 up to this one (Chefer et al. 2021), for the class {predicted} "
+            "({probability}, the prediction), query",
+        ),
+        (
+            {"source": "contribution"},
+            "positive part of the summed gradient times attention of layers 2..2 (first-order effect of every "
+            "attention weight on the logit), for the class {predicted} ({probability}, the prediction), query",
+        ),
+    ],
+    ids=lambda part: part["source"] if isinstance(part, dict) else "",
+)
+def test_the_caption_says_exactly_what_a_source_shows(
+    wide_model: va.AttentionModel, wide_capture: va.AttentionCapture, changes: dict, words: str
+) -> None:
+    settings = va.ViewSettings(**changes)
+    capture = va.complete_capture(wide_model, wide_capture, settings)
+    shares = va.source_maps(capture, settings).prefix_share
+    share = shares[settings.head] if len(shares) > 1 and settings.head is not None else shares.mean()
+    target = capture.class_or_predicted(settings.target)
+    facts = {"share": f"{share:.1%}", "probability": f"{capture.probabilities[target]:.1%}"}
+    wanted = words.format(predicted=capture.class_names[target], **facts)
+    assert wanted in va.caption(capture, settings)
+
+
+def test_a_source_without_heads_has_one_panel_and_rollout_two(
+    wide_model: va.AttentionModel, wide_capture: va.AttentionCapture
+) -> None:
+    counts = {}
+    for source in va.SOURCES:
+        settings = va.ViewSettings(source=source)
+        counts[source] = len(render_aggregations(va.complete_capture(wide_model, wide_capture, settings), settings))
+    assert counts == {"attention": 3, "norm": 3, "rollout": 2, "gradient": 3, "relevance": 1, "contribution": 1}
+
+
+def test_the_shared_scale_of_a_class_map_is_the_range_of_its_heads(
+    wide_model: va.AttentionModel, wide_capture: va.AttentionCapture
+) -> None:
+    settings = va.ViewSettings(source="gradient", scale="shared")
+    capture = va.complete_capture(wide_model, wide_capture, settings)
+    maps = va.source_maps(capture, settings).maps
+    assert va.render_view(capture, settings).value_range == (maps.min(), maps.max())

@@ -133,3 +133,64 @@ def test_a_cleared_store_is_empty(model):
 def test_a_negative_budget_is_refused():
     with pytest.raises(va.SettingsError, match="number of bytes"):
         va.CaptureStore(-1)
+
+
+def test_what_a_source_needs_is_added_once_and_kept(model, passes, monkeypatch):
+    completed = []
+
+    def counted(model, capture, settings):
+        completed.append(settings.source)
+        return va.complete_capture(model, capture, settings)
+
+    monkeypatch.setattr(store_module, "complete_capture", counted)
+    store = va.CaptureStore()
+    plain = store.get(model, "a", lambda: photo(1), va.ViewSettings())
+    settings = va.ViewSettings(source="gradient", target=3)
+    with_class = store.get(model, "a", lambda: photo(1), settings)
+    assert plain.gradients == ()
+    assert [added.target for added in with_class.gradients] == [3]
+    assert store.get(model, "a", lambda: photo(1), va.ViewSettings(source="relevance", target=3)) is with_class
+    assert store.get(model, "a", lambda: photo(1)) is with_class
+    both = store.get(model, "a", lambda: photo(1), va.ViewSettings(source="norm"))
+    assert both.value_norms
+    assert both.gradients
+    assert completed == ["gradient", "norm"]
+    assert len(passes) == 1
+    assert store.nbytes == both.nbytes > plain.nbytes
+
+
+def test_threads_that_ask_for_one_class_share_one_backward_pass_and_two_classes_are_both_kept(model, monkeypatch):
+    classes, gate = [], threading.Barrier(6)
+
+    def slow(model, capture, settings):
+        classes.append(settings.target)
+        time.sleep(0.1)
+        return va.complete_capture(model, capture, settings)
+
+    monkeypatch.setattr(store_module, "complete_capture", slow)
+    store = va.CaptureStore()
+    results = []
+
+    def ask(target):
+        gate.wait()
+        results.append(
+            (target, store.get(model, "a", lambda: photo(1), va.ViewSettings(source="gradient", target=target)))
+        )
+
+    threads = [threading.Thread(target=ask, args=(number % 2,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert sorted(classes) == [0, 1]
+    assert len(results) == 6
+    assert all(capture.class_gradients(target).target == target for target, capture in results)
+    kept = store.get(model, "a", lambda: photo(1))
+    assert {added.target for added in kept.gradients} == {0, 1}
+
+
+def test_a_class_that_does_not_exist_leaves_the_capture_as_it_was(model):
+    store = va.CaptureStore()
+    with pytest.raises(va.SettingsError, match="class 5000 does not exist"):
+        store.get(model, "a", lambda: photo(1), va.ViewSettings(source="gradient", target=5000))
+    assert store.get(model, "a", lambda: photo(1)).gradients == ()

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from .attention import Attention, mean_row, query_chunks, rebuild, split_prefix
+from .errors import SettingsError
 from .families import SiteAttention, SiteCalls, is_latent_pool, layer_tokens, read_site
+from .gradients import ClassGradients
 from .images import Picture, load_picture
 from .preprocess import CropBox, View
 from .recorder import watched_forward
@@ -49,6 +51,16 @@ class CapturedLayer:
     def num_keys(self) -> int:
         return self.values.shape[2]
 
+    @property
+    def block(self) -> str:
+        """Layers of the same block run side by side: they read the same tokens and their results are summed."""
+        return self.name.partition(".attns.")[0]
+
+    @property
+    def residual(self) -> bool:
+        """Whether what the layer makes is added to its tokens; a pool's result takes their place."""
+        return not self.name.endswith("attn_pool")
+
 
 @dataclass(frozen=True)
 class Verification:
@@ -78,23 +90,32 @@ class AttentionCapture:
         model_name: name of the model, with timm's tag where it has one.
         layout: the model's tokens on this input size.
         layers: one entry an attention layer, in the order of the forward pass.
-        view: uint8 ``(H, W, 3)``, the pixels that the model saw.
+        pixels: uint8 ``(H, W, 3)``, the model's whole input before normalisation.
+        view: uint8 ``(H, W, 3)``, what whole patches cover of it: the pixels that the model saw.
         source: uint8, the upright photo.
         crop_box: ``(left, top, right, bottom)`` of the view in pixels of the photo.
         probabilities: float32 ``(classes,)``, softmax of the logits; empty where the model has no classifier.
         class_names: one name a class.
+        value_norms: for each layer float32 ``(head, key)``, lengths of the values after the output projection; empty
+            until `complete_capture` adds them.
+        gradients: of the classes that `complete_capture` or `capture_gradients` added, the newest last.
     """
 
     model_name: str
     layout: TokenLayout
     layers: tuple[CapturedLayer, ...]
+    pixels: np.ndarray
     view: np.ndarray
     source: np.ndarray
     crop_box: CropBox
     probabilities: np.ndarray
     class_names: tuple[str, ...]
+    value_norms: tuple[np.ndarray, ...] = ()
+    gradients: tuple[ClassGradients, ...] = ()
     # of each layer the query asked for last and its row: most changes of a picture ask for the same one again
     _last_rows: dict[int, tuple[Query, np.ndarray]] = field(default_factory=dict, init=False, repr=False)
+    # what other modules worked out last, by what it is: the question and its answer
+    _memo: dict[str, tuple[Any, Any]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def num_layers(self) -> int:
@@ -114,8 +135,9 @@ class AttentionCapture:
             shared[storage.data_ptr()] = storage.nbytes()
             return tensor
 
-        rebuild(self.layers, Tensor, count)
-        arrays = (self.view, self.source, self.probabilities, *(row for _, row in self._last_rows.copy().values()))
+        rebuild((self.layers, self.gradients), Tensor, count)
+        arrays = [self.pixels, self.source, self.probabilities, *self.value_norms]
+        arrays += [row for _, row in self._last_rows.copy().values()]
         return sum(shared.values()) + sum(array.nbytes for array in arrays)
 
     def num_heads(self, layer: int = -1) -> int:
@@ -138,6 +160,33 @@ class AttentionCapture:
         if query is not None:
             return query
         return self.layers[self.layer_index(layer)].tokens.default(self.layout.default_query)
+
+    def class_or_predicted(self, target: int | None = None) -> int:
+        """The class that None stands for, the most probable one, else `target` itself.
+
+        Raises:
+            SettingsError: no such class, or a model without a classifier.
+        """
+        if not len(self.class_names):
+            raise SettingsError(f"{self.model_name} has no classifier, so no map can be asked for a class")
+        if target is None:
+            return int(self.probabilities.argmax())
+        return resolve_index(target, len(self.class_names), "class", self.model_name)
+
+    def class_gradients(self, target: int | None = None) -> ClassGradients:
+        """The gradients of a class that were added to this capture.
+
+        Raises:
+            SettingsError: no such class, or its gradients were not added.
+        """
+        target = self.class_or_predicted(target)
+        found = next((added for added in self.gradients if added.target == target), None)
+        if found is None:
+            raise SettingsError(
+                f"this capture holds no gradients of class {target} ({self.class_names[target]}), and without the "
+                "model there is no way to them; add them first: capture = va.complete_capture(model, capture, settings)"
+            )
+        return found
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
         """The `k` most probable classes, ``(class name, probability)``; empty without a classifier."""
@@ -211,11 +260,13 @@ class AttentionCapture:
 
     def __getstate__(self) -> dict[str, Any]:
         # a layer's tensors are views of shared memory, all of which plain pickling would write for each of them
-        return vars(self) | {"layers": rebuild(self.layers, Tensor, Tensor.numpy), "_last_rows": {}}
+        plain = {name: rebuild(getattr(self, name), Tensor, Tensor.numpy) for name in ("layers", "gradients")}
+        return vars(self) | plain | {"_last_rows": {}, "_memo": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        vars(self)["layers"] = rebuild(self.layers, np.ndarray, torch.from_numpy)
+        for name in ("layers", "gradients"):
+            vars(self)[name] = rebuild(getattr(self, name), np.ndarray, torch.from_numpy)
 
 
 def _largest_difference(layer: CapturedLayer) -> float:
@@ -282,6 +333,7 @@ def capture_attention(model: AttentionModel, picture: Picture) -> AttentionCaptu
         model_name=model.name,
         layout=model.layout,
         layers=layers,
+        pixels=view.pixels,
         view=seen.pixels,
         source=np.array(photo),
         crop_box=seen.crop_box,

@@ -7,15 +7,18 @@ import io
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__
 from .aggregate import AGGREGATIONS
+from .classes import find_class
 from .drawing import DEFAULT_CMAP, SCALES
 from .errors import VitattnError
 from .files import PICTURE_FORMATS, check_writable, map_bytes, picture_bytes, write_file
-from .settings import DEFAULT_MODEL, GROUNDS, ViewSettings
+from .settings import DEFAULT_MODEL, GROUNDS, SINKS, ViewSettings
+from .sources import SOURCES
 from .tokens import Query
 
 if TYPE_CHECKING:
@@ -55,6 +58,12 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--npz", type=Path, help="write the raw map here as well")
     one.add_argument("--head", type=int, help="show this head; without it, all heads are aggregated")
     one.add_argument("--aggregation", choices=AGGREGATIONS, default="mean", help="how heads become one map")
+    made = one.add_argument_group("what the map is made of")
+    made.add_argument("--source", choices=SOURCES, default="attention", help="the attention, or a reading of its worth")
+    made.add_argument("--target", help="class for sources that depend on it: number or name; else the predicted one")
+    made.add_argument(
+        "--sinks", choices=SINKS, default="show", help="what is done with patches that draw attention on any photo"
+    )
     _add_shared(one)
     one.set_defaults(run=_map)
 
@@ -242,15 +251,20 @@ def _load(options: argparse.Namespace) -> AttentionModel:
 
 def _map(options: argparse.Namespace) -> None:
     from .capture import capture_attention
+    from .gradients import complete_capture
     from .images import load_picture
     from .render import query_words, render_view
 
     check_writable(options.output, tuple(PICTURE_FORMATS))
     if options.npz:
         check_writable(options.npz, (".npz",))
-    settings = _settings(options, head=options.head, aggregation=options.aggregation)
+    names = ("head", "aggregation", "source", "sinks")
+    settings = _settings(options, **{name: getattr(options, name) for name in names})
     photo = load_picture(options.photo)  # a bad photo is told before a model is fetched
-    capture = capture_attention(_load(options), photo)
+    model = _load(options)
+    if options.target is not None:
+        settings = replace(settings, target=find_class(model.class_names, options.target))
+    capture = complete_capture(model, capture_attention(model, photo), settings)
     rendered = render_view(capture, settings)
 
     for name, probability in capture.top(5):

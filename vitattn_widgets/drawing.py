@@ -141,10 +141,36 @@ def draw_frame(picture: np.ndarray, where: tuple[slice, slice]) -> np.ndarray:
         uint8 ``(H, W, 3)``, a copy.
     """
     framed = picture.copy()
-    part = framed[where]
-    line = max(1, round(min(picture.shape[:2]) / 300))
+    _frame(framed[where], max(1, round(min(picture.shape[:2]) / 300)))
+    return framed
+
+
+def _frame(part: np.ndarray, line: int) -> None:
+    """Draw the frame onto a view of a picture."""
     for depth, color in ((0, 0), (line, 255), (2 * line, 0)):
         ring = part[depth : part.shape[0] - depth, depth : part.shape[1] - depth]
         ring[:line] = ring[-line:] = color
         ring[:, :line] = ring[:, -line:] = color
+
+
+def outline_patches(picture: np.ndarray, patches: np.ndarray, box: CropBox) -> np.ndarray:
+    """Frame some patches of a picture, each as `draw_frame` does.
+
+    Args:
+        picture: uint8 ``(H, W, 3)``.
+        patches: bool ``(rows, cols)``.
+        box: where the patch grid lies in the picture, ``(left, top, right, bottom)``.
+
+    Returns:
+        uint8 ``(H, W, 3)``, a copy.
+    """
+    rows, cols = patches.shape
+    left, top, right, bottom = box
+    across, down = (right - left) / cols, (bottom - top) / rows
+    framed = picture.copy()
+    for row, col in np.argwhere(patches):
+        cell = (left + col * across, top + row * down, left + (col + 1) * across, top + (row + 1) * down)
+        where = crop_slices(cell, picture.shape[:2])
+        if framed[where].size:
+            _frame(framed[where], max(1, round(min(across, down) / 16)))
     return framed

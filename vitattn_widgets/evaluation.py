@@ -10,8 +10,10 @@ import numpy as np
 import torch
 
 from .aggregate import AGGREGATIONS, TITLES, aggregate_heads, possible_aggregations
-from .capture import AttentionRows, capture_rows_tensor, seen_part
+from .attribution import source_maps
+from .capture import AttentionCapture, AttentionRows, capture_attention, capture_rows_tensor, seen_part
 from .errors import DataError, SettingsError
+from .gradients import complete_capture
 from .measures import (
     border_share,
     centre_blob,
@@ -25,7 +27,10 @@ from .measures import (
     share_on,
     uniform_map,
 )
+from .render import grid_map
+from .settings import ViewSettings
 from .smooth import smooth_map
+from .sources import CATALOGUE, SOURCES
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -139,6 +144,7 @@ def evaluate_maps(
     aggregations: Sequence[str] = AGGREGATIONS,
     batch_size: int = 16,
     progress: bool = True,
+    sources: Sequence[str] = ("attention",),
 ) -> MapEvaluation:
     """Measure the maps of a model on every photo of a split, beside a uniform map and a centre blob.
 
@@ -154,19 +160,24 @@ def evaluate_maps(
         aggregations: of `AGGREGATIONS`; mean / std is left out for a layer with one head.
         batch_size: photos a forward pass.
         progress: show a progress bar.
+        sources: of `SOURCES`, each with those of the aggregations that it has; classes are the predicted ones. All but
+            plain attention take a forward pass a photo more, gradients a backward pass.
 
     Returns:
         A row a photo, layer and map, and the table of their means.
 
     Raises:
         DataError: there is no photo.
-        SettingsError: a layer or aggregation that does not exist.
+        SettingsError: a layer, aggregation or source that does not exist, or a source that needs a classifier.
     """
     import pandas
     from tqdm.auto import tqdm
 
     if not len(photos):
         raise DataError(f"the {photos.split} split of {photos.info.title} has no photo to measure maps on")
+    unknown = [source for source in sources if source not in SOURCES]
+    if unknown:
+        raise SettingsError(f"source {unknown[0]!r} does not exist; possible: {', '.join(SOURCES)}")
     baselines = [_Map(name, make(model.layout.grid), 1.0) for name, make in BASELINES.items()]
     heats = {map_.name: _heat(model, map_.grid_map) for map_ in baselines}
     lines: list[dict[str, Any]] = []
@@ -176,8 +187,16 @@ def evaluate_maps(
             grounds, rows = _look(model, photos, indices)
             for place, (index, ground) in enumerate(zip(indices, grounds, strict=True)):
                 answer = _answer(rows, photos, place, index)
+                capture = capture_attention(model, photos.load(index)) if set(sources) - {"attention"} else None
                 for layer in layers:
-                    for map_ in (*baselines, *_maps(rows.patch_attention(layer)[place], aggregations)):
+                    maps = []
+                    for source in sources:
+                        if source == "attention":
+                            maps += _maps(rows.patch_attention(layer)[place], aggregations)
+                        else:
+                            capture = complete_capture(model, capture, ViewSettings(source=source))
+                            maps += _source_maps(capture, source, layer, aggregations)
+                    for map_ in (*baselines, *maps):
                         heat = heats.get(map_.name)
                         if heat is None and ground.mask is not None:
                             heat = _heat(model, map_.grid_map)
@@ -230,6 +249,19 @@ def _maps(heads: np.ndarray, aggregations: Sequence[str]) -> Iterator[_Map]:
     for aggregation in aggregations:
         if aggregation in possible_aggregations(len(heads)) or aggregation not in AGGREGATIONS:
             yield _Map(TITLES.get(aggregation, aggregation), aggregate_heads(heads, aggregation), agreement)
+
+
+def _source_maps(capture: AttentionCapture, source: str, layer: int, aggregations: Sequence[str]) -> Iterator[_Map]:
+    known = CATALOGUE[source].aggregations
+    for aggregation in aggregations if known else ("mean",):
+        if known and aggregation not in known and aggregation in AGGREGATIONS:
+            continue
+        if aggregation not in possible_aggregations(capture.num_heads(layer)) and aggregation in AGGREGATIONS:
+            continue
+        settings = ViewSettings(source=source, layer=layer, aggregation=aggregation)
+        maps = source_maps(capture, settings).maps
+        name = f"{source}, {TITLES[aggregation]}" if known else source
+        yield _Map(name, grid_map(capture, settings), head_agreement(np.abs(maps)))
 
 
 def _heat(model: AttentionModel, grid_map: np.ndarray) -> np.ndarray:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,13 @@ from PIL import Image
 
 from .aggregate import AGGREGATIONS
 from .capture import AttentionCapture
+from .checks import MapCheck, check_map
 from .drawing import CMAPS, DEFAULT_CMAP, SCALES, color_table
 from .errors import ModelError, PictureError, SettingsError, VitattnError
+from .figures import check_figure
 from .files import file_name, map_bytes, picture_bytes
 from .fitting import fit_settings
+from .gradients import lacks
 from .images import Picture, load_picture, read_picture
 from .models import AttentionModel, load_model
 from .overview import render_overview
@@ -37,13 +41,17 @@ from .panels import (
 )
 from .recipes import make_recipe, python_code
 from .render import RenderedView, query_words
-from .settings import GROUNDS, ViewSettings
+from .settings import GROUNDS, SINKS, ViewSettings
+from .sources import CATALOGUE, Source
 from .store import DEFAULT_BUDGET, CaptureStore
 
 STATIC = Path(__file__).parent / "static"
 
 UPLOAD_LIMIT = 100 << 20
 """Largest file in bytes that is taken from a browser."""
+
+PREDICTIONS = 10
+"""Predicted classes that the class picker offers before the search."""
 
 _SETTINGS = tuple(field.name for field in fields(ViewSettings))
 CONTROLS = ("model", "picture", "arrangement", *_SETTINGS)
@@ -95,8 +103,9 @@ class AttentionExplorer(anywidget.AnyWidget):
         model: name of the chosen model.
         picture: name of the chosen picture.
         arrangement: ``"overlay"``, ``"map"`` or ``"side by side"``.
-        layer, head, aggregation, query, bilinear, median, gaussian, scale, opacity, cmap, on: see `ViewSettings`. The
-            layer and the head are numbers from 0 on once they are shown; a query of None is what the classifier reads.
+        layer, head, aggregation, query, source, target, sinks, bilinear, median, gaussian, scale, opacity, cmap, on:
+            see `ViewSettings`. The layer and the head are numbers from 0 on once they are shown; a query of None is
+            what the classifier reads, a target of None the predicted class.
         status: the last error or progress message; empty when all is well.
         store: the `CaptureStore` of this explorer.
 
@@ -114,6 +123,9 @@ class AttentionExplorer(anywidget.AnyWidget):
     head = traitlets.Int(None, allow_none=True).tag(sync=True)
     aggregation = traitlets.Unicode("mean").tag(sync=True)
     query = traitlets.Any(None, allow_none=True).tag(sync=True)
+    source = traitlets.Unicode("attention").tag(sync=True)
+    target = traitlets.Int(None, allow_none=True).tag(sync=True)
+    sinks = traitlets.Unicode("show").tag(sync=True)
     bilinear = traitlets.Bool(True).tag(sync=True)
     median = traitlets.Bool(True).tag(sync=True)
     gaussian = traitlets.Bool(True).tag(sync=True)
@@ -126,9 +138,11 @@ class AttentionExplorer(anywidget.AnyWidget):
     # for the browser; one dict a message, so that a picture and its caption always arrive together
     _busy = traitlets.Bool(False).tag(sync=True)
     _menus = traitlets.Dict().tag(sync=True)
+    _classes = traitlets.List().tag(sync=True)
     _facts = traitlets.Dict().tag(sync=True)
     _shown = traitlets.Dict().tag(sync=True)
     _overview = traitlets.Dict().tag(sync=True)
+    _check = traitlets.Dict().tag(sync=True)
 
     def __init__(
         self,
@@ -196,6 +210,22 @@ class AttentionExplorer(anywidget.AnyWidget):
         settings = shown.rendered.settings
         return make_recipe(shown.model, shown.capture, settings, shown.choice.arrangement, self._path(shown.choice))
 
+    def check(self) -> MapCheck:
+        """Put the map that is shown to the test (`check_map`); a few seconds. The page shows what it gave."""
+        shown = self._shown_now()
+        self._tell(f"Checking this map of {shown.choice.picture} ...", busy=True)
+        try:
+            check = check_map(shown.model, shown.capture, shown.rendered.settings)
+            stream = io.BytesIO()
+            check_figure(check).savefig(stream, format="png")
+        except VitattnError as error:
+            self._tell(str(error))
+            raise
+        with self.hold_sync():
+            self._check = {"sentences": check.sentences, "image": stream.getvalue()}
+            self._tell("")
+        return check
+
     def code(self) -> str:
         """Five lines of Python that make the picture that is shown."""
         shown = self._shown_now()
@@ -253,22 +283,30 @@ class AttentionExplorer(anywidget.AnyWidget):
         before = self._now
         if before and wanted == before.choice:
             return  # one of several controls that changed at once; the first notice drew them all
-        model, capture = self._capture(wanted)
-        recaptured = before is None or capture is not before.capture
+        model, plain = self._capture(wanted)
+        recaptured = before is None or (wanted.model, wanted.picture) != (before.choice.model, before.choice.picture)
         if before and not recaptured:
             # of several controls that changed at once, each was asked for
             values, old = wanted.controls(), before.choice.controls()
             asked = {name for name in CONTROLS if values[name] != old[name]}
         elif before:
             asked = set()
-        grid = before.capture.layout.grid if before else None
-        choice = replace(wanted, settings=fit_settings(wanted.settings, capture, asked, grid))
-        screen = before.screen if before and not recaptured else screen_capture(capture)
+        grid, names = (before.capture.layout.grid, before.capture.class_names) if before else (None, None)
+        choice = replace(wanted, settings=fit_settings(wanted.settings, plain, asked, grid, names))
+        capture = self._completed(model, plain, choice)
+        if recaptured:
+            screen = screen_capture(capture)
+        else:
+            screen = before.screen
+            if capture is not before.capture:
+                screen = replace(screen, value_norms=capture.value_norms, gradients=capture.gradients)
         rendered = render_arranged(screen, choice.settings, choice.arrangement)
         encoded = encode_for_screen(rendered.image)
         self._now = _Shown(choice, model, capture, screen, rendered, encoded.content)
         with self.hold_sync():
+            self._check = {}  # it was of another map
             if recaptured:
+                self._classes = list(capture.class_names)
                 self._facts = _facts(model, capture)
             self._set_quietly(choice.controls())
             self._shown = _screen_facts(self._now, encoded.mime) | {"code": self._code(model, choice)}
@@ -292,6 +330,13 @@ class AttentionExplorer(anywidget.AnyWidget):
         if (model, wanted.picture) not in self.store:
             self._tell(f"Running {model.name} on {wanted.picture} ...", busy=True)
         return model, self.store.get(model, wanted.picture, lambda: self._pictures[wanted.picture])
+
+    def _completed(self, model: AttentionModel, capture: AttentionCapture, choice: _Choice) -> AttentionCapture:
+        """The capture with what the settings' source needs, which can take a backward pass."""
+        if not lacks(capture, choice.settings):
+            return capture
+        self._tell(f"Working out {CATALOGUE[choice.settings.source].title} for {choice.picture} ...", busy=True)
+        return self.store.get(model, choice.picture, lambda: self._pictures[choice.picture], choice.settings)
 
     @contextmanager
     def _without_redraw(self) -> Iterator[None]:
@@ -329,6 +374,8 @@ class AttentionExplorer(anywidget.AnyWidget):
             "models": list(self._models),
             "pictures": [{"name": name, "thumbnail": self._thumbnails[name]} for name in self._pictures],
             "aggregations": AGGREGATIONS,
+            "sources": {name: _source_facts(source) for name, source in CATALOGUE.items()},
+            "sinks": SINKS,
             "scales": SCALES,
             "cmaps": CMAPS,
             "grounds": GROUNDS,
@@ -351,6 +398,9 @@ class AttentionExplorer(anywidget.AnyWidget):
         match content:
             case {"kind": "download", "what": str(what)}:
                 self._send_file(what)
+            case {"kind": "check"} if self._now is not None:
+                with suppress(VitattnError):  # the status line tells it
+                    self.check()
             case {"kind": "upload", "id": str(upload), "name": str(name), "last": bool(last)}:
                 self._receive_part(upload, name, bytes(buffers[0]), last)
 
@@ -407,11 +457,25 @@ def _facts(model: AttentionModel, capture: AttentionCapture) -> dict[str, Any]:
                 "default": query_words(default),
             }
         )
+    order = np.argsort(-capture.probabilities, kind="stable")[:PREDICTIONS].tolist()
     return {
         "layers": layers,
         "grid": capture.layout.grid,
         "top": [{"name": name, "probability": probability} for name, probability in capture.top(5)],
+        "order": order,
+        "likely": capture.probabilities[order].tolist(),
         "model": model.describe(),
+    }
+
+
+def _source_facts(source: Source) -> dict[str, Any]:
+    """What the browser must know of a source: its name, and why some controls are without effect."""
+    return {
+        "title": source.title,
+        "aggregations": source.aggregations,
+        "noHead": source.no_head,
+        "noAggregation": source.no_aggregation,
+        "noClass": source.no_class,
     }
 
 

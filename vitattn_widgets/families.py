@@ -312,6 +312,41 @@ def read_site(site: nn.Module, calls: SiteCalls, layout: TokenLayout, name: str)
     )
 
 
+def weighted_values(calls: SiteCalls) -> Tensor:
+    """The tensor of the forward pass in which attention met the values: ``(batch, head, query, width)``.
+
+    Its gradient is that of the layer's attention times values, also where two softmaxes are subtracted afterwards.
+    """
+    return calls.fused[0].result if calls.fused else calls.matmuls[-1].result
+
+
+def output_projection(site: nn.Module, heads: int, width: int) -> Tensor | None:
+    """What a layer's heads are multiplied with after attention: ``(head, width, out)``, detached.
+
+    The weight of a normalisation between attention and projection is part of it; that normalisation's own scale and a
+    gate, which depend on the query, are not. None where the heads' results go on as they are.
+
+    Raises:
+        ModelError: an attention module whose projection this kit does not know.
+    """
+    known = ("proj", "o_proj", "attn_out_proj", "out_proj")
+    layer = next((found for name in known if (found := getattr(site, name, None)) is not None), None)
+    layer = getattr(layer, "linear", layer)
+    if isinstance(layer, nn.Identity) or type(site).__name__ == "AttentionPoolPrr":
+        return None
+    if not isinstance(layer, nn.Linear) or layer.in_features < heads * width:
+        raise ModelError(
+            f"the output projection of {type(site).__name__} is not known to this kit, which the source 'norm' needs; "
+            "take another source"
+        )
+    weight = layer.weight.detach()[:, : heads * width].T  # head*width out
+    for name in ("sub_norm", "norm"):  # SigLIP's pool has a norm after its projection instead
+        scale = None if is_latent_pool(site) else getattr(getattr(site, name, None), "weight", None)
+        if scale is not None:
+            weight = weight * scale.detach().repeat(heads * width // len(scale))[:, None]
+    return weight.reshape(heads, width, -1)
+
+
 def _read_fused(site: nn.Module, calls: Sequence[Call], layout: TokenLayout, name: str) -> SiteAttention:
     scores = [_fused_scores(call, layout) for call in calls]
     values = _ungrouped(calls[0], calls[0].operands[2])

@@ -14,7 +14,17 @@ from .settings import ViewSettings
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from .checks import MapCheck
+
 PANEL_INCHES = 2.3
+
+CURVES = {
+    "map": ("this map", "#c1272d", "-", 2.4),
+    "centre": ("centre outwards", "#1f6fb4", "--", 1.4),
+    "edge": ("edge inwards", "#4d9a3a", "-.", 1.4),
+    "random": ("at random", "#7f7f7f", ":", 1.8),
+}
+"""How the curves of a check are named and drawn; told apart by their dashes too."""
 
 
 def paper_figure(captures: Sequence[AttentionCapture], settings: ViewSettings | None = None, note: str = "") -> Figure:
@@ -61,3 +71,34 @@ def paper_figure(captures: Sequence[AttentionCapture], settings: ViewSettings | 
 def _title(capture: AttentionCapture, settings: ViewSettings) -> str:
     query = query_words(capture.query_or_default(settings.layer, settings.query))
     return f"{capture.model_name}, {layer_words(capture, settings)}, query: {query}"
+
+
+def check_figure(check: MapCheck) -> Figure:
+    """The curves of a check, small: the class's probability as patches are removed, and as they are given back.
+
+    Args:
+        check: from `check_map`.
+
+    Returns:
+        A matplotlib figure of two panels; the legend gives each curve's area.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
+
+    figure = Figure((6.4, 2.5), layout="constrained", dpi=130)
+    left, right = figure.subplots(1, 2, sharey=True)
+    panels = ((left, check.deletion, check.deletion_area), (right, check.insertion, check.insertion_area))
+    for axis, curves, area in panels:
+        for order, (words, color, dashes, width) in CURVES.items():
+            label = f"{words}, {area(order):.2f}"
+            axis.plot(check.removed, curves[order], dashes, color=color, linewidth=width, label=label)
+        axis.set(xlim=(0, 1), ylim=(0, 1.02))
+        axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axis.tick_params(labelsize=7)
+        axis.grid(alpha=0.25, linewidth=0.6)
+        axis.legend(fontsize=6.5, title="order, area", title_fontsize=6.5, framealpha=0.85)
+    left.set_ylabel(f"probability of {check.class_name}"[:40], fontsize=8)
+    left.set_xlabel("patches removed (lower is better)", fontsize=8)
+    right.set_xlabel("patches given back (higher is better)", fontsize=8)
+    return figure

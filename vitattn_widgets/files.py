@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from .errors import SettingsError
+from .sources import CATALOGUE
 
 if TYPE_CHECKING:
     from .capture import AttentionCapture
@@ -49,8 +50,16 @@ def map_bytes(capture: AttentionCapture, rendered: RenderedView) -> bytes:
 
 def file_name(picture: str, model: str, settings: ViewSettings) -> str:
     """A name without suffix that says what a file shows, of characters that every file system takes."""
-    head = settings.aggregation if settings.head is None else f"head{settings.head}"
-    parts = (Path(picture).stem, model, f"layer{settings.layer}", head)
+    source = CATALOGUE[settings.source]
+    parts = [Path(picture).stem, model, f"layer{settings.layer}"]
+    if settings.source != "attention":
+        parts.append(settings.source)
+    if settings.target is not None and not source.no_class:
+        parts.append(f"class{settings.target}")
+    if not source.no_head:
+        parts.append(settings.aggregation if settings.head is None else f"head{settings.head}")
+    elif source.aggregations:
+        parts.append(settings.aggregation)
     return re.sub(r"[^\w.-]+", "_", "-".join(parts))
 
 

@@ -16,6 +16,7 @@ from .images import FORMATS, Picture, load_picture
 from .preprocess import CropBox
 from .render import RenderedView, render_view
 from .settings import ViewSettings
+from .sources import CATALOGUE
 
 ARRANGEMENTS = ("overlay", "map", "side by side")
 
@@ -160,5 +161,6 @@ def encode_thumbnail(photo: Image.Image) -> bytes:
 
 def value_unit(settings: ViewSettings) -> str:
     """What the raw values of a map are, in words."""
-    ratio = settings.head is None and settings.aggregation == "mean_over_std"
-    return "mean / std over the heads" if ratio else "share of the attention to patches"
+    source = CATALOGUE[settings.source]
+    ratio = settings.head is None and settings.aggregation == "mean_over_std" and not source.no_head
+    return "mean / std over the heads" if ratio else source.unit

@@ -1,4 +1,4 @@
-"""A picture's recipe: what makes it again, as JSON to keep and as five lines of Python to learn from."""
+"""A picture's recipe: what makes it again, as JSON to keep and as a few lines of Python to learn from."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ import numpy as np
 from . import __version__
 from .capture import AttentionCapture, capture_attention
 from .errors import PictureError, RecipeError
+from .gradients import complete_capture
 from .images import Picture, load_picture
 from .models import load_model
 from .panels import arranged_settings, render_arranged
 from .render import RenderedView
 from .settings import ViewSettings
+from .sources import CATALOGUE
 
 if TYPE_CHECKING:
     from .models import AttentionModel
@@ -107,7 +109,8 @@ def from_recipe(
     for fact, value in _facts(model.name, model.layout.grid, len(model.sites)).items():
         if value != wanted[fact]:
             raise RecipeError(f"the model is not the recipe's: its {fact} is {value!r}, not {wanted[fact]!r}")
-    return render_arranged(capture_attention(model, photo), settings, arrangement)
+    capture = complete_capture(model, capture_attention(model, photo), settings)
+    return render_arranged(capture, settings, arrangement)
 
 
 def _facts(name: str, grid: tuple[int, int], layers: int) -> dict[str, Any]:
@@ -170,7 +173,7 @@ def _file_digest(path: Path) -> str:
 def python_code(
     model: AttentionModel, settings: ViewSettings, arrangement: str = "overlay", path: str | os.PathLike | None = None
 ) -> str:
-    """Five lines of Python that make a picture; those whose weights or photo have no name say so in a comment."""
+    """A few lines of Python that make a picture; those whose weights or photo have no name say so in a comment."""
     if model.loaded_with is not None:
         arguments = dict(model.loaded_with)
         named = "".join(f", {name}={value!r}" for name, value in arguments.items() if name != "model")
@@ -182,15 +185,16 @@ def python_code(
     drawing = "va.render_view(capture, settings)"
     if arrangement == "side by side":
         drawing = f"va.render_arranged(capture, settings, {arrangement!r})"
-    return "\n".join(
-        (
-            "import vitattn_widgets as va",
-            loading,
-            f"capture = va.capture_attention(model, {photo}){comment}",
-            f"settings = va.ViewSettings({_changed(arranged_settings(settings, arrangement))})",
-            f"picture = {drawing}",
-        )
-    )
+    source = CATALOGUE[settings.source]
+    lines = [
+        "import vitattn_widgets as va",
+        loading,
+        f"capture = va.capture_attention(model, {photo}){comment}",
+        f"settings = va.ViewSettings({_changed(arranged_settings(settings, arrangement))})",
+    ]
+    if source.norms or not source.no_class:
+        lines.append("capture = va.complete_capture(model, capture, settings)")
+    return "\n".join([*lines, f"picture = {drawing}"])
 
 
 def _changed(settings: ViewSettings) -> str:

@@ -19,9 +19,9 @@ from torch.overrides import TorchFunctionMode
 
 from .families import Call, SiteCalls
 
-_MATMULS = frozenset({torch.matmul, Tensor.matmul, Tensor.__matmul__})
+MATMULS = frozenset({torch.matmul, Tensor.matmul, Tensor.__matmul__})
 _SOFTMAXES = frozenset({torch.softmax, Tensor.softmax, F.softmax})
-_WATCHED = _MATMULS | _SOFTMAXES | {F.scaled_dot_product_attention}
+_WATCHED = MATMULS | _SOFTMAXES | {F.scaled_dot_product_attention}
 
 _locks: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
 _locks_guard = threading.Lock()
@@ -81,6 +81,7 @@ def watched_forward(
     sites: Mapping[str, nn.Module],
     tensor: Tensor,
     on_site: Callable[[str, SiteCalls], None],
+    gradients: bool = False,
 ) -> Tensor:
     """Run a model once in eval mode and report what each attention module called.
 
@@ -92,11 +93,18 @@ def watched_forward(
         sites: its attention modules by name (`families.attention_sites`).
         tensor: input ``(batch, channels, height, width)``, on the model's device.
         on_site: called in the order of the forward pass, each time right after a site ran.
+        gradients: record the pass for autograd, whatever mode the caller is in; else it runs in inference mode.
 
     Returns:
         The model's output.
     """
-    with model_lock(module), torch.inference_mode(), _eval_mode(parts), _watched(sites, on_site):
+    with (
+        model_lock(module),
+        torch.inference_mode(not gradients),
+        torch.set_grad_enabled(gradients),
+        _eval_mode(parts),
+        _watched(sites, on_site),
+    ):
         return module(tensor)
 
 

@@ -8,10 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .aggregate import FORMULAS, aggregate_heads, possible_aggregations
+from .attribution import contributing_layers, source_maps
 from .capture import AttentionCapture
-from .drawing import ValueRange, draw_frame, overlay, place_on_source, scale_map, value_range
+from .drawing import ValueRange, draw_frame, outline_patches, overlay, place_on_source, scale_map, value_range
 from .settings import ViewSettings
+from .sinks import find_sinks, leave_out, share_of
 from .smooth import smooth_map
+from .sources import CATALOGUE
 from .tokens import Query, resolve_index
 
 
@@ -40,12 +43,24 @@ def grid_map(capture: AttentionCapture, settings: ViewSettings) -> np.ndarray:
     """The raw map that settings ask for, one value a patch: float32 ``(rows, cols)``.
 
     Raises:
-        SettingsError: a layer, head or query that this capture does not have.
+        SettingsError: a layer, head, query or class that this capture does not have, an aggregation that the source
+            does not have, or a capture without what the source needs (`complete_capture`).
     """
-    maps = capture.patch_attention(settings.layer, settings.query)
+    maps = _head_maps(capture, settings)
+    source = CATALOGUE[settings.source]
+    if source.no_head:
+        return maps[0]
     if settings.head is None:
         return aggregate_heads(maps, settings.aggregation)
     return maps[resolve_index(settings.head, len(maps), "head", layer_words(capture, settings))]
+
+
+def _head_maps(capture: AttentionCapture, settings: ViewSettings) -> np.ndarray:
+    """The source's raw maps, float32 ``(head, rows, cols)``, without the sinks where these are to be left out."""
+    maps = source_maps(capture, settings).maps
+    if settings.sinks != "leave_out":
+        return maps
+    return leave_out(maps, find_sinks(capture, settings.layer), each=settings.source == "attention")
 
 
 def render_view(
@@ -62,7 +77,8 @@ def render_view(
         The finished picture; the same capture and settings always give the same one.
 
     Raises:
-        SettingsError: a layer, head or query that this capture does not have.
+        SettingsError: a layer, head, query or class that this capture does not have, or a capture without
+            what the source needs (`complete_capture`).
     """
     settings = settings or ViewSettings()
     grid = grid_map(capture, settings)
@@ -70,9 +86,15 @@ def render_view(
 
 
 def render_aggregations(capture: AttentionCapture, settings: ViewSettings) -> list[RenderedView]:
-    """Draw every aggregation that the layer has, side by side in the paper's figures; each as `render_view` does."""
+    """Draw every aggregation that the layer and the source have, each as `render_view` does.
+
+    Side by side they are the paper's figures; of a source without heads there is one map.
+    """
     settings = replace(settings, head=None)
-    possible = possible_aggregations(capture.num_heads(settings.layer))
+    of_source = CATALOGUE[settings.source].aggregations
+    possible = [name for name in possible_aggregations(capture.num_heads(settings.layer)) if name in of_source]
+    if not possible:
+        return [render_view(capture, settings)]
     return [render_view(capture, replace(settings, aggregation=aggregation)) for aggregation in possible]
 
 
@@ -109,38 +131,84 @@ def _draw(
     if limits is None:
         limits = _own_limits(capture, settings, raw_heat)
     heat = scale_map(raw_heat, limits)
+    height, width = capture.view.shape[:2]
+    box = (0.0, 0.0, float(width), float(height))
     if settings.on == "view":
         image = overlay(capture.view, heat, settings.opacity, settings.cmap)
     else:
+        box = capture.crop_box
         placed, where = place_on_source(heat, capture.crop_box, capture.source.shape[:2])
         image = capture.source.copy()
         image[where] = overlay(image[where], placed, settings.opacity, settings.cmap)
         image = draw_frame(image, where)
+    if settings.sinks == "outline":
+        image = outline_patches(image, find_sinks(capture, settings.layer), box)
     return RenderedView(image, grid, heat, limits, caption(capture, settings), settings)
 
 
 def _own_limits(capture: AttentionCapture, settings: ViewSettings, raw_heat: np.ndarray) -> ValueRange:
     if settings.scale != "shared":
         return value_range(raw_heat, settings.scale)
-    if settings.head is None and settings.aggregation == "mean_over_std":  # another unit than the heads' own
+    ratio = settings.head is None and settings.aggregation == "mean_over_std"  # another unit than the heads' own
+    if ratio or CATALOGUE[settings.source].no_head:
         return value_range(raw_heat, "map")
-    return value_range(capture.patch_attention(settings.layer, settings.query))
+    return value_range(_head_maps(capture, settings))
 
 
 def caption(capture: AttentionCapture, settings: ViewSettings) -> str:
-    """What a picture shows, in one line: model, layer, head or formula, query, prefix share, what the head reads."""
-    heads = capture.num_heads(settings.layer)
-    if settings.head is None:
-        shown = FORMULAS[settings.aggregation].format(heads=heads)
-        share = float(capture.prefix_share(settings.layer, settings.query).mean())
-    else:
-        head = resolve_index(settings.head, heads, "head", layer_words(capture, settings))
-        shown = f"head {head} of 0..{heads - 1}"
-        share = float(capture.prefix_share(settings.layer, settings.query)[head])
-    parts = [capture.model_name, layer_words(capture, settings), shown, _query_words(capture, settings)]
-    if capture.layers[capture.layer_index(settings.layer)].tokens.key_prefix:
-        parts.append(f"{share:.1%} of this attention went to prefix tokens and is left out")
+    """What a picture shows, in one line: model, layer, source and class, head or formula, query, what is left out."""
+    source = CATALOGUE[settings.source]
+    shown = _source_words(capture, settings)
+    shares = source_maps(capture, settings).prefix_share
+    share = float(shares.mean())
+    if not source.no_head:
+        heads = capture.num_heads(settings.layer)
+        if settings.head is None:
+            shown.append(FORMULAS[settings.aggregation].format(heads=heads))
+        else:
+            head = resolve_index(settings.head, heads, "head", layer_words(capture, settings))
+            shown.append(f"head {head} of 0..{heads - 1}")
+            share = float(shares[head])
+    parts = [capture.model_name, layer_words(capture, settings), *shown, _query_words(capture, settings)]
+    through = settings.source in ("rollout", "relevance", "contribution")
+    tokens = capture.layers[capture.layer_index(settings.layer)].tokens
+    if capture.layout.prefix if through else tokens.key_prefix:
+        parts.append(f"{share:.1%} of this {source.title} went to prefix tokens and is left out")
+    sinks = find_sinks(capture, settings.layer)
+    if sinks.any():
+        parts.append(_sink_words(capture, settings, sinks))
     return ", ".join(parts)
+
+
+def _source_words(capture: AttentionCapture, settings: ViewSettings) -> list[str]:
+    """What the map is made of, where it is not plain attention."""
+    source = CATALOGUE[settings.source]
+    if settings.source == "attention":
+        return []
+    what = source.words
+    if settings.source == "contribution":
+        layers = contributing_layers(capture, settings.layer)
+        what = f"{what} of layers {layers[0]}..{layers[-1]}"
+    elif source.no_head:
+        what = f"{what} from layer 0 up to this one"
+    if settings.source == "rollout":
+        what = f"{what}, heads fused by {settings.aggregation}"
+    return [f"{what} ({source.reference})"] + ([] if source.no_class else [_class_words(capture, settings.target)])
+
+
+def _class_words(capture: AttentionCapture, target: int | None) -> str:
+    index = capture.class_or_predicted(target)
+    predicted = ", the prediction" if index == capture.class_or_predicted() else ""
+    return f"for the class {capture.class_names[index]} ({capture.probabilities[index]:.1%}{predicted})"
+
+
+def _sink_words(capture: AttentionCapture, settings: ViewSettings, sinks: np.ndarray) -> str:
+    count, many = int(sinks.sum()), sinks.sum() > 1
+    share = share_of(grid_map(capture, replace(settings, sinks="show")), sinks)
+    patches = f"{count} sink {'patches' if many else 'patch'}"
+    if settings.sinks == "leave_out":
+        return f"{patches} with {share:.0%} of the map {'are' if many else 'is'} left out"
+    return f"{patches}{' (outlined)' if settings.sinks == 'outline' else ''} {'hold' if many else 'holds'} {share:.0%}"
 
 
 def layer_words(capture: AttentionCapture, settings: ViewSettings) -> str:

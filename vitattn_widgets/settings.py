@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from .aggregate import AGGREGATIONS
 from .drawing import DEFAULT_CMAP, SCALES, color_table
 from .errors import SettingsError
+from .sources import SOURCES
 from .tokens import Query
 
 DEFAULT_MODEL = "vit_tiny_patch16_224"
 """The model that is shown when none is named."""
 
 GROUNDS = ("view", "original")
+
+SINKS = ("show", "outline", "leave_out")
+"""What is done with patches that draw attention whatever the picture."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,11 @@ class ViewSettings:
         head: head number, or None for all heads, aggregated.
         aggregation: ``"mean"``, ``"max"`` or ``"mean_over_std"``; without effect while a head is shown.
         query: which token looks; None is what the classifier reads.
+        source: what the map is made of, a name of `SOURCES`. Head and aggregation are without effect where a
+            source has none (`Source.no_head`, `Source.no_aggregation`); ``"rollout"`` has no ``"mean_over_std"``.
+        target: number of the class for sources that depend on it; None is the predicted class.
+        sinks: ``"show"``, ``"outline"`` or ``"leave_out"`` the patches that draw attention whatever the picture (see
+            `sinks.find_sinks`).
         bilinear: interpolate between patches, else plain squares.
         median: median over a disk of half a patch.
         gaussian: Gaussian of a quarter patch.
@@ -38,6 +47,9 @@ class ViewSettings:
     head: int | None = None
     aggregation: str = "mean"
     query: Query | None = None
+    source: str = "attention"
+    target: int | None = None
+    sinks: str = "show"
     bilinear: bool = True
     median: bool = True
     gaussian: bool = True
@@ -47,7 +59,14 @@ class ViewSettings:
     on: str = "view"
 
     def __post_init__(self) -> None:
-        for name, possible in (("aggregation", AGGREGATIONS), ("scale", SCALES), ("on", GROUNDS)):
+        choices = {
+            "aggregation": AGGREGATIONS,
+            "source": SOURCES,
+            "sinks": SINKS,
+            "scale": SCALES,
+            "on": GROUNDS,
+        }
+        for name, possible in choices.items():
             if getattr(self, name) not in possible:
                 raise SettingsError(f"{name} {getattr(self, name)!r} does not exist; possible: {', '.join(possible)}")
         if not isinstance(self.opacity, int | float) or not 0 <= self.opacity <= 1:

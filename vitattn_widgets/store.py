@@ -1,19 +1,25 @@
-"""Captures kept for going back to, within a budget of bytes: one forward pass a model and photo, whoever asks."""
+"""Captures kept for going back to, within a budget of bytes: one forward pass a model and photo, whoever asks.
+
+What a source needs beyond that, as the gradients of a class, is worked out once and kept with the capture.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
-from threading import Lock
+from threading import Lock, RLock
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from .capture import AttentionCapture, capture_attention
 from .errors import SettingsError
+from .gradients import complete_capture, lacks
 from .images import Picture
 
 if TYPE_CHECKING:
     from .models import AttentionModel
+    from .settings import ViewSettings
 
 DEFAULT_BUDGET = 512 << 20
 """Bytes: about sixty captures of a tiny ViT at 224 px, or seventeen of a base one."""
@@ -43,6 +49,7 @@ class CaptureStore:
         self._kept: OrderedDict[_Key, AttentionCapture] = OrderedDict()
         self._running: dict[_Key, Future[AttentionCapture]] = {}
         self._lock = Lock()
+        self._locks: WeakKeyDictionary[AttentionModel, RLock] = WeakKeyDictionary()
 
     @property
     def nbytes(self) -> int:
@@ -56,17 +63,45 @@ class CaptureStore:
     def __contains__(self, key: _Key) -> bool:
         return key in self._kept
 
-    def get(self, model: AttentionModel, key: Hashable, picture: Callable[[], Picture]) -> AttentionCapture:
+    def get(
+        self,
+        model: AttentionModel,
+        key: Hashable,
+        picture: Callable[[], Picture],
+        settings: ViewSettings | None = None,
+    ) -> AttentionCapture:
         """The capture of a photo, from the store or by a forward pass.
 
         Args:
             model: from `load_model`.
             key: what names the photo; whoever uses the same key must mean the same pixels.
             picture: gives the photo; called only where its capture is not kept.
+            settings: what is to be shown; what their source needs is added to the capture, and kept with it.
 
         Raises:
             PictureError: the photo cannot be read. Nothing is kept then.
+            SettingsError: the settings ask for a class that the model does not have.
+            ModelError: no gradient flows through the model, which the settings' source needs.
         """
+        capture = self._plain(model, key, picture)
+        if settings is None or not lacks(capture, settings):
+            return capture
+        with self._completing(model):
+            capture = self._plain(model, key, picture)
+            if not lacks(capture, settings):  # somebody else completed it in the meantime
+                return capture
+            completed = complete_capture(model, capture, settings)
+            with self._lock:
+                if completed is not capture and self._kept.get((model, key)) is capture:
+                    self._keep((model, key), completed)
+        return completed
+
+    def _completing(self, model: AttentionModel) -> RLock:
+        """The lock that lets one capture of a model be completed at a time."""
+        with self._lock:
+            return self._locks.setdefault(model, RLock())
+
+    def _plain(self, model: AttentionModel, key: Hashable, picture: Callable[[], Picture]) -> AttentionCapture:
         entry = (model, key)
         with self._lock:
             if entry in self._kept:

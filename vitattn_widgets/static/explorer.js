@@ -3,6 +3,7 @@
 
 const UPLOAD_PART = 1 << 20; // bytes; notebook servers refuse messages larger than about 10 MB
 const PRECISION = 3;
+const FOUND = 50; // classes that a search lists
 const FOCUSABLE = new Set(["button", "input", "select", "summary"]);
 
 let explorers = 0;
@@ -83,6 +84,69 @@ function radiosOf(legend, group, onchange) {
         input.disabled = Boolean(why);
         input.parentElement.title = why;
       }
+    },
+  };
+}
+
+// a menu of the predicted classes, and a search whose matches join it; names and order come from the kernel
+function classesOf(onchange) {
+  const select = element("select", {
+    "aria-label": "Class",
+    onchange: () => onchange(select.value === "" ? null : Number(select.value)),
+  });
+  const search = element("input", { type: "search", placeholder: "search by name", "aria-label": "Search a class by name" });
+  const reason = element("small", { class: "va-reason" });
+  const node = element(
+    "fieldset",
+    { class: "va-field va-classes" },
+    element("legend", {}, "Class", reason),
+    element("span", { class: "va-line" }, select, search),
+  );
+  let names = [];
+  let order = [];
+  let likely = [];
+  let chosen = null;
+
+  const option = (index, words = "") => element("option", { value: index }, `${names[index]}${words}`);
+  const fill = () => {
+    const text = search.value.trim().toLowerCase();
+    const found = text ? names.map((_, index) => index).filter((index) => names[index].toLowerCase().includes(text)) : [];
+    const groups = [element("option", { value: "" }, names.length ? `predicted: ${names[order[0]]}` : "none")];
+    if (text) {
+      const label = `${found.length} with “${search.value.trim()}”`;
+      groups.push(element("optgroup", { label }, ...found.slice(0, FOUND).map((index) => option(index))));
+    }
+    const percent = (rank) => ` ${(100 * likely[rank]).toFixed(1)} %`;
+    groups.push(element("optgroup", { label: "most probable" }, ...order.map((index, rank) => option(index, percent(rank)))));
+    if (chosen !== null && !order.includes(chosen) && !found.slice(0, FOUND).includes(chosen)) groups.push(option(chosen));
+    select.replaceChildren(...groups);
+    select.value = chosen ?? "";
+    return found;
+  };
+  search.addEventListener("input", fill);
+  search.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter") return;
+    const [first] = fill();
+    if (first !== undefined) onchange(first);
+  });
+
+  return {
+    node,
+    know(classes, facts) {
+      names = classes;
+      order = facts.order;
+      likely = facts.likely;
+      search.value = "";
+      fill();
+    },
+    choose(target) {
+      if (target === chosen) return;
+      chosen = target;
+      fill();
+    },
+    disable(why) {
+      node.disabled = Boolean(why);
+      reason.textContent = why;
     },
   };
 }
@@ -234,7 +298,7 @@ function overviewOf(choose) {
       "h3",
       {},
       "All layers and heads ",
-      element("small", {}, "a layer a column, a head a row; each map on its own scale"),
+      element("small", {}, "plain attention; a layer a column, a head a row; each map on its own scale"),
     ),
     element("div", { class: "va-table" }, element("span"), columns, rows, plane),
   );
@@ -358,6 +422,8 @@ function render({ model, el }) {
   const uploadButton = element("label", { class: "va-upload", title: "Upload one or several pictures" }, uploadInput, element("b", { "aria-hidden": "true" }, "+"), element("span", {}, "upload"));
   const modelSelect = selectOf("Model", [], (value) => set("model", value));
   const modelFacts = element("small", { class: "va-facts" });
+  const source = selectOf("Source", [], (value) => set("source", value));
+  const target = classesOf((value) => set("target", value));
   const layer = sliderOf("Layer", { min: 0, max: 0, step: 1 }, (value) => {
     nameLayer(value);
     set("layer", value);
@@ -372,6 +438,7 @@ function render({ model, el }) {
   // drawing
   const arrangement = radiosOf("Show", `${id}-arrangement`, (value) => set("arrangement", value));
   const on = radiosOf("On", `${id}-on`, (value) => set("on", value));
+  const sinks = radiosOf("Sinks", `${id}-sinks`, (value) => set("sinks", value));
   const scale = radiosOf("Scale", `${id}-scale`, (value) => set("scale", value));
   const opacity = sliderOf("Opacity", { min: 0, max: 1, step: 0.01 }, (value) => {
     opacity.output.textContent = `${Math.round(100 * value)} %`;
@@ -395,6 +462,16 @@ function render({ model, el }) {
   const predictions = element("ol", { class: "va-predictions" });
   const caption = element("p", { class: "va-caption" });
   const status = element("div", { class: "va-status", role: "status", "aria-live": "polite" });
+  const checkButton = element(
+    "button",
+    {
+      type: "button",
+      title: "Remove what the map marks, shuffle the model's last weights, silence heads: a few seconds",
+      onclick: () => model.send({ kind: "check" }),
+    },
+    "Is this map worth anything?",
+  );
+  const checked = element("section", { class: "va-checked", "aria-live": "polite" });
   const code = element("pre", { tabindex: "0", "aria-label": "Python that makes this picture" });
   const copy = element("button", { type: "button", onclick: () => copyText(code, copy) }, "Copy");
   const download = (what, label, title) =>
@@ -426,6 +503,13 @@ function render({ model, el }) {
         element(
           "section",
           { class: "va-group" },
+          element(
+            "div",
+            { class: "va-field" },
+            element("div", { class: "va-label" }, "Source"),
+            source.node,
+          ),
+          target.node,
           layer.node,
           head.node,
           aggregation.node,
@@ -441,6 +525,7 @@ function render({ model, el }) {
           { class: "va-group va-drawing" },
           arrangement.node,
           on.node,
+          sinks.node,
           scale.node,
           element(
             "fieldset",
@@ -455,6 +540,8 @@ function render({ model, el }) {
       ),
     ),
     caption,
+    element("div", { class: "va-line" }, checkButton),
+    checked,
     status,
     element(
       "footer",
@@ -484,6 +571,8 @@ function render({ model, el }) {
     modelSelect.fill(entries(menus.models));
     modelSelect.node.disabled = menus.models.length < 2;
     aggregation.fill(entries(menus.aggregations, { mean_over_std: "mean / std" }));
+    source.fill(Object.entries(menus.sources).map(([value, { title }]) => ({ value, label: title })));
+    sinks.fill(entries(menus.sinks, { leave_out: "leave out" }));
     scale.fill(entries(menus.scales, { map: "own", shared: "shared", robust: "robust" }));
     on.fill(entries(menus.grounds, { view: "model's view", original: "whole photo" }));
     arrangement.fill(entries(menus.arrangements));
@@ -514,7 +603,9 @@ function render({ model, el }) {
     }
     arrangement.choose(model.get("arrangement"));
     on.choose(model.get("on"));
+    sinks.choose(model.get("sinks"));
     scale.choose(model.get("scale"));
+    source.node.value = model.get("source");
     for (const [name, box] of steps) box.input.checked = model.get(name);
     const overlaid = model.get("arrangement") === "overlay";
     opacity.input.disabled = !overlaid;
@@ -534,10 +625,22 @@ function render({ model, el }) {
     const count = here.heads;
     head.fill(entries(["all", ...Array(count).keys()].map(String)));
     const chosenHead = model.get("head");
+    const made = menus.sources[model.get("source")];
     head.choose(chosenHead ?? "all");
+    head.disable(made.noHead);
     aggregation.choose(model.get("aggregation"));
-    aggregation.disable(chosenHead === null ? "" : `head ${chosenHead} alone is shown`);
-    aggregation.disableOne("mean_over_std", count < 2 ? "needs at least two heads" : "");
+    const alone = chosenHead === null || made.noHead ? "" : `head ${chosenHead} alone is shown`;
+    aggregation.disable(made.noAggregation || alone);
+    const ratio = made.aggregations.includes("mean_over_std") ? "" : "a mean over a deviation is no attention matrix";
+    aggregation.disableOne("mean_over_std", count < 2 ? "needs at least two heads" : ratio);
+    const classes = model.get("_classes").length;
+    target.disable(classes ? made.noClass : "this model has no classifier");
+    target.choose(model.get("target"));
+    for (const option of source.node.options) {
+      const needs = !classes && !menus.sources[option.value].noClass;
+      option.disabled = needs;
+      option.title = needs ? "needs a class, and this model has no classifier" : "";
+    }
     const chosenQuery = model.get("query");
     const isPatch = Array.isArray(chosenQuery);
     query.fill([
@@ -558,6 +661,7 @@ function render({ model, el }) {
   const updateFacts = () => {
     const facts = model.get("_facts");
     if (!facts.layers) return;
+    target.know(model.get("_classes"), facts);
     modelFacts.textContent = facts.model.slice(facts.model.indexOf(": ") + 2);
     predictions.replaceChildren(
       ...facts.top.map(({ name, probability }) => {
@@ -597,7 +701,22 @@ function render({ model, el }) {
     const pixels = new ImageData(256, 1);
     for (let step = 0; step < 256; step += 1) pixels.data.set([...colors.subarray(3 * step, 3 * step + 3), 255], 4 * step);
     bar.getContext("2d").putImageData(pixels, 0, 0);
+    updateStatus();
     root.dataset.shown = JSON.stringify(shown.settings);
+  };
+
+  const updateCheck = () => {
+    const check = model.get("_check");
+    for (const image of checked.querySelectorAll("img")) URL.revokeObjectURL(image.src);
+    checked.replaceChildren();
+    if (!check.sentences) return;
+    checked.append(
+      element("ul", {}, ...check.sentences.map((sentence) => element("li", {}, sentence))),
+      element("img", {
+        src: URL.createObjectURL(blobOf(check.image, "image/png")),
+        alt: "Curves of the class's probability while patches are removed and given back, in four orders",
+      }),
+    );
   };
 
   let overviews = 0;
@@ -613,14 +732,16 @@ function render({ model, el }) {
   const updateStatus = () => {
     status.textContent = model.get("status");
     status.classList.toggle("va-busy", model.get("_busy"));
+    checkButton.disabled = model.get("_busy") || !model.get("_shown").image || !model.get("_classes").length;
   };
 
   const controls = ["model", "picture", "arrangement", "layer", "head", "aggregation", "query", "bilinear", "median"];
-  for (const name of [...controls, "gaussian", "scale", "opacity", "cmap", "on"]) listen(`change:${name}`, updateControls);
+  for (const name of [...controls, "gaussian", "source", "target", "sinks", "scale", "opacity", "cmap", "on"]) listen(`change:${name}`, updateControls);
   listen("change:_menus", updateMenus);
   listen("change:_facts", updateFacts);
   listen("change:_shown", updateShown);
   listen("change:_overview", updateOverview);
+  listen("change:_check", updateCheck);
   listen("change:status", updateStatus);
   listen("change:_busy", updateStatus);
   listen("msg:custom", (message, buffers) => {
@@ -631,11 +752,12 @@ function render({ model, el }) {
   updateFacts();
   updateShown();
   updateOverview();
+  updateCheck();
   updateStatus();
 
   return () => {
     for (const [event, callback] of listeners) model.off(event, callback);
-    for (const image of thumbnails.querySelectorAll("img")) URL.revokeObjectURL(image.src);
+    for (const image of root.querySelectorAll(".va-thumbnails img, .va-checked img")) URL.revokeObjectURL(image.src);
   };
 }
 

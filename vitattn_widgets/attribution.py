@@ -1,0 +1,158 @@
+"""The raw maps of every source: arithmetic on a capture, on what `complete_capture` added where a source needs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .attention import query_chunks
+from .capture import AttentionCapture
+from .errors import SettingsError
+from .gradients import ClassGradients
+from .propagation import key_positions, relevance_row, rollout_row
+from .settings import ViewSettings
+from .sources import CATALOGUE
+from .tokens import Query
+
+
+@dataclass(frozen=True, eq=False)
+class SourceMaps:
+    """The raw maps of one source, before aggregation.
+
+    Attributes:
+        maps: float32 ``(heads, rows, cols)``; a single one where the source has no heads. Over all patches their mean
+            sums to 1, and of plain attention each does; zeros where there is nothing to show.
+        prefix_share: float32 ``(heads,)`` in 0..1, what prefix tokens took and the maps leave out.
+    """
+
+    maps: np.ndarray
+    prefix_share: np.ndarray
+
+
+def source_maps(capture: AttentionCapture, settings: ViewSettings) -> SourceMaps:
+    """The raw maps of the settings' source, layer, query and class; head and aggregation come later.
+
+    Raises:
+        SettingsError: a layer, query or class that this capture does not have, an aggregation that the source does
+            not have, or a capture that lacks what the source needs (`complete_capture`).
+    """
+    layer = capture.layer_index(settings.layer)
+    query = capture.query_or_default(layer, settings.query)
+    source = CATALOGUE[settings.source]
+    if settings.source == "attention":
+        return SourceMaps(capture.patch_attention(layer, query), capture.prefix_share(layer, query))
+    target = None if source.no_class else capture.class_or_predicted(settings.target)
+    fusion = settings.aggregation if settings.source == "rollout" else None
+    question = (layer, query, target, fusion)
+    kept = capture._memo.get(settings.source)
+    if kept is None or kept[0] != question or type(kept[0][1]) is not type(query):
+        kept = capture._memo[settings.source] = (question, _work_out(capture, settings, layer, query))
+    return kept[1]
+
+
+def _work_out(capture: AttentionCapture, settings: ViewSettings, layer: int, query: Query) -> SourceMaps:
+    tokens = capture.layers[layer].tokens
+    prefix = len(capture.layout.prefix)
+    match settings.source:
+        case "norm":
+            return _split(norm_rows(capture, layer, query), len(tokens.key_prefix), capture.layout.grid)
+        case "gradient":
+            rows = gradient_rows(capture, layer, query, capture.class_gradients(settings.target))
+            return _split(rows, len(tokens.key_prefix), capture.layout.grid)
+        case "rollout":
+            row = rollout_row(capture, layer, query, settings.aggregation)
+        case "relevance":
+            row = relevance_row(capture, layer, query, capture.class_gradients(settings.target))
+        case "contribution":
+            row = contribution_row(capture, layer, query, capture.class_gradients(settings.target))
+    return _split(row[None], prefix, capture.layout.grid)
+
+
+def norm_rows(capture: AttentionCapture, layer: int, query: Query | None) -> np.ndarray:
+    """Each head's attention times the length of the projected values: ``|A_qj| ||v_j W_o^h||``.
+
+    Kobayashi et al. 2020, "Attention is Not Only a Weight", eq. 5 (doi:10.18653/v1/2020.emnlp-main.574), head by head.
+
+    Returns:
+        float64 ``(head, key)``.
+
+    Raises:
+        SettingsError: no such layer or query, or a capture without value norms.
+    """
+    if not capture.value_norms:
+        raise SettingsError(
+            "this capture holds no value norms, which need the model's output projections; add them first: "
+            "capture = va.complete_capture(model, capture, settings)"
+        )
+    return np.abs(capture.attention(layer, query).astype(np.float64)) * capture.value_norms[capture.layer_index(layer)]
+
+
+def gradient_rows(capture: AttentionCapture, layer: int, query: Query | None, gradients: ClassGradients) -> np.ndarray:
+    """Positive part of gradient times attention in each head, ``max(0, dy/dA * A)``; the mean over a query's rows.
+
+    Returns:
+        float64 ``(head, key)``.
+
+    Raises:
+        SettingsError: no such layer or query.
+    """
+    return _products(capture, capture.layer_index(layer), query, gradients, positive=True)
+
+
+def contribution_row(
+    capture: AttentionCapture, layer: int, query: Query | None, gradients: ClassGradients
+) -> np.ndarray:
+    """What every token added to a class's logit through the attention of the last third of the layers.
+
+    Gradient times attention, ``dy/dA * A``, is the first-order change of the logit if that attention weight were taken
+    away; such changes add up. So they are summed with their signs over the heads, over the rows of the query and over
+    the last third of the layers up to `layer`, and only what is positive in the end is shown. Taking the positive part
+    of every head and layer first, as `gradient` and `relevance` do, keeps what other heads cancel. A layer that does
+    not have the query gives its own default query's rows.
+
+    Returns:
+        float64 ``(prefix + patches,)``, not negative.
+
+    Raises:
+        SettingsError: no such layer or query.
+    """
+    last = capture.layer_index(layer)
+    total = np.zeros(len(capture.layout.prefix) + capture.layout.num_patches)
+    for index in contributing_layers(capture, last):
+        seen = capture.layers[index]
+        known = query in seen.tokens.names if isinstance(query, str) else seen.tokens.query_patches
+        asked = query if known or index == last else None
+        total[key_positions(capture, seen)] += _products(capture, index, asked, gradients, positive=False).sum(0)
+    return total.clip(min=0)
+
+
+def contributing_layers(capture: AttentionCapture, layer: int) -> range:
+    """The layers whose contributions are summed: the last third of the model's number of layers, up to `layer`."""
+    last = capture.layer_index(layer)
+    return range(max(0, last + 1 - -(-capture.num_layers // 3)), last + 1)
+
+
+def _products(
+    capture: AttentionCapture, layer: int, query: Query | None, gradients: ClassGradients, positive: bool
+) -> np.ndarray:
+    """Gradient times attention, float64 ``(head, key)``: mean of its positive part over a query's rows, or its sum."""
+    seen = capture.layers[layer]
+    query = capture.query_or_default(layer, query)
+    queries = seen.tokens.query_indices(query, f"layer {layer} ({seen.name}) of {capture.model_name}")
+    total = np.zeros((seen.num_heads, seen.num_keys))
+    for chunk in query_chunks(queries, seen.num_heads, seen.num_keys):
+        rows = seen.attention.rows(chunk, torch.float32) * gradients.rows(layer, seen.values, chunk)
+        total += (rows.clamp_min(0) if positive else rows)[0].sum(1, dtype=torch.float64).numpy()
+    return total / len(queries) if positive else total
+
+
+def _split(rows: np.ndarray, prefix: int, grid: tuple[int, int]) -> SourceMaps:
+    """Take the prefix tokens away and divide by what is left, all heads by the same: their weights are to be kept."""
+    left = rows[:, prefix:].sum(-1)  # head
+    whole = rows.sum(-1)
+    share = 1 - np.divide(left, whole, out=np.ones_like(left), where=whole > 0)
+    mean = left.mean()
+    maps = rows[:, prefix:] / mean if mean > 0 else np.zeros_like(rows[:, prefix:])
+    return SourceMaps(maps.reshape(-1, *grid).astype(np.float32), share.clip(0, 1).astype(np.float32))

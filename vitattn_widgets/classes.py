@@ -1,0 +1,42 @@
+"""Classes by what people call them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from .errors import SettingsError
+
+LISTED = 5
+"""Names that a message lists."""
+
+
+def find_class(class_names: Sequence[str], wanted: str | int) -> int:
+    """The number of a class from its number, its name, or a part of its name that no other class has.
+
+    Args:
+        class_names: one name a class.
+        wanted: ``281``, ``"281"``, ``"tabby"``, ``"Persian"``; upper and lower case are the same.
+
+    Raises:
+        SettingsError: no such class, or several; with their names.
+    """
+    if not class_names:
+        raise SettingsError(f"there is no class {wanted!r}: this model has no classifier")
+    text = str(wanted).strip().lower()
+    if text.isdecimal():
+        if int(text) < len(class_names):
+            return int(text)
+        raise SettingsError(f"class {wanted} does not exist; this model has classes 0..{len(class_names) - 1}")
+    names = [name.lower() for name in class_names]
+    same = [index for index, name in enumerate(names) if name == text]
+    found = same or [index for index, name in enumerate(names) if text and text in name]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        listed = ", ".join(f"{class_names[index]} ({index})" for index in found[:LISTED])
+        more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
+        raise SettingsError(f"class {wanted!r} is not the only one: {listed}{more}; give the number")
+    near = difflib.get_close_matches(text, names, n=LISTED)
+    listed = ", ".join(class_names[names.index(name)] for name in near) or ", ".join(class_names[:LISTED]) + ", ..."
+    raise SettingsError(f"there is no class {wanted!r}; near names: {listed}")

@@ -1,0 +1,97 @@
+"""What a map can be made of: plain attention, or one of five readings of what it is worth. Names and words only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .aggregate import AGGREGATIONS
+
+FUSIONS = ("mean", "max")
+"""How rollout makes one matrix of a layer's heads; mean / std is no attention."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What people must know of a source, and what it takes.
+
+    Attributes:
+        title: how it is named where people choose it.
+        words: what the map's values are, in a few words.
+        unit: what the raw values of the map are.
+        reference: where it comes from.
+        aggregations: the aggregations that it has; empty where there are no heads to aggregate.
+        no_head: why no single head can be chosen; empty where one can.
+        no_class: why it does not depend on the class; empty where it does.
+        norms: whether it needs `AttentionCapture.value_norms`.
+    """
+
+    title: str
+    words: str
+    unit: str
+    reference: str
+    aggregations: tuple[str, ...] = AGGREGATIONS
+    no_head: str = ""
+    no_class: str = ""
+    norms: bool = False
+
+    @property
+    def no_aggregation(self) -> str:
+        """Why no aggregation can be chosen; empty where one can."""
+        return "" if self.aggregations else "the heads are already one"
+
+
+CATALOGUE: dict[str, Source] = {
+    "attention": Source(
+        title="attention",
+        words="attention",
+        unit="share of the attention to patches",
+        reference="Calderaro et al. 2023, eq. 3",
+        no_class="plain attention does not depend on the class",
+    ),
+    "norm": Source(
+        title="attention x value norm",
+        words="attention times the length of the projected values",
+        unit="share of attention x value norm",
+        reference="Kobayashi et al. 2020",
+        no_class="attention and value norms do not depend on the class",
+        norms=True,
+    ),
+    "rollout": Source(
+        title="rollout",
+        words="attention rollout",
+        unit="share of the rollout to patches",
+        reference="Abnar and Zuidema 2020",
+        aggregations=FUSIONS,
+        no_head="rollout fuses all heads of every layer",
+        no_class="rollout multiplies attention, which does not depend on the class",
+    ),
+    "gradient": Source(
+        title="gradient x attention",
+        words="positive part of gradient times attention",
+        unit="share of gradient x attention",
+        reference="the layer's term of Chefer et al. 2021",
+    ),
+    "relevance": Source(
+        title="relevance",
+        words="relevance",
+        unit="share of the relevance of patches",
+        reference="Chefer et al. 2021",
+        aggregations=(),
+        no_head="relevance averages the positive parts of all heads of every layer",
+    ),
+    "contribution": Source(
+        title="contribution",
+        words="positive part of the summed gradient times attention",
+        unit="share of the positive contributions",
+        reference="first-order effect of every attention weight on the logit",
+        aggregations=(),
+        no_head="contributions of all heads of several layers are summed with their signs",
+    ),
+}
+"""The sources by name; the first is the paper's."""
+
+SOURCES = tuple(CATALOGUE)
+"""The names of the sources, as `ViewSettings.source` takes them."""
+
+RECOMMENDED = "contribution"
+"""The source to ask what the classifier used; `attribution.contribution_row` tells why."""
