@@ -233,7 +233,7 @@ RECIPES: Mapping[tuple[str, str], TrainingRecipe] = {
         clip_norm=1.0,
         batch_size=32,
         augmentation="flip",
-        epochs=5,
+        epochs=6,
     ),
 }
 """By data set and name of the recipe."""
