@@ -56,7 +56,7 @@ def finetune(
     Args:
         dataset: from `load_dataset`, or its name.
         recipe: ``"paper"``, ``"recommended"``, or one of yours.
-        out: the run's folder; else ``runs/DATASET-RECIPE``.
+        out: the run's folder, which all processes must see; else ``runs/DATASET-RECIPE``.
         model: another timm model than the recipe's.
         checkpoint: local weights to start from, which must have the data's number of classes unless `head` is
             ``"new"`` or ``"further"``.
@@ -101,8 +101,7 @@ def finetune(
         attention = start_model(dataset, plan, checkpoint, weights=there is None)
         workers = loading_processes(workers, accelerator)
         run = _Run(accelerator, dataset, plan, folder, identity, workers, progress, say)
-        run.train(attention)
-        return run.report()
+        return run.report(run.train(attention))
 
 
 def default_folder(dataset: Dataset, recipe: str) -> Path:
@@ -166,7 +165,7 @@ class _Run:
     progress: bool
     say: Callable[[str], None]
 
-    def train(self, attention: AttentionModel) -> None:
+    def train(self, attention: AttentionModel) -> tuple[EpochRecord, ...]:
         """Train to the recipe's last epoch, from the state in the folder where there is one."""
         module, recipe, accelerator = attention.module, self.recipe, self.accelerator
         choose_trained(module, recipe.trained, recipe.model)
@@ -195,11 +194,11 @@ class _Run:
                 history = (*history, record)
                 self._keep(attention, optimizer, history)
                 self.say(_epoch_line(record, recipe.epochs))
+        return history
 
-    def report(self) -> FinetuneResult:
+    def report(self, history: tuple[EpochRecord, ...]) -> FinetuneResult:
         """Ask the best checkpoint, loaded as a user would load it, about the test photos; write what it says."""
         self.accelerator.wait_for_everyone()
-        history = self.folder.read_state().history
         attention = load_model(None, checkpoint=self.folder.best, device=self.accelerator.device)
         batches = self.accelerator.prepare(self._test_batches(self.dataset.test, attention))
         answers = answer(self.accelerator, attention.module, batches)
