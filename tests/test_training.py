@@ -239,6 +239,39 @@ def test_mixed_precision_trains_and_the_checkpoint_stays_float32(tmp_path: Path)
     assert not (tmp_path / "fp16").exists()
 
 
+@pytest.mark.parametrize(("precision", "fused"), [("bf16", False), ("no", True)])
+def test_only_bfloat16_on_a_cpu_trains_without_the_fused_kernel(
+    precision: str, fused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[set[bool]] = []
+    steps = training_loop.F.cross_entropy
+
+    def watched(logits: torch.Tensor, *arguments: object, **named: object) -> torch.Tensor:
+        seen.append({block.attn.fused_attn for block in module.blocks})
+        return steps(logits, *arguments, **named)
+
+    def started(*arguments: object, **named: object) -> va.AttentionModel:
+        nonlocal module
+        model = start(*arguments, **named)
+        module = model.module
+        return model
+
+    module, start = None, training.start_model
+    monkeypatch.setattr(training, "start_model", started)
+    monkeypatch.setattr(training_loop.F, "cross_entropy", watched)
+    va.finetune(
+        training_lab.colours(),
+        training_lab.recipe(epochs=1),
+        tmp_path,
+        mixed_precision=precision,
+        workers=0,
+        cpu=True,
+        progress=False,
+    )
+    assert seen[0] == {fused}
+    assert {block.attn.fused_attn for block in module.blocks} == {True}
+
+
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_loop.F, "cross_entropy", lambda *a, **k: a[0].sum() * float("nan"))
     with pytest.raises(va.TrainingError, match="the loss became nan in epoch 1; lower the learning rate"):

@@ -24,7 +24,7 @@ from .errors import TrainingError, WeightsError
 from .models import AttentionModel, load_model
 from .training_batches import EpochOrder, PhotoTensors, photo_batches, require_trainable, training_indices
 from .training_heads import choose_trained, exported_weights
-from .training_loop import answer, learning_rate, make_optimizer, seeded, train_epoch
+from .training_loop import answer, learning_rate, make_optimizer, plain_attention, seeded, train_epoch
 from .training_recipes import TrainingRecipe, training_recipe
 from .training_report import FinetuneResult, read_report, write_report
 from .training_setup import architecture_name, loading_processes, locked, make_accelerator, start_model
@@ -181,7 +181,10 @@ class _Run:
         history = self._restore(attention, optimizer)
         shown = not (self.progress and accelerator.is_main_process)
         total, start = recipe.epochs * len(batches), len(history) * len(batches)
-        with tqdm(total=total, initial=start, unit="batch", disable=shown, dynamic_ncols=True) as bar:
+        with (
+            plain_attention(module, accelerator),
+            tqdm(total=total, initial=start, unit="batch", disable=shown, dynamic_ncols=True) as bar,
+        ):
             for epoch in range(len(history), recipe.epochs):
                 began = time.perf_counter()
                 bar.set_description(f"epoch {epoch + 1} of {recipe.epochs}")
