@@ -366,7 +366,7 @@ def test_the_command_serves_without_a_share_link_and_ends_cleanly(tmp_path: Path
             time.sleep(0.2)
         assert httpx.get(f"http://127.0.0.1:{port}/config").status_code == 401
         server.send_signal(stop)
-        assert server.wait(20) == 130
+        assert server.wait(60) == 130
     finally:
         server.kill()
         server.wait()

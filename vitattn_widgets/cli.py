@@ -128,7 +128,8 @@ def _add_demo(demo: argparse.ArgumentParser) -> None:
         "--model",
         action="append",
         default=[],
-        help=f"timm name of a model to choose from, repeatable; without one, {DEFAULT_MODEL}",
+        help="timm name of a model to choose from, or demo for the embedded one, repeatable; without one, "
+        f"{DEFAULT_MODEL}, or the embedded one where its weights cannot be had",
     )
     demo.add_argument("--checkpoint", type=Path, help="local weights of the one model")
     demo.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 is every one of this computer")

@@ -12,7 +12,6 @@ from .demo_desk import Desk
 from .demo_events import AT_ONCE, offer_map, wire
 from .demo_layout import lay_out
 from .models import AttentionModel
-from .settings import DEFAULT_MODEL
 from .store import DEFAULT_BUDGET
 from .uploads import KEEP_SECONDS, SWEEP_SECONDS
 
@@ -55,7 +54,7 @@ class Page(gr.Blocks):
 
 
 def build_demo(
-    models: AttentionModel | str | Iterable[AttentionModel | str] = DEFAULT_MODEL,
+    models: AttentionModel | str | Iterable[AttentionModel | str] | None = None,
     *,
     samples: Mapping[str, str | os.PathLike] | None = None,
     max_upload: int = MAX_UPLOAD,
@@ -67,7 +66,8 @@ def build_demo(
 
     Args:
         models: what visitors choose from, as `AttentionModel` or names for `load_model`. All are loaded now, once; one
-            that cannot be is listed with the reason. Visitors can use no other.
+            that cannot be is listed with the reason. Visitors can use no other. None is the default model, or the
+            embedded one, which the page then says, where its weights cannot be had.
         samples: pictures to choose from, paths by name; None is those that ship with the kit.
         max_upload: largest file in bytes that a visitor can bring.
         max_pixels: largest picture that is decoded.

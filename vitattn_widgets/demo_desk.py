@@ -14,6 +14,7 @@ from PIL import Image
 
 from .capture import AttentionCapture, capture_attention
 from .demo_controls import CONTROLS, MAX_NAME, Controls, link_query, short_text, value_from_link, whole_number
+from .embedded import load_model_or_demo
 from .errors import ModelError, PictureError, SettingsError, VitattnError
 from .files import file_name, map_bytes, picture_bytes
 from .fitting import fit_settings
@@ -22,7 +23,7 @@ from .models import AttentionModel, load_model
 from .panels import render_arranged, screen_capture
 from .recipes import make_recipe
 from .render import RenderedView, render_aggregations, render_views
-from .settings import ViewSettings
+from .settings import DEFAULT_MODEL, ViewSettings
 from .store import DEFAULT_BUDGET, CaptureStore
 from .uploads import Uploads
 
@@ -75,7 +76,8 @@ class Desk:
     """Models, samples, uploads and captures of one page. May be shared between threads.
 
     Args:
-        models: loaded models or names for `load_model`. One that cannot be loaded is listed with the reason.
+        models: loaded models or names for `load_model`. One that cannot be loaded is listed with the reason. None is
+            the default model, or the embedded one where its weights cannot be had.
         samples: pictures to choose from, by name.
         max_upload: largest file in bytes.
         max_pixels: largest picture that is decoded.
@@ -85,6 +87,7 @@ class Desk:
     Attributes:
         models: the models that can be chosen, by name.
         unavailable: the reason for each that cannot.
+        note: that another model was taken than asked for, and why; else empty.
 
     Raises:
         SettingsError: no model at all.
@@ -92,7 +95,7 @@ class Desk:
 
     def __init__(
         self,
-        models: AttentionModel | str | Iterable[AttentionModel | str],
+        models: AttentionModel | str | Iterable[AttentionModel | str] | None = None,
         samples: Mapping[str, str | os.PathLike] | None = None,
         *,
         max_upload: int,
@@ -102,8 +105,12 @@ class Desk:
     ) -> None:
         self.models: dict[str, AttentionModel] = {}
         self.unavailable: dict[str, str] = {}
-        for model in [models] if isinstance(models, str | AttentionModel) else models:
-            self._add_model(model)
+        self.note = ""
+        if models is None:
+            self._add_default()
+        else:
+            for model in [models] if isinstance(models, str | AttentionModel) else models:
+                self._add_model(model)
         if not self.models and not self.unavailable:
             raise SettingsError("the page needs at least one model; give a name such as 'vit_tiny_patch16_224'")
         if samples is None:
@@ -112,6 +119,15 @@ class Desk:
         self.store = CaptureStore(budget, finish=screen_capture)
         self.uploads = Uploads(max_upload, max_pixels, keep_seconds, on_drop=self.store.discard)
         self._running = Lock()  # one photo is decoded and run at a time, so that a whole class needs no more memory
+
+    def _add_default(self) -> None:
+        try:
+            model, note = load_model_or_demo(DEFAULT_MODEL)
+        except VitattnError as error:
+            self.unavailable[DEFAULT_MODEL] = str(error)
+            return
+        self.models[model.name if note else DEFAULT_MODEL] = model
+        self.note = note or ""
 
     def _add_model(self, model: AttentionModel | str) -> None:
         if isinstance(model, AttentionModel):

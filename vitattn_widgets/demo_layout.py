@@ -126,5 +126,7 @@ def introduction(desk: Desk) -> str:
         "A bright patch was looked at, in one layer, by one token. That does not make it the reason for the answer.",
         f"Your picture is shown to nobody else and is removed {minutes:.0f} minutes after you last used it.",
     ]
+    if desk.note:
+        lines.append(f"**Note:** {desk.note}")
     lines += [f"**{name} is not available:** {reason}" for name, reason in desk.unavailable.items()]
     return "\n\n".join(lines)

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import SettingsError
-from .settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from .models import AttentionModel
@@ -34,7 +33,8 @@ class ServerOptions:
     """What an operator can choose.
 
     Attributes:
-        models: names for `load_model`; empty is the default model, or what the checkpoint's card names.
+        models: names for `load_model`; empty is the default model, the embedded one where that cannot be had, or
+            what the checkpoint's card names.
         checkpoint: local weights of the one model that is named.
         host, port: where the page listens.
         share: ask for a public link through Gradio's tunnel.
@@ -106,6 +106,8 @@ def serve(options: ServerOptions) -> None:
         limits = {"max_upload": options.max_upload, "max_pixels": options.max_pixels}
         limits = {name: value for name, value in limits.items() if value is not None}
         page = build_demo(_models(options), **limits)
+        if page.desk.note:
+            print(f"vitattn: {page.desk.note}", file=sys.stderr)
         for name, reason in page.desk.unavailable.items():
             print(f"vitattn: {name} is not available: {reason}", file=sys.stderr)
         try:
@@ -124,9 +126,9 @@ def _share_memory_between_threads() -> None:
         libc.mallopt(M_ARENA_MAX, 2)
 
 
-def _models(options: ServerOptions) -> list[AttentionModel | str]:
+def _models(options: ServerOptions) -> list[AttentionModel | str] | None:
     if options.checkpoint is None:
-        return list(options.models) or [DEFAULT_MODEL]
+        return list(options.models) or None
     if len(options.models) > 1:
         raise SettingsError("--checkpoint holds the weights of one model; name at most one --model with it")
     from .models import load_model

@@ -195,9 +195,10 @@ def main():
                 if done % max(1, options.further // 4) == 0:
                     now[done] = memory(process)
 
-            failed = sum(len(v[2]) for v in run(options.further // 4, 0, 4, moved))
+            failed = [error for v in run(options.further // 4, 0, 4, moved) for error in v[2]]
             found = ", ".join(f"{held:.0f} MB after {done}" for done, held in now.items())
-            print(f"server memory in further changes: {found} ({failed} errors)")
+            print(f"server memory in further changes: {found}")
+            print(f"errors: {len(failed)}{f' ({failed[0]})' if failed else ''}")
 
         model = va.load_model(options.model, checkpoint=weights)
         wrong = sum(wrong_pictures(model, path, v[3]) for path, v in zip(paths, visits, strict=True))
