@@ -162,7 +162,8 @@ va.smoothing_figure(capture, va.ViewSettings(layer=-1, aggregation="mean"))
 # 3. Set the scale to *robust*, which lets the brightest pixels saturate. What did the scale of the whole map hide?
 
 # %%
-explorer = va.AttentionExplorer(model, {some.names[i]: some.load(i) for i in range(0, len(some), 4)})
+every = max(1, len(some) // 8)
+explorer = va.AttentionExplorer(model, {some.names[i]: some.load(i) for i in range(0, len(some), every)})
 explorer
 
 # %% [markdown]

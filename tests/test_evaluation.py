@@ -106,6 +106,7 @@ def test_the_table_is_the_mean_over_photos_that_have_a_value(model: va.Attention
     values = [value for value in rows["mass"] if not np.isnan(value)]
     assert len(values) == 2
     assert table.loc[(1, "max"), "mass"] == pytest.approx(sum(values) / 2)
+    assert table.loc[(1, "max"), "border"] == pytest.approx(sum(rows["border"]) / 4)
     assert "STAND-IN" in str(evaluation)
     assert "4 photos" in evaluation._repr_html_()
 

@@ -172,7 +172,7 @@ def test_it_runs_on_the_stand_in_with_the_embedded_model(
     notebook = run(name, tmp_path, monkeypatch)
     check_a_run(notebook, masks=True)
     assert "STAND-IN, pictures made by code" in printed(notebook)
-    assert "Model: the embedded one, trained on made pictures only" in printed(notebook)
+    assert "Model: taking the embedded model, trained on made pictures" in printed(notebook)
 
 
 @pytest.mark.parametrize(
