@@ -20,7 +20,7 @@ NAMES = ("imagenet", "fruitsgb", "cassava")
 FOLDER = ROOT / "notebooks"
 
 SMALL = {"MADE": "(4, 2, 2)", "EPOCHS": "1", "PHOTOS_PER_CLASS": "6"}
-"""What a test run changes in the parameters cell, and nowhere else; a notebook need not have each."""
+"""What a test run changes: these values of the parameters cell and where the data lie, and nothing else."""
 
 MOST_LINES = 10
 
