@@ -139,7 +139,7 @@ print(
 # %% [markdown]
 # ### Each smoothing step
 #
-# A map of 14 x 14 squares is hard to read on a photo. The paper smooths it in three steps. Watch the small numbers
+# A map of a few squares is hard to read on a photo. The paper smooths it in three steps. Watch the small numbers
 # below the panels: they are the raw values of the darkest and the brightest colour.
 
 # %%
@@ -162,7 +162,9 @@ explorer
 # %% [markdown]
 # ## 5. The paper's figure
 #
-# The paper shows fruit beside mean, max and mean / std. This is the same figure for your model and data.
+# The paper shows fruit beside mean, max and mean / std. This is the same figure for your model and data. If a few
+# corners outshine the rest, give `va.ViewSettings(scale="robust")` as the second argument: same numbers, other
+# picture.
 
 # %%
 captures = [va.capture_attention(model, data.test.load(i)) for i in (bad[0], bad[1], good[0])]
@@ -202,7 +204,8 @@ on_bad.differences(measure).round(3)
 
 # %% [markdown]
 # And the outline: on good fruit the evidence is the whole fruit, so its edge is the fruit's outline. Compare its row
-# with the uniform map's. A model that reads silhouettes has clearly more there, and less inside.
+# with the uniform map's. A model that reads silhouettes has clearly more there. (Without masks, compare the border
+# instead.)
 
 # %%
 on_good = worth.only(worth.photos["label"].str.contains("good", case=False), "good fruit")
@@ -215,7 +218,7 @@ on_good
 # %%
 known = worth.photos[worth.photos["right"].notna()]
 print(f"right: {known.drop_duplicates('photo')['right'].mean():.1%} of {known['photo'].nunique()} photos")
-known.groupby(["map", "right"], sort=False)[[measure, "border", "flat", "entropy"]].mean().round(3)
+known.groupby(["map", "right"], sort=False)[list(worth.table())].mean().round(3)
 
 # %% [markdown]
 # ## 7. What was in it

@@ -69,11 +69,11 @@ va.photos_figure(data.train)
 # %% [markdown]
 # ## 2. The model
 #
-# The paper puts a further layer of ten classes on top of ImageNet's classifier and trains that layer. So everything
-# below the layer is the published model, and so are all maps: whatever you see here was there before fine-tuning. The
-# next cell takes your checkpoint where there is one; else it trains the layer for a minute or two. Where the photos
-# are too few to learn from, it takes the published model as it is. For the full recipes, run one of these in this
-# notebook's folder and name the checkpoint above:
+# The paper puts a further layer of ten classes on top of ImageNet's classifier. The kit's version of that recipe
+# trains this layer alone, so everything below it is the published model, and so are all maps: whatever you see here
+# was there before fine-tuning. The next cell takes your checkpoint where there is one; else it trains the layer for a
+# minute or two. Where the photos are too few to learn from, it takes the published model as it is. For the full
+# recipes, run one of these in this notebook's folder and name the checkpoint above:
 #
 # ```sh
 # vitattn finetune imagenet --data DIR --recipe paper -o runs/imagenet-paper
@@ -162,7 +162,8 @@ va.smoothing_figure(capture, va.ViewSettings(layer=-1, aggregation="mean"))
 # 3. Set the scale to *robust*, which lets the brightest pixels saturate. What did the scale of the whole map hide?
 
 # %%
-explorer = va.AttentionExplorer(model, {some.names[i]: some.load(i) for i in range(0, len(some), 4)})
+every = max(1, len(some) // 8)
+explorer = va.AttentionExplorer(model, {some.names[i]: some.load(i) for i in range(0, len(some), every)})
 explorer
 
 # %% [markdown]
@@ -182,9 +183,9 @@ va.paper_figure(captures, va.ViewSettings(scale="robust"), note=data.describe())
 # %% [markdown]
 # ### Sinks
 #
-# Some patches draw attention whatever the photo shows (Darcet et al. 2023 call them registers in waiting, others
-# *sinks*). They are easy to find: average the maps of many different photos. What belongs to the objects averages
-# out; what stays belongs to the model. The four corner patches are 2 % of a 14 x 14 grid.
+# Some patches draw attention whatever the photo shows (Darcet et al. 2023); they are called *sinks*. They are easy to
+# find: average the maps of many different photos. What belongs to the objects averages out; what stays belongs to the
+# model. Look at the four corners first.
 
 # %%
 batches = va.capture_rows(model, [some.load(i) for i in range(len(some))])
@@ -257,7 +258,7 @@ print(f"lowest in layer {by_layer.idxmin()} ({by_layer.min():.3f}), last layer {
 #
 # <details><summary>Answer</summary>
 #
-# Not by the paper's recipe for ImageNet: only the layer on top of the classifier learns. The maps are those of the
+# Not by the recipe `paper` for ImageNet: only the layer on top of the classifier learns. The maps are those of the
 # published model, and the class that is told does not enter them at all. With the recommended recipe, which trains
 # every weight, it can.
 #

@@ -12,7 +12,6 @@ from PIL import Image
 
 import vitattn_widgets as va
 from vitattn_widgets.datasets.catalogue import INFOS
-from vitattn_widgets.datasets.photos import FolderPhotos
 from vitattn_widgets.evaluation import MEASURES
 
 CLASSES = ("cat", "dog")
@@ -106,6 +105,7 @@ def test_the_table_is_the_mean_over_photos_that_have_a_value(model: va.Attention
     values = [value for value in rows["mass"] if not np.isnan(value)]
     assert len(values) == 2
     assert table.loc[(1, "max"), "mass"] == pytest.approx(sum(values) / 2)
+    assert table.loc[(1, "max"), "border"] == pytest.approx(sum(rows["border"]) / 4)
     assert "STAND-IN" in str(evaluation)
     assert "4 photos" in evaluation._repr_html_()
 
@@ -185,10 +185,7 @@ REFERENCE = {  # ViT-Tiny, last block, 26 masked pets: measured by an independen
 
 
 def test_real_maps_have_the_figures_measured_independently(shared: Path, real_model: va.AttentionModel) -> None:
-    root = shared / "data" / "pets_masks"
-    names = tuple(f"images/{path.name}" for path in sorted((root / "images").iterdir()))
-    masks = tuple(name.replace("images", "masks").replace(".jpg", ".png") for name in names)
-    pets = FolderPhotos(INFOS["demo"], "test", ("pet",), False, names, (0,) * len(names), root, masks)
+    pets = va.load_masked_folder(shared / "data" / "pets_masks")
     evaluation = va.evaluate_maps(real_model, pets, progress=False)
     assert "26 photos" in evaluation.heading
     for name, (mass, pointing) in REFERENCE.items():

@@ -90,6 +90,8 @@ def test_bars_are_as_long_as_the_tables_numbers(evaluation: va.MapEvaluation) ->
         np.testing.assert_allclose([bar.get_width() for bar in axis.patches], table[measure])
         assert [text.get_text() for text in axis.texts] == [f"{value:.2f}" for value in table[measure]]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(table.index)
+    heights = [bar.get_y() for bar in figure.axes[0].patches]
+    assert heights == sorted(heights, reverse=True)  # read from above, as the table is
     assert figure.get_suptitle() == one.heading
 
 

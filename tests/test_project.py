@@ -67,7 +67,7 @@ print([m for m in sys.modules])
 def test_every_public_name_can_be_imported_and_has_a_docstring() -> None:
     for name in va.__all__:
         value = getattr(va, name)
-        assert isinstance(value, tuple) or (callable(value) and value.__doc__), name
+        assert isinstance(value, tuple | dict) or (callable(value) and value.__doc__), name
 
 
 def test_ci_runs_the_readmes_test_command() -> None:
