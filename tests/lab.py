@@ -120,12 +120,12 @@ def _answers(address):
 
 
 @contextmanager
-def running_browser():
+def running_browser(*switches):
     """Headless Chromium."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_SWITCHES))
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*CHROMIUM_SWITCHES, *switches])
         try:
             yield browser
         finally:

@@ -16,7 +16,9 @@ from PIL import Image
 
 import vitattn_widgets as va
 from vitattn_widgets import demo_desk, demo_html
-from vitattn_widgets.demo_desk import BESIDES, CONTROLS, Controls, Desk, Visit, parse_query, query_text
+from vitattn_widgets.demo_controls import BESIDES, CONTROLS, Controls, parse_query, query_text
+from vitattn_widgets.demo_desk import Desk, Visit
+from vitattn_widgets.demo_updates import PARTS, page_updates
 from vitattn_widgets.panels import screen_capture
 from vitattn_widgets.uploads import Uploads
 
@@ -25,7 +27,8 @@ from .conftest import SAMPLES, noise_photo
 
 gr = pytest.importorskip("gradio")
 
-from vitattn_widgets import demo  # noqa: E402
+from vitattn_widgets import demo_events, demo_layout  # noqa: E402
+from vitattn_widgets.demo_photo import uploaded_file  # noqa: E402
 
 MAX_UPLOAD, MAX_PIXELS = 300_000, 200_000
 BAD_INPUTS = 220
@@ -75,8 +78,7 @@ def test_a_photo_is_shown_as_render_view_draws_it(desk: Desk, model: va.Attentio
 
 def test_what_is_remembered_of_a_visitor_is_small(desk: Desk, controls: Controls, tmp_path: Path) -> None:
     shown = desk.bring(Visit(), picture_file(tmp_path), "photo.png", controls)
-    visit = demo._updates(desk, shown, controls)[0]
-    assert len(repr(visit)) < 3000
+    assert len(repr(shown.visit)) < 1000
 
 
 def test_two_visitors_see_their_own_photos(desk: Desk, model: va.AttentionModel, controls: Controls, tmp_path) -> None:
@@ -107,7 +109,7 @@ def test_a_large_photo_is_kept_at_a_screens_size_and_downloaded_in_its_own(
     wanted = va.render_view(screen_capture(capture), va.ViewSettings(on="original"))
     np.testing.assert_array_equal(shown.rendered.image, wanted.image)
     assert desk.store.nbytes < capture.nbytes
-    name, _, content = desk.download(shown.visit, shown.controls, "png")
+    name, content = desk.download(shown.visit, shown.controls, "png")
     assert name.startswith("large-")
     assert name.endswith("-mean.png")
     full = va.render_view(capture, va.ViewSettings(on="original")).image
@@ -120,10 +122,10 @@ def test_downloads_are_the_map_and_a_recipe_that_makes_it_again(
 ) -> None:
     path = picture_file(tmp_path)
     shown = desk.bring(Visit(), path, "photo.png", replace(controls, layer=0, aggregation="max"))
-    _, _, npz = desk.download(shown.visit, shown.controls, "npz")
+    _, npz = desk.download(shown.visit, shown.controls, "npz")
     with np.load(io.BytesIO(npz)) as found:
         np.testing.assert_array_equal(found["grid_map"], shown.rendered.grid_map)
-    _, _, recipe = desk.download(shown.visit, shown.controls, "json")
+    _, recipe = desk.download(shown.visit, shown.controls, "json")
     again = va.from_recipe(json.loads(recipe), model=model, picture=path)
     np.testing.assert_array_equal(again.image, shown.rendered.image)
     with pytest.raises(va.SettingsError, match="there is no download"):
@@ -208,13 +210,40 @@ def test_the_panel_is_drawn_anew_only_when_it_changes(desk: Desk, controls: Cont
 
 
 def test_a_control_that_stands_right_is_left_alone(desk: Desk, controls: Controls) -> None:
-    visit = demo._updates(desk, desk.take_sample(Visit(), "chelsea", controls), None)[0]
+    first = desk.take_sample(Visit(), "chelsea", controls)
+    assert all("value" in page_updates(desk, first, None)[name] for name in PARTS if name not in ("clear", "photo"))
     sent = replace(controls, layer=0.0, smoothing=["gaussian", "bilinear", "median"], opacity=1)
-    updates = dict(zip(CONTROLS, demo._updates(desk, desk.change(visit, sent), sent)[1:], strict=False))
-    assert all(update == gr.skip() for update in updates.values())
+    updates = page_updates(desk, desk.change(first.visit, sent), sent)
+    assert list(updates) == list(PARTS)
+    assert [name for name in PARTS if "value" in updates[name]] == ["picture", "panel"]
     sent = replace(controls, layer=99)
-    updates = dict(zip(CONTROLS, demo._updates(desk, desk.change(visit, sent), sent)[1:], strict=False))
-    assert updates["layer"]["value"] == 2
+    assert page_updates(desk, desk.change(first.visit, sent), sent)["layer"]["value"] == 2
+
+
+def test_the_menus_offer_what_the_capture_has(desk: Desk, controls: Controls) -> None:
+    first = desk.take_sample(Visit(), "chelsea", controls)
+
+    def menus(**changed) -> dict:
+        sent = replace(controls, **changed)
+        return {
+            name: part.get("menu") for name, part in page_updates(desk, desk.change(first.visit, sent), sent).items()
+        }
+
+    usual = menus()
+    assert usual["layer"] == {"maximum": first.capture.num_layers - 1}
+    assert [value for _, value in usual["head"]["choices"]] == ["all", "0", "1", "2"]
+    assert [value for _, value in usual["aggregation"]["choices"]] == ["mean", "max", "mean_over_std"]
+    assert usual["aggregation"]["interactive"]
+    assert usual["opacity"] == {"interactive": True}
+    assert usual["clear"] == {"value": "Back to the class token", "interactive": False}
+    alone = menus(head="1")["aggregation"]
+    assert not alone["interactive"]
+    assert alone["info"] == "head 1 alone is shown"
+    patch = menus(query="2,3")
+    assert patch["query"]["choices"][-1][1] == "2,3"
+    assert patch["clear"]["interactive"]
+    assert menus(arrangement="map")["opacity"] == {"interactive": False}
+    json.dumps(usual)
 
 
 def test_the_photos_time_is_up(model: va.AttentionModel, controls: Controls, tmp_path: Path) -> None:
@@ -248,7 +277,7 @@ def test_uploads_are_swept_without_being_asked(tmp_path: Path) -> None:
 
 def test_a_model_that_cannot_be_loaded_is_listed_with_the_reason(desk: Desk, controls: Controls) -> None:
     assert desk.names[1] == "vit_tiny_patch16_384"
-    assert "could not be downloaded" in demo._introduction(desk)
+    assert "could not be downloaded" in demo_layout.introduction(desk)
     visit = desk.take_sample(Visit(), "chelsea", controls).visit
     with pytest.raises(va.ModelError, match="is not available: the weights"):
         desk.change(visit, replace(controls, model="vit_tiny_patch16_384"))
@@ -301,12 +330,12 @@ def test_handlers_tell_what_a_visitor_can_mend_and_nothing_else(caplog: pytest.L
     def fail(error: Exception) -> None:
         raise error
 
-    guarded = demo._guarded(fail)
+    guarded = demo_events.guarded(fail)
     with pytest.raises(gr.Error, match="no such head"):
         guarded(va.SettingsError("no such head"))
     with pytest.raises(gr.Error) as caught:
         guarded(RuntimeError("/secret/path"))
-    assert caught.value.message == demo.WENT_WRONG
+    assert caught.value.message == demo_events.WENT_WRONG
     assert "/secret/path" in caplog.text
 
 
@@ -461,4 +490,4 @@ def test_programs_get_what_they_ask_for_or_an_error(desk: Desk, controls: Contro
 )  # fmt: skip
 def test_what_is_no_upload_is_refused(payload) -> None:
     with pytest.raises(va.PictureError):
-        demo.uploaded_file(payload)
+        uploaded_file(payload)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from base64 import b64decode
 from urllib.parse import parse_qs, urlsplit
 
@@ -80,6 +81,13 @@ class Visitor:
         bounds = frame.bounding_box()
         position = {"x": (col + 0.5) / grid[1] * bounds["width"], "y": (row + 0.5) / grid[0] * bounds["height"]}
         frame.click(position=position)
+
+    def wait_for_picture(self, wanted: np.ndarray, seconds: float = 10) -> None:
+        """Wait until these pixels are shown."""
+        deadline = time.monotonic() + seconds
+        while not np.array_equal(self.pixels(), wanted):
+            assert time.monotonic() < deadline
+            self.page.wait_for_timeout(50)
 
     def upload(self, path) -> None:
         self.page.locator("input[type=file]").first.set_input_files(path)
@@ -192,6 +200,44 @@ def test_dragging_a_slider_ends_on_its_last_value(visitor: Visitor) -> None:
         visitor.page.keyboard.press("ArrowRight")
     visitor.wait_until(opacity=0.8)
     assert slider.input_value() == "0.8"
+
+
+def test_of_quick_clicks_the_last_one_counts(visitor: Visitor, model: va.AttentionModel) -> None:
+    frame = visitor.page.locator(".va-frame img")
+    frame.scroll_into_view_if_needed()
+    bounds = frame.bounding_box()
+    for row, col in ((0, 0), (1, 1), (3, 5), (2, 4)):
+        x, y = bounds["x"] + (col + 0.5) / 6 * bounds["width"], bounds["y"] + (row + 0.5) / 4 * bounds["height"]
+        visitor.page.mouse.click(x, y)
+    visitor.wait_until(query=[2, 4])
+    visitor.page.wait_for_timeout(500)
+    assert_shown(visitor, va.capture_attention(model, SAMPLES / "chelsea.jpg"), va.ViewSettings(layer=2, query=(2, 4)))
+
+
+def test_controls_say_why_they_rest(visitor: Visitor) -> None:
+    aggregation = visitor.page.get_by_role("radio", name="mean / std")
+    assert aggregation.is_enabled()
+    visitor.page.get_by_text("how the heads become one map").wait_for()
+    visitor.page.get_by_role("radio", name="2", exact=True).check()
+    visitor.wait_until(head=2)
+    visitor.page.get_by_text("head 2 alone is shown").wait_for()
+    assert aggregation.is_disabled()
+    visitor.page.get_by_role("radio", name="all", exact=True).check()
+    visitor.wait_until(head=None)
+    visitor.page.get_by_text("how the heads become one map").wait_for()
+    assert aggregation.is_enabled()
+    opacity = visitor.page.locator("#va-opacity input[type=range]")
+    visitor.page.get_by_role("radio", name="map", exact=True).check()
+    visitor.wait_until(arrangement="map")
+    visitor.page.wait_for_function("document.querySelector('#va-opacity input[type=range]').disabled")
+    visitor.page.get_by_role("radio", name="overlay").check()
+    visitor.page.wait_for_function("!document.querySelector('#va-opacity input[type=range]').disabled")
+    assert opacity.input_value() == "0.5"
+    assert visitor.page.get_by_role("button", name="Back to the class token").is_disabled()
+    visitor.click_patch(1, 1)
+    visitor.wait_until(query=[1, 1])
+    assert visitor.page.get_by_label("Query").input_value() == "patch at row 1, col 1"
+    assert visitor.complaints == []
 
 
 def test_every_control_has_a_name(visitor: Visitor) -> None:

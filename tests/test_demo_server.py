@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import signal
@@ -20,7 +21,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 import vitattn_widgets as va
-from vitattn_widgets.demo_desk import CONTROLS, Controls
+from vitattn_widgets.demo_controls import BESIDES, CONTROLS, Controls
 from vitattn_widgets.demo_server import read_auth
 
 from . import model_zoo
@@ -31,13 +32,13 @@ MAX_UPLOAD = 200_000
 
 
 @contextmanager
-def running_page(model: va.AttentionModel, folder: Path, **options):
+def running_page(model: va.AttentionModel, folder: Path, host: str = "127.0.0.1", max_pixels: int = 200_000, **options):
     """The page on a free port; gives its address and its folder of uploads."""
     before = os.environ.get("GRADIO_TEMP_DIR")
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
-    page = va.build_demo(model, max_upload=MAX_UPLOAD, max_pixels=200_000)
+    page = va.build_demo(model, max_upload=MAX_UPLOAD, max_pixels=max_pixels)
     try:
-        _, address, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **options)
+        _, address, _ = page.launch(server_name=host, prevent_thread_lock=True, quiet=True, **options)
         yield address.rstrip("/"), page
     finally:
         page.close(verbose=False)
@@ -82,9 +83,9 @@ def values(model: va.AttentionModel, **changed) -> list:
     return [list(value) if isinstance(value := getattr(controls, name), tuple) else value for name in CONTROLS]
 
 
-def picture_of(result: tuple) -> str:
-    """The picture among what an endpoint of the page returns."""
-    return next(part for part in result if isinstance(part, str) and part.startswith('<div class="va-shown"'))
+def picture_of(updates: dict) -> str:
+    """The picture in what the page answers."""
+    return updates["picture"]["value"]
 
 
 def test_map_gives_what_render_view_draws(client: Client, model: va.AttentionModel, tmp_path: Path) -> None:
@@ -144,10 +145,15 @@ def test_a_bad_file_is_one_clean_error(client: Client, model: va.AttentionModel,
     assert str(tmp_path) not in str(caught.value)
 
 
-@pytest.mark.parametrize("photo", [None, 3, "x", [], {"path": 1}, {"path": "/etc/passwd"}, {"nothing": 1}])
+@pytest.mark.parametrize("photo", [3, "x", [], {"path": 1}, {"path": "/etc/passwd"}, {"nothing": 1}])
 def test_what_is_no_upload_is_one_clean_error(client: Client, model: va.AttentionModel, photo) -> None:
     with pytest.raises(AppError, match="a picture must be an uploaded file"):
         client.predict(photo=photo, model=model.name, api_name="/map")
+
+
+def test_no_file_at_all_is_one_clean_error(client: Client, model: va.AttentionModel) -> None:
+    with pytest.raises(AppError, match="the picture did not arrive"):
+        client.predict(photo=None, model=model.name, api_name="/map")
 
 
 def test_a_file_over_the_limit_is_refused_before_it_is_read(page, tmp_path: Path) -> None:
@@ -247,6 +253,36 @@ def test_two_visitors_never_see_each_others_picture(page, model: va.AttentionMod
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(visit, range(6)))
+
+
+def test_a_visitor_who_moves_controls_for_hours_costs_no_more(page, model: va.AttentionModel, tmp_path: Path) -> None:
+    address, blocks = page
+    visitor = Client(address, verbose=False)
+    visitor.predict(handle_file(photo_file(tmp_path, seed=9)), *values(model), api_name="/bring")
+
+    def move(count: int) -> tuple[int, int]:
+        """Components that Gradio keeps for all visitors, and objects in this process, after some changes."""
+        for step in range(count):
+            head, query = ("all", "0", "1")[step % 3], f"{step % 4},{step % 6}"
+            moved = values(
+                model, layer=step % 3, head=head, query=query, opacity=step % 10 / 10, beside=BESIDES[step % 3]
+            )
+            visitor.predict(*moved, api_name="/change")
+            visitor.predict({"head": step % 3}, *moved, api_name="/choose")
+        gc.collect()
+        kept = blocks.app.state_holder.session_data.values()
+        return sum(len(session.blocks_config.blocks) for session in kept), len(gc.get_objects())
+
+    components, objects = move(10)
+    for _ in range(2):
+        components_then, objects_then = move(15)
+        assert components_then == components
+    assert objects_then - objects < 60 * 20  # of 60 requests; what ends by itself comes and goes, one copy is more
+
+
+@pytest.mark.parametrize("path", ["/monitoring", "/monitoring/summary", "/gradio_api/monitoring/summary"])
+def test_nothing_tells_what_other_visitors_do(page, path: str) -> None:
+    assert httpx.get(page[0] + path).status_code in (403, 404)
 
 
 def test_a_visitor_without_a_picture_gets_nobodys(page, model: va.AttentionModel) -> None:

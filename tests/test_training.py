@@ -14,8 +14,9 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import vitattn_widgets as va
-from vitattn_widgets import cli, training_loop, training_state
+from vitattn_widgets import cli, training, training_loop, training_state
 from vitattn_widgets.checkpoints import read_card
+from vitattn_widgets.training_batches import PhotoTensors
 from vitattn_widgets.training_report import draw_recall
 from vitattn_widgets.training_state import RunFolder
 
@@ -65,7 +66,16 @@ def test_what_is_counted_is_what_a_capture_of_each_test_photo_says(finished: va.
 def test_the_card_says_what_made_the_checkpoint(finished: va.FinetuneResult) -> None:
     card = json.loads(finished.best.with_suffix(".json").read_text())
     assert card["class_names"] == ["red", "green", "blue"]
-    assert card["base"] == {"model": card["architecture"], "weights": "random", "checkpoint_sha256": None}
+    assert card["architecture"] == "vit_tiny_patch16_224"  # without the tag of weights that were not used
+    assert card["base"] == {"model": "vit_tiny_patch16_224", "weights": "random", "checkpoint_sha256": None}
+    config = timm.get_pretrained_cfg("vit_tiny_patch16_224").to_dict()
+    assert card["preprocessing"] == {
+        "interpolation": config["interpolation"],
+        "crop_pct": config["crop_pct"],
+        "crop_mode": "center",
+        "mean": list(config["mean"]),
+        "std": list(config["std"]),
+    }
     assert card["data"]["stand_in"] is True
     assert card["data"]["fingerprint"] == training_lab.colours().fingerprint
     assert card["data"]["photos"] == {"train": 42, "validation": 9, "test": 7}
@@ -122,9 +132,8 @@ def test_a_class_without_test_photos_has_no_recall(tmp_path: Path) -> None:
     assert np.isnan(result.recall).tolist() == [False, False, True]
     assert "blue   no test photos" in result.describe()
     assert json.loads((tmp_path / "metrics.json").read_text())["recall"][2] is None
-    assert np.isnan(
-        training_lab.run.__globals__["va"].finetune(data, training_lab.recipe(epochs=1), tmp_path).recall[2]
-    )
+    again = va.finetune(data, training_lab.recipe(epochs=1), tmp_path, cpu=True, progress=False)
+    assert np.isnan(again.recall[2])
 
 
 def test_photos_of_one_seed_give_one_result_whatever_loads_them(tmp_path: Path) -> None:
@@ -143,6 +152,47 @@ def require_same_weights(one: va.FinetuneResult, two: va.FinetuneResult) -> None
         assert first.keys() == second.keys()
         for name in first:
             assert torch.equal(first[name], second[name]), name
+
+
+def test_each_epoch_has_an_order_of_its_own_and_validation_and_test_have_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, list] = {"train": [], "validation": [], "test": []}
+    real = PhotoTensors.__getitem__
+
+    def watched(self: PhotoTensors, key: tuple[int, int]) -> object:
+        asked[self.photos.split].append((*key, self.augmentation))
+        return real(self, key)
+
+    monkeypatch.setattr(PhotoTensors, "__getitem__", watched)
+    training_lab.run(tmp_path, epochs=3)
+    assert [epoch for epoch, _, _ in asked["train"]] == [0] * 40 + [1] * 40 + [2] * 40  # of 42, five batches of eight
+    orders = [tuple(index for epoch, index, _ in asked["train"] if epoch == number) for number in range(3)]
+    assert len(set(orders)) == 3
+    assert all(len(set(order)) == 40 for order in orders)
+    assert asked["validation"] == 3 * [(0, index, "none") for index in range(9)]
+    assert asked["test"] == [(0, index, "none") for index in range(7)]
+
+
+def test_the_best_checkpoint_is_that_of_the_best_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = training_lab.run(tmp_path / "one", epochs=1)
+    real, epochs = training.answer, []
+
+    def worse_and_worse(*arguments: object) -> training_loop.Answers:
+        answers = real(*arguments)
+        epochs.append(len(epochs))
+        right = 9 - 2 * len(epochs)
+        return training_loop.Answers(np.zeros(9, int), (np.arange(9) >= right).astype(int), answers.loss)
+
+    monkeypatch.setattr(training, "answer", worse_and_worse)
+    three = training_lab.run(tmp_path / "three", epochs=3)
+    best, last, first = (load_file(path) for path in (three.best, three.last, one.last))
+    assert all(torch.equal(best[name], first[name]) for name in first)
+    assert not torch.equal(last["head.weight"], first["head.weight"])
+    cards = [json.loads(path.with_suffix(".json").read_text()) for path in (three.best, three.last)]
+    assert [card["metrics"]["epoch"] for card in cards] == [1, 3]
+    assert "test" in cards[0]
+    assert "test" not in cards[1]
 
 
 def test_the_users_chance_is_left_alone(tmp_path: Path) -> None:
@@ -183,9 +233,43 @@ def test_mixed_precision_trains_and_the_checkpoint_stays_float32(tmp_path: Path)
     assert plain.history[0].train_loss == pytest.approx(result.history[0].train_loss, rel=0.1)
     with pytest.raises(va.TrainingError, match="mixed precision 'fp8' does not exist; possible: no, bf16, fp16"):
         va.finetune(data, recipe, tmp_path / "fp8", mixed_precision="fp8", **options)
-    with pytest.raises(va.TrainingError, match="mixed precision 'fp16' cannot be had here"):
+    with pytest.raises(va.TrainingError, match="mixed precision 'fp16' needs a GPU; on a CPU, 'bf16'"):
         va.finetune(data, recipe, tmp_path / "fp16", mixed_precision="fp16", **options)
+    assert not (tmp_path / "fp8").exists()
     assert not (tmp_path / "fp16").exists()
+
+
+@pytest.mark.parametrize(("precision", "fused"), [("bf16", False), ("no", True)])
+def test_only_bfloat16_on_a_cpu_trains_without_the_fused_kernel(
+    precision: str, fused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[set[bool]] = []
+    steps = training_loop.F.cross_entropy
+
+    def watched(logits: torch.Tensor, *arguments: object, **named: object) -> torch.Tensor:
+        seen.append({block.attn.fused_attn for block in module.blocks})
+        return steps(logits, *arguments, **named)
+
+    def started(*arguments: object, **named: object) -> va.AttentionModel:
+        nonlocal module
+        model = start(*arguments, **named)
+        module = model.module
+        return model
+
+    module, start = None, training.start_model
+    monkeypatch.setattr(training, "start_model", started)
+    monkeypatch.setattr(training_loop.F, "cross_entropy", watched)
+    va.finetune(
+        training_lab.colours(),
+        training_lab.recipe(epochs=1),
+        tmp_path,
+        mixed_precision=precision,
+        workers=0,
+        cpu=True,
+        progress=False,
+    )
+    assert seen[0] == {fused}
+    assert {block.attn.fused_attn for block in module.blocks} == {True}
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,6 +331,18 @@ def test_a_checkpoint_of_another_number_of_classes_is_told(finished: va.Finetune
         va.finetune(data, recipe, tmp_path / "none", **(options | {"checkpoint": tmp_path / "no.safetensors"}))
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_photo_that_is_gone_is_one_line(workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(self: object, index: int) -> Image.Image:
+        return va.load_picture(tmp_path / "gone.jpg")
+
+    monkeypatch.setattr(training_lab.ColourPhotos, "load", load)
+    with pytest.raises(
+        va.TrainingError, match=r"^a photo could not be loaded: /\S*gone.jpg: no such file; the run goes"
+    ):
+        va.finetune(training_lab.colours(), training_lab.recipe(), tmp_path, workers=workers, cpu=True, progress=False)
+
+
 def test_a_disk_without_room_is_told_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil._ntuple_diskusage(10**9, 10**9 - 2 * 10**6, 2 * 10**6)
     monkeypatch.setattr(training_state.shutil, "disk_usage", lambda path: usage)
@@ -286,7 +382,7 @@ def test_the_command_line_trains_with_its_options(
 
     asked = []
 
-    def load(name: str, data: Path | None, seed: int, stand_in: bool | None, say: object) -> object:
+    def load(name: str, data: Path | None, seed: int, stand_in: bool | None, **_: object) -> object:
         asked.append((name, data, seed, stand_in))
         return training_lab.colours()
 

@@ -93,7 +93,6 @@ def _parser() -> argparse.ArgumentParser:
         description="Train a model on a data set and measure it. A run that was stopped goes on from its last finished "
         "epoch when it is started again with the same options. Several processes or GPUs: accelerate launch -m "
         "vitattn_widgets finetune ...",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     _add_finetune(finetune)
     finetune.set_defaults(run=_finetune)
@@ -158,9 +157,14 @@ def _add_finetune(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="train on pictures made by code; --no-stand-in: only ever on photos",
     )
-    parser.add_argument("--split-seed", type=int, default=0, help="seed of the split into train, validation and test")
+    parser.add_argument("--download", action="store_true", help="fetch Imagenette into the folder of --data first")
+    parser.add_argument(
+        "--split-seed", type=int, default=0, help="seed of the split into train, validation and test (0)"
+    )
     parser.add_argument("-o", "--output", type=Path, help="folder of the run; else runs/NAME-RECIPE")
-    parser.add_argument("--recipe", default="paper", help="paper: as published; recommended: the kit's own")
+    parser.add_argument(
+        "--recipe", default="paper", help="paper, as published (the default), or recommended, the kit's own"
+    )
     changed = parser.add_argument_group("other values than the recipe's (the checkpoint's card says which)")
     changed.add_argument("--model", help="timm name")
     changed.add_argument("--checkpoint", type=Path, help="local weights to start from: safetensors or torch file")
@@ -174,19 +178,21 @@ def _add_finetune(parser: argparse.ArgumentParser) -> None:
     changed.add_argument("--epochs", type=int, help="passes over the training photos")
     changed.add_argument("--batch-size", type=int, help="photos a step, over all processes together")
     changed.add_argument("--learning-rate", type=float, help="highest learning rate")
-    changed.add_argument("--optimizer", choices=("adam", "adamw", "sgd"))
-    changed.add_argument("--momentum", type=float, help="of SGD")
-    changed.add_argument("--weight-decay", type=float)
-    changed.add_argument("--schedule", choices=("constant", "cosine"))
+    changed.add_argument("--optimizer", choices=("adam", "adamw", "sgd"), help="SGD has --momentum")
+    changed.add_argument("--momentum", type=float, help="of SGD, 0..1")
+    changed.add_argument("--weight-decay", type=float, help="of weights, not of biases and norms")
+    changed.add_argument("--schedule", choices=("constant", "cosine"), help="how the learning rate falls after warm-up")
     changed.add_argument("--warmup", type=float, metavar="SHARE", help="share of the steps that warm up, 0..1")
-    changed.add_argument("--label-smoothing", type=float, metavar="SHARE")
+    changed.add_argument(
+        "--label-smoothing", type=float, metavar="SHARE", help="share of the target spread over all classes, 0..1"
+    )
     changed.add_argument("--clip-norm", type=float, metavar="NORM", help="largest norm of the gradient")
-    changed.add_argument("--augmentation", choices=("none", "flip", "crop", "strong"))
+    changed.add_argument("--augmentation", choices=("none", "flip", "crop", "strong"), help="how training photos vary")
     changed.add_argument("--photos-per-class", type=int, metavar="N", help="train on at most N photos of each class")
     changed.add_argument("--seed", type=int, help="of new weights, order and augmentation")
     machine = parser.add_argument_group("how it runs")
     machine.add_argument("--mixed-precision", choices=("no", "bf16", "fp16"), help="else as accelerate is configured")
-    machine.add_argument("--workers", type=int, help="processes that load photos")
+    machine.add_argument("--workers", type=int, help="processes that load photos; else 8, or one fewer than cores")
     machine.add_argument("--cpu", action="store_true", help="train on the CPU even where there is a GPU")
 
 
@@ -319,7 +325,9 @@ def _finetune(options: argparse.Namespace) -> None:
 
     recipe = training_recipe(options.name, options.recipe)  # an unknown one is told before any photo is read
     say = print if is_main_process() else _quiet
-    dataset = load_dataset(options.name, options.data, options.split_seed, options.stand_in, say=say)
+    dataset = load_dataset(
+        options.name, options.data, options.split_seed, options.stand_in, download=options.download, say=say
+    )
     say(dataset.describe())
     result = finetune(
         dataset,

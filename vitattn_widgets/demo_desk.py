@@ -3,152 +3,30 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
-from urllib.parse import urlencode
 
 from PIL import Image
 
 from .capture import AttentionCapture, capture_attention
-from .drawing import DEFAULT_CMAP
+from .demo_controls import CONTROLS, MAX_NAME, Controls, link_query, short_text, value_from_link, whole_number
 from .errors import ModelError, PictureError, SettingsError, VitattnError
 from .files import file_name, map_bytes, picture_bytes
 from .fitting import fit_settings
 from .images import load_picture
 from .models import AttentionModel, load_model
-from .panels import arranged_settings, render_arranged, screen_capture
+from .panels import render_arranged, screen_capture
 from .recipes import make_recipe
 from .render import RenderedView, render_aggregations, render_views
 from .settings import ViewSettings
 from .store import DEFAULT_BUDGET, CaptureStore
-from .tokens import Query
 from .uploads import Uploads
 
 SAMPLES = Path(__file__).parent / "samples"
-
-STEPS = ("bilinear", "median", "gaussian")
-"""The steps of smoothing, each a switch of `ViewSettings`."""
-
-BESIDES = ("every head", "all layers and heads", "compare")
-"""What can be shown below the picture."""
-
-MAX_NAME = 80
-"""Longest name of a file that is repeated to a visitor."""
-
-
-@dataclass(frozen=True)
-class Controls:
-    """The values of the page's controls as the browser or a client sends them; nothing is believed of them.
-
-    Attributes:
-        model: a name of the operator's list.
-        layer, aggregation, scale, opacity, cmap, on: as in `ViewSettings`.
-        head: ``"all"`` or a number.
-        query: ``"default"``, a name such as ``"class"``, or a patch as ``"row,col"``.
-        arrangement: see `panels.render_arranged`.
-        smoothing: those of `STEPS` that are on.
-        beside: one of `BESIDES`.
-    """
-
-    model: Any
-    layer: Any = -1
-    head: Any = "all"
-    aggregation: Any = "mean"
-    query: Any = "default"
-    arrangement: Any = "overlay"
-    on: Any = "view"
-    scale: Any = "map"
-    smoothing: Any = STEPS
-    opacity: Any = 0.5
-    cmap: Any = DEFAULT_CMAP
-    beside: Any = BESIDES[0]
-
-    def settings(self) -> ViewSettings:
-        """The settings that the controls ask for.
-
-        Raises:
-            SettingsError: a value of a wrong type, or one that does not exist.
-        """
-        smoothing = self.smoothing
-        if not isinstance(smoothing, list | tuple) or not set(map(str, smoothing)) <= set(STEPS):
-            raise SettingsError(f"smoothing must be some of {', '.join(STEPS)}, got {_short(smoothing)}")
-        for name in ("aggregation", "arrangement", "on", "scale", "cmap"):
-            if not isinstance(getattr(self, name), str) or len(getattr(self, name)) > MAX_NAME:
-                raise SettingsError(f"{name} must be a word, got {_short(getattr(self, name))}")
-        if isinstance(self.opacity, bool) or not isinstance(self.opacity, int | float):
-            raise SettingsError(f"opacity must be a number in 0..1, got {_short(self.opacity)}")
-        settings = ViewSettings(
-            layer=_whole(self.layer, "layer"),
-            head=None if self.head in (None, "all", "") else _whole(self.head, "head"),
-            aggregation=self.aggregation,
-            query=parse_query(self.query),
-            **{step: step in smoothing for step in STEPS},
-            scale=self.scale,
-            opacity=float(self.opacity),
-            cmap=self.cmap,
-            on=self.on,
-        )
-        arranged_settings(settings, self.arrangement)
-        if self.beside not in BESIDES:
-            raise SettingsError(f"there is no panel {_short(self.beside)}; possible: {', '.join(BESIDES)}")
-        return settings
-
-    def with_settings(self, settings: ViewSettings) -> Controls:
-        """Controls that show these settings."""
-        return replace(
-            self,
-            layer=settings.layer,
-            head="all" if settings.head is None else str(settings.head),
-            aggregation=settings.aggregation,
-            query=query_text(settings.query),
-            smoothing=tuple(step for step in STEPS if getattr(settings, step)),
-            **{name: getattr(settings, name) for name in ("scale", "opacity", "cmap", "on")},
-        )
-
-
-CONTROLS = tuple(field.name for field in fields(Controls))
-
-
-def query_text(query: Query | None) -> str:
-    """A query as the page's menu and links write it; the inverse of `parse_query`."""
-    if query is None:
-        return "default"
-    return query if isinstance(query, str) else f"{query[0]},{query[1]}"
-
-
-def parse_query(text: Any) -> Query | None:
-    """Read a query: ``"default"`` (or None), a name, or a patch as ``"row,col"``.
-
-    Raises:
-        SettingsError: none of these. Whether the query exists shows when it is drawn.
-    """
-    if text in (None, "", "default"):
-        return None
-    if isinstance(text, str) and len(text) <= MAX_NAME:
-        row, comma, col = text.partition(",")
-        return (_whole(row, "row"), _whole(col, "col")) if comma else text
-    raise SettingsError(f"query must be a token's name or a patch as row,col, got {_short(text)}")
-
-
-def _whole(value: Any, name: str) -> int:
-    """A whole number, from a number or its text, of a size that a computer counts with."""
-    try:
-        number = float(value) if isinstance(value, str) and len(value) <= MAX_NAME else value
-        if isinstance(number, bool) or not math.isfinite(number) or number != int(number) or abs(number) > 10**6:
-            raise ValueError
-        return int(number)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise SettingsError(f"{name} must be a whole number, got {_short(value)}") from error
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= MAX_NAME else f"{text[:MAX_NAME]}..."
 
 
 @dataclass(frozen=True)
@@ -161,7 +39,6 @@ class Visit:
         sample: whether it is one of the samples.
         grid: ``(rows, cols)`` that a patch query was chosen on.
         beside: what the panel below the picture was drawn for.
-        menus: what the page's menus offer, so that only what changes is sent.
     """
 
     photo: str = ""
@@ -169,7 +46,6 @@ class Visit:
     sample: bool = False
     grid: tuple[int, int] | None = None
     beside: tuple = ()
-    menus: tuple = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,7 +146,7 @@ class Desk:
         for name in names:
             value: Any = parameters[name]
             try:
-                changed = replace(controls, **{name: _from_link(name, value)})
+                changed = replace(controls, **{name: value_from_link(name, value)})
                 changed.settings()
                 self._model(changed.model)
                 controls = changed
@@ -278,7 +154,7 @@ class Desk:
                 told.append(str(error))
         sample = parameters.get("sample", next(iter(self.samples), ""))
         if sample not in self.samples:
-            told.append(f"there is no sample {_short(sample)}; possible: {', '.join(self.samples)}")
+            told.append(f"there is no sample {short_text(sample)}; possible: {', '.join(self.samples)}")
             sample = next(iter(self.samples), "")
         if not self.samples or controls.model not in self.models:
             return None, " ".join([*told, *(f"{name}: {why}" for name, why in self.unavailable.items())])
@@ -291,7 +167,7 @@ class Desk:
             PictureError: no such sample.
         """
         if not isinstance(sample, str) or sample not in self.samples:
-            raise PictureError(f"there is no sample {_short(sample)}; possible: {', '.join(self.samples)}")
+            raise PictureError(f"there is no sample {short_text(sample)}; possible: {', '.join(self.samples)}")
         return self.change(replace(visit, photo=f"sample {sample}", name=sample, sample=True), controls)
 
     def bring(self, visit: Visit, path: Path, name: str, controls: Controls) -> Shown:
@@ -333,7 +209,15 @@ class Desk:
         beside = self._drawn_for(visit, controls, settings)
         recaptured = beside[1:3] != visit.beside[1:3]
         now = replace(visit, grid=capture.layout.grid, beside=beside)
-        return Shown(now, controls, capture, rendered, _link(now, controls), recaptured, beside != visit.beside)
+        return Shown(
+            now,
+            controls,
+            capture,
+            rendered,
+            link_query(controls, now.name if now.sample else None),
+            recaptured,
+            beside != visit.beside,
+        )
 
     def choose(self, visit: Visit, chosen: Any, controls: Controls) -> Shown:
         """Follow a click: on a patch (``row``, ``col``), a head or cell (``head``, ``layer``), or a ``sample``.
@@ -345,7 +229,7 @@ class Desk:
             case {"sample": sample}:
                 return self.take_sample(visit, sample, controls)
             case {"row": row, "col": col}:
-                changed, asked = {"query": f"{_whole(row, 'row')},{_whole(col, 'col')}"}, ["query"]
+                changed, asked = {"query": f"{whole_number(row, 'row')},{whole_number(col, 'col')}"}, ["query"]
             case {"layer": layer, "head": head}:
                 changed, asked = {"layer": layer, "head": head}, ["layer", "head"]
             case {"head": head}:
@@ -353,17 +237,17 @@ class Desk:
             case {"query": None}:
                 changed, asked = {"query": "default"}, []
             case _:
-                raise SettingsError(f"a click that means nothing here: {_short(chosen)}")
+                raise SettingsError(f"a click that means nothing here: {short_text(chosen)}")
         return self.change(visit, replace(controls, **changed), asked)
 
-    def download(self, visit: Visit, controls: Controls, what: str) -> tuple[str, str, bytes]:
+    def download(self, visit: Visit, controls: Controls, what: str) -> tuple[str, bytes]:
         """The picture (``"png"``), the raw map (``"npz"``) or the recipe (``"json"``), of the photo in its full size.
 
         Returns:
-            File name, MIME type, content.
+            File name and content.
         """
         if what not in ("png", "npz", "json"):
-            raise SettingsError(f"there is no download {_short(what)}; possible: png, npz, json")
+            raise SettingsError(f"there is no download {short_text(what)}; possible: png, npz, json")
         wanted = controls.settings()
         model = self._model(controls.model)
         with self._running:
@@ -372,11 +256,11 @@ class Desk:
         name = f"{file_name(visit.name, str(controls.model), settings)}.{what}"
         if what == "json":
             recipe = make_recipe(model, capture, settings, controls.arrangement, visit.name)
-            return name, "application/json", json.dumps(recipe, indent=2).encode()
+            return name, json.dumps(recipe, indent=2).encode()
         rendered = render_arranged(capture, settings, controls.arrangement)
         if what == "npz":
-            return name, "application/octet-stream", map_bytes(capture, rendered)
-        return name, "image/png", picture_bytes(rendered.image)
+            return name, map_bytes(capture, rendered)
+        return name, picture_bytes(rendered.image)
 
     def map(self, path: Path, name: str, controls: Controls) -> tuple[AttentionCapture, RenderedView]:
         """The map of a photo that a program brings; it is not kept, and every setting must fit as it is.
@@ -410,7 +294,7 @@ class Desk:
             return self.models[name]
         if isinstance(name, str) and name in self.unavailable:
             raise ModelError(f"{name} is not available: {self.unavailable[name]}")
-        raise ModelError(f"there is no model {_short(name)} here; possible: {', '.join(self.models) or 'none'}")
+        raise ModelError(f"there is no model {short_text(name)} here; possible: {', '.join(self.models) or 'none'}")
 
     def _capture(self, model: AttentionModel, visit: Visit) -> AttentionCapture:
         if not visit.photo:
@@ -447,30 +331,6 @@ def _safe_name(name: Any) -> str:
     text = str(name).replace("\\", "/").rstrip("/").rpartition("/")[2]
     printable = "".join(character for character in text if character.isprintable())
     return printable[-MAX_NAME:] or "the picture"
-
-
-def _from_link(name: str, text: str) -> Any:
-    if name == "smoothing":
-        return [step for step in text.split(" ") if step]
-    if name == "opacity":
-        try:
-            return float(text)
-        except ValueError:
-            return text
-    return text
-
-
-def _link(visit: Visit, controls: Controls) -> str:
-    """The query string of what is shown: model, sample, layer, and the other controls where they were moved."""
-    start = Controls(controls.model)
-    values = {"model": controls.model, "layer": controls.layer}
-    if visit.sample:
-        values = {"sample": visit.name, **values}
-    for name in CONTROLS:
-        value = getattr(controls, name)
-        if name not in values and value != getattr(start, name):
-            values[name] = " ".join(value) if name == "smoothing" else value
-    return urlencode(values)
 
 
 def shown_settings(shown: Shown) -> dict[str, Any]:

@@ -91,12 +91,15 @@ def serve(options: ServerOptions) -> None:
     _share_memory_between_threads()
     # before Gradio is imported: nothing of it may call home, and its files lie in a folder of this process alone
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    # nor keep a list of all requests and make a table of it after each of them
+    os.environ |= {"GRADIO_ANALYTICS_MAX_EVENTS": "1", "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9)}
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what ends a service must also remove its files
     with tempfile.TemporaryDirectory(prefix="vitattn-demo-", ignore_cleanup_errors=True) as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         import torch
 
-        from .demo import AT_ONCE, build_demo
+        from .demo import build_demo
+        from .demo_events import AT_ONCE
 
         # requests run side by side already; threads of threads only wait for each other
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // AT_ONCE))

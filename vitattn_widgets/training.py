@@ -20,14 +20,14 @@ from tqdm.auto import tqdm
 
 from . import __version__
 from .checkpoints import read_card, write_checkpoint
-from .errors import TrainingError
+from .errors import TrainingError, WeightsError
 from .models import AttentionModel, load_model
 from .training_batches import EpochOrder, PhotoTensors, photo_batches, require_trainable, training_indices
 from .training_heads import choose_trained, exported_weights
-from .training_loop import answer, learning_rate, make_optimizer, train_epoch
+from .training_loop import answer, learning_rate, make_optimizer, plain_attention, seeded, train_epoch
 from .training_recipes import TrainingRecipe, training_recipe
 from .training_report import FinetuneResult, read_report, write_report
-from .training_setup import architecture_name, locked, make_accelerator, start_model
+from .training_setup import architecture_name, loading_processes, locked, make_accelerator, start_model
 from .training_state import EpochRecord, RunFolder, RunState, best_epoch, require_same_run, state_sizes
 
 if TYPE_CHECKING:
@@ -56,12 +56,12 @@ def finetune(
     Args:
         dataset: from `load_dataset`, or its name.
         recipe: ``"paper"``, ``"recommended"``, or one of yours.
-        out: the run's folder; else ``runs/DATASET-RECIPE``.
+        out: the run's folder, which all processes must see; else ``runs/DATASET-RECIPE``.
         model: another timm model than the recipe's.
         checkpoint: local weights to start from, which must have the data's number of classes unless `head` is
             ``"new"`` or ``"further"``.
         mixed_precision: ``"no"``, ``"bf16"`` or ``"fp16"``; else as `accelerate` is configured.
-        workers: processes that load photos; else 2, or fewer on a machine of few cores.
+        workers: processes that load photos; else 8, or one fewer than there are cores.
         cpu: train on the CPU even where there is a GPU.
         progress: show a bar and a line an epoch.
         changes: other values than the recipe's (`TrainingRecipe`), such as ``epochs=3``; the card says which.
@@ -85,20 +85,23 @@ def finetune(
     say = tqdm.write if progress and accelerator.is_main_process else _silent
     identity = run_identity(dataset, plan, checkpoint, accelerator.mixed_precision)
     folder.prepare()
-    with locked(folder, accelerator):
+    with locked(folder, accelerator), seeded(plan.seed):
         accelerator.wait_for_everyone()
         there = folder.read_identity()
         if there is not None:
             require_same_run(there, identity, folder.path)
         finished = read_report(folder)
         if finished is not None:
+            folder.state.unlink(missing_ok=True)  # of a run that was killed between its numbers and its end
             say(f"{folder.path}: this run is finished; nothing was trained")
             return finished
+        say(plan.describe())
+        for choice in plan.chosen:
+            say(f"  chosen here, left open there: {choice}")
         attention = start_model(dataset, plan, checkpoint, weights=there is None)
-        workers = min(2, torch.get_num_threads() - 1) if workers is None else workers
+        workers = loading_processes(workers, accelerator)
         run = _Run(accelerator, dataset, plan, folder, identity, workers, progress, say)
-        run.train(attention)
-        return run.report()
+        return run.report(run.train(attention))
 
 
 def default_folder(dataset: Dataset, recipe: str) -> Path:
@@ -117,6 +120,8 @@ def _plan(
         recipe = training_recipe(dataset.info.name, recipe)
     changes = dict(changes)
     if checkpoint is not None:
+        if not Path(checkpoint).is_file():
+            raise WeightsError(f"{checkpoint}: no such checkpoint file")
         card = read_card(Path(checkpoint))
         model = model or card.architecture
         changes = {"head": "keep", "pretrained": False, "model_args": dict(card.model_args)} | changes
@@ -160,7 +165,7 @@ class _Run:
     progress: bool
     say: Callable[[str], None]
 
-    def train(self, attention: AttentionModel) -> None:
+    def train(self, attention: AttentionModel) -> tuple[EpochRecord, ...]:
         """Train to the recipe's last epoch, from the state in the folder where there is one."""
         module, recipe, accelerator = attention.module, self.recipe, self.accelerator
         choose_trained(module, recipe.trained, recipe.model)
@@ -176,7 +181,10 @@ class _Run:
         history = self._restore(attention, optimizer)
         shown = not (self.progress and accelerator.is_main_process)
         total, start = recipe.epochs * len(batches), len(history) * len(batches)
-        with tqdm(total=total, initial=start, unit="batch", disable=shown, dynamic_ncols=True) as bar:
+        with (
+            plain_attention(module, accelerator),
+            tqdm(total=total, initial=start, unit="batch", disable=shown, dynamic_ncols=True) as bar,
+        ):
             for epoch in range(len(history), recipe.epochs):
                 began = time.perf_counter()
                 bar.set_description(f"epoch {epoch + 1} of {recipe.epochs}")
@@ -189,11 +197,11 @@ class _Run:
                 history = (*history, record)
                 self._keep(attention, optimizer, history)
                 self.say(_epoch_line(record, recipe.epochs))
+        return history
 
-    def report(self) -> FinetuneResult:
+    def report(self, history: tuple[EpochRecord, ...]) -> FinetuneResult:
         """Ask the best checkpoint, loaded as a user would load it, about the test photos; write what it says."""
         self.accelerator.wait_for_everyone()
-        history = self.folder.read_state().history
         attention = load_model(None, checkpoint=self.folder.best, device=self.accelerator.device)
         batches = self.accelerator.prepare(self._test_batches(self.dataset.test, attention))
         answers = answer(self.accelerator, attention.module, batches)
@@ -246,7 +254,7 @@ class _Run:
         data, view = self.dataset, attention.preprocessing
         splits = (data.train, data.validation, data.test)
         return {
-            "architecture": architecture_name(attention.module),
+            "architecture": self._base(attention)["model"],
             "model_args": dict(self.recipe.model_args),
             "num_classes": len(data.class_names),
             "class_names": list(data.class_names),
@@ -282,7 +290,8 @@ class _Run:
     def _base(self, attention: AttentionModel) -> dict[str, Any]:
         sha256 = self.identity["checkpoint"]
         weights = "checkpoint" if sha256 else "published" if self.recipe.pretrained else "random"
-        return {"model": architecture_name(attention.module), "weights": weights, "checkpoint_sha256": sha256}
+        name = architecture_name(attention.module, pretrained=weights != "random")
+        return {"model": name, "weights": weights, "checkpoint_sha256": sha256}
 
 
 def _epoch_line(record: EpochRecord, epochs: int) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from .augment import augment_photo
-from .errors import TrainingError
+from .errors import TrainingError, VitattnError
 from .preprocess import Preprocessing
 from .training_recipes import TrainingRecipe
 
@@ -104,6 +104,21 @@ def photo_batches(photos: PhotoTensors, order: EpochOrder, batch_size: int, work
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
     )
+
+
+def each_batch(batches: DataLoader) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of a pass; a photo that a loading process could not read is told as its own one message.
+
+    Raises:
+        TrainingError: a photo that was there at the start is not there, or not readable, any more.
+    """
+    try:
+        yield from batches
+    except VitattnError as error:  # from another process it comes with that process's traceback as its text
+        last = str(error).strip().rpartition("\n")[2].removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
+        raise TrainingError(
+            f"a photo could not be loaded: {last}; the run goes on from its last finished epoch when started again"
+        ) from error
 
 
 def require_trainable(dataset: Dataset, recipe: TrainingRecipe) -> None:

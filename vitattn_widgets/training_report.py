@@ -79,6 +79,11 @@ class FinetuneResult:
         totals = self.confusion.sum(1)
         return np.where(totals > 0, self.confusion.diagonal() / np.maximum(totals, 1), np.nan)
 
+    def recall_words(self, label: int) -> str:
+        """The recall of one class and of how many photos."""
+        total = self.confusion[label].sum()
+        return f"{self.recall[label]:.3f} ({self.confusion[label, label]} of {total})" if total else "no test photos"
+
     def describe(self) -> str:
         """Test accuracy, recall a class and where everything lies, in a few lines."""
         best = best_epoch(self.history)
@@ -86,11 +91,9 @@ class FinetuneResult:
         lines = [
             self.title,
             f"test accuracy {self.test_accuracy:.3f} on {self.confusion.sum()} photos (epoch {best.epoch} of "
-            f"{len(self.history)}, validation accuracy {best.validation_accuracy:.3f})",
+            f"{len(self.history)}, validation accuracy {best.validation_accuracy:.3f}); recall by class:",
         ]
-        for name, recall, total in zip(self.class_names, self.recall, self.confusion.sum(1), strict=True):
-            told = f"recall {recall:.3f} of {total}" if total else "no test photos"
-            lines.append(f"  {name:{width}}  {told}")
+        lines += [f"  {name:{width}}  {self.recall_words(label)}" for label, name in enumerate(self.class_names)]
         lines.append(f"checkpoint {self.best}; figures and metrics.json beside it")
         return "\n".join(lines)
 
@@ -186,11 +189,10 @@ def draw_recall(result: FinetuneResult) -> Figure:
     figure, (axis,) = _figure((6, max(2.5, 0.28 * count + 1.4)), 1, result)
     places = np.arange(count)
     axis.barh(places, np.nan_to_num(result.recall), color="tab:blue")
-    for place, recall, total in zip(places, result.recall, result.confusion.sum(1), strict=True):
-        text = f"{recall:.2f} of {total}" if total else "no test photos"
-        axis.text(np.nan_to_num(recall) + 0.01, place, text, va="center", fontsize=8)
+    for place, recall in zip(places, np.nan_to_num(result.recall), strict=True):
+        axis.text(recall + 0.01, place, result.recall_words(place), va="center", fontsize=8)
     axis.axvline(result.test_accuracy, color="0.3", linewidth=1, linestyle=":")
-    axis.set(yticks=places, xlim=(0, 1.2), xlabel=f"recall (dotted: accuracy {result.test_accuracy:.3f})")
+    axis.set(yticks=places, xlim=(0, 1.3), xlabel=f"recall (dotted: accuracy {result.test_accuracy:.3f})")
     axis.set_yticklabels(result.class_names, fontsize=8)
     axis.set_xticks(np.linspace(0, 1, 6))
     axis.invert_yaxis()

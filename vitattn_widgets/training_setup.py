@@ -52,12 +52,27 @@ def make_accelerator(mixed_precision: str | None, cpu: bool, batch_size: int) ->
         )
     except ValueError as error:
         raise TrainingError(f"mixed precision {mixed_precision!r} cannot be had here: {error}") from error
+    if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
+        raise TrainingError("mixed precision 'fp16' needs a GPU; on a CPU, 'bf16' and 'no' are possible")
     if batch_size % accelerator.num_processes:
         raise TrainingError(
             f"a batch of {batch_size} cannot be shared out evenly to {accelerator.num_processes} processes; choose a "
             "multiple"
         )
     return accelerator
+
+
+def loading_processes(asked: int | None, accelerator: Accelerator) -> int:
+    """How many processes load photos for each training process.
+
+    Raises:
+        TrainingError: fewer than none.
+    """
+    if asked is None:
+        return max(0, min(8, (os.cpu_count() or 1) // accelerator.num_processes - 1))
+    if asked < 0:
+        raise TrainingError(f"workers must be at least 0, got {asked}")
+    return asked
 
 
 def locked(folder: RunFolder, accelerator: Accelerator) -> AbstractContextManager:
@@ -114,8 +129,10 @@ def start_model(
     return load_model(module, class_names=dataset.class_names)
 
 
-def architecture_name(module: nn.Module) -> str:
-    """What a card calls a model: timm's name, with the tag of its weights where timm knows both."""
+def architecture_name(module: nn.Module, pretrained: bool) -> str:
+    """What a card calls a model: timm's name, with the tag of its published weights where these were used."""
     config = module.pretrained_cfg
+    if not pretrained:
+        return config["architecture"]
     name = f"{config['architecture']}.{config.get('tag')}"
     return name if name in timm.list_pretrained(f"{config['architecture']}.*") else config["architecture"]

@@ -8,6 +8,7 @@ after, and after 2,000 further changes. It stops by itself.
 
 import argparse
 import io
+import itertools
 import os
 import random
 import socket
@@ -29,7 +30,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import vitattn_widgets as va
-from vitattn_widgets.demo_desk import Controls
+from vitattn_widgets.demo_controls import Controls
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -106,8 +107,11 @@ def changed(controls, dice):
     return controls | {"opacity": dice.randrange(21) / 20}
 
 
-def visit(address, model, path, number, count, pause):
-    """One visitor; returns the time of the upload, those of the changes, errors, and what was shown for what."""
+def visit(address, model, path, number, count, pause, moved=lambda: None):
+    """One visitor; returns the time of the upload, those of the changes, errors, and what was shown for what.
+
+    ``moved`` is called after each change.
+    """
     dice = random.Random(number)
     # without this, a client reads the certificates of the world for every call, which costs more than the call
     client = Client(address, verbose=False, analytics_enabled=False, ssl_verify=False)
@@ -121,7 +125,7 @@ def visit(address, model, path, number, count, pause):
             errors.append(str(error))
             return time.perf_counter() - start
         took = time.perf_counter() - start
-        html = next(part for part in answer if isinstance(part, str) and part.startswith('<div class="va-shown"'))
+        html = answer["picture"]["value"]
         shown.append((dict(controls), html.partition("base64,")[2].partition('"')[0]))
         return took
 
@@ -132,6 +136,7 @@ def visit(address, model, path, number, count, pause):
         due += pause
         controls = changed(controls, dice)
         times.append(ask("/change"))
+        moved()
     return upload, times, errors, shown
 
 
@@ -167,10 +172,10 @@ def main():
         before, watch = memory(process), Watch(process)
         watch.start()
 
-        def run(count, pause, visitors):
+        def run(count, pause, visitors, moved=lambda: None):
             with ThreadPoolExecutor(visitors) as pool:
                 jobs = range(visitors)
-                return list(pool.map(lambda i: visit(address, name, paths[i], i, count, pause), jobs))
+                return list(pool.map(lambda i: visit(address, name, paths[i], i, count, pause, moved), jobs))
 
         visits = run(options.changes, options.pause, options.visitors)
         after = memory(process)
@@ -183,10 +188,16 @@ def main():
         print(f"errors: {len(errors)}{f' ({errors[0]})' if errors else ''}")
         print(f"server memory: {before:.0f} MB before, {watch.peak:.0f} MB at peak, {after:.0f} MB after")
         if options.further:
-            further = run(options.further // 4, 0, 4)
-            count = sum(len(v[1]) for v in further)
-            failed = sum(len(v[2]) for v in further)
-            print(f"server memory: {memory(process):.0f} MB after {count} further changes ({failed} errors)")
+            number, now = itertools.count(1), {}
+
+            def moved():
+                done = next(number)
+                if done % max(1, options.further // 4) == 0:
+                    now[done] = memory(process)
+
+            failed = sum(len(v[2]) for v in run(options.further // 4, 0, 4, moved))
+            found = ", ".join(f"{held:.0f} MB after {done}" for done, held in now.items())
+            print(f"server memory in further changes: {found} ({failed} errors)")
 
         model = va.load_model(options.model, checkpoint=weights)
         wrong = sum(wrong_pictures(model, path, v[3]) for path, v in zip(paths, visits, strict=True))

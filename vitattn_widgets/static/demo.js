@@ -1,5 +1,10 @@
 // Clicks on the picture, a head, a cell or a sample become one "select" event; the address follows what is shown.
 
+const choose = (chosen) => {
+  window.vitattnChosen = chosen; // read when the event is sent, see CHOSEN in demo_events.py
+  trigger("select");
+};
+
 const patchAt = (frame, event) => {
   const { boxes, size, grid, values } = JSON.parse(frame.dataset.facts);
   const bounds = frame.querySelector("img").getBoundingClientRect();
@@ -16,12 +21,12 @@ const patchAt = (frame, event) => {
 element.addEventListener("click", (event) => {
   const button = event.target.closest("[data-choose]");
   if (button) {
-    trigger("select", JSON.parse(button.dataset.choose));
+    choose(JSON.parse(button.dataset.choose));
     return;
   }
   const frame = event.target.closest(".va-frame");
   const patch = frame && patchAt(frame, event);
-  if (patch) trigger("select", { row: patch.row, col: patch.col });
+  if (patch) choose({ row: patch.row, col: patch.col });
 });
 
 element.addEventListener("pointermove", (event) => {

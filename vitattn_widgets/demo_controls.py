@@ -1,0 +1,162 @@
+"""The values of the page's controls as a browser, a link or a program sends them, and what they mean as settings."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+from typing import Any
+from urllib.parse import urlencode
+
+from .drawing import DEFAULT_CMAP
+from .errors import SettingsError
+from .panels import arranged_settings
+from .settings import ViewSettings
+from .tokens import Query
+
+STEPS = ("bilinear", "median", "gaussian")
+"""The steps of smoothing, each a switch of `ViewSettings`."""
+
+BESIDES = ("every head", "all layers and heads", "compare")
+"""What can be shown below the picture."""
+
+MAX_NAME = 80
+"""Longest name of a file that is repeated to a visitor."""
+
+
+@dataclass(frozen=True)
+class Controls:
+    """The values of the page's controls as the browser or a client sends them; nothing is believed of them.
+
+    Attributes:
+        model: a name of the operator's list.
+        layer, aggregation, scale, opacity, cmap, on: as in `ViewSettings`.
+        head: ``"all"`` or a number.
+        query: ``"default"``, a name such as ``"class"``, or a patch as ``"row,col"``.
+        arrangement: see `panels.render_arranged`.
+        smoothing: those of `STEPS` that are on.
+        beside: one of `BESIDES`.
+    """
+
+    model: Any
+    layer: Any = -1
+    head: Any = "all"
+    aggregation: Any = "mean"
+    query: Any = "default"
+    arrangement: Any = "overlay"
+    on: Any = "view"
+    scale: Any = "map"
+    smoothing: Any = STEPS
+    opacity: Any = 0.5
+    cmap: Any = DEFAULT_CMAP
+    beside: Any = BESIDES[0]
+
+    def settings(self) -> ViewSettings:
+        """The settings that the controls ask for.
+
+        Raises:
+            SettingsError: a value of a wrong type, or one that does not exist.
+        """
+        smoothing = self.smoothing
+        if not isinstance(smoothing, list | tuple) or not set(map(str, smoothing)) <= set(STEPS):
+            raise SettingsError(f"smoothing must be some of {', '.join(STEPS)}, got {short_text(smoothing)}")
+        for name in ("aggregation", "arrangement", "on", "scale", "cmap"):
+            if not isinstance(getattr(self, name), str) or len(getattr(self, name)) > MAX_NAME:
+                raise SettingsError(f"{name} must be a word, got {short_text(getattr(self, name))}")
+        if isinstance(self.opacity, bool) or not isinstance(self.opacity, int | float):
+            raise SettingsError(f"opacity must be a number in 0..1, got {short_text(self.opacity)}")
+        settings = ViewSettings(
+            layer=whole_number(self.layer, "layer"),
+            head=None if self.head in (None, "all", "") else whole_number(self.head, "head"),
+            aggregation=self.aggregation,
+            query=parse_query(self.query),
+            **{step: step in smoothing for step in STEPS},
+            scale=self.scale,
+            opacity=float(self.opacity),
+            cmap=self.cmap,
+            on=self.on,
+        )
+        arranged_settings(settings, self.arrangement)
+        if self.beside not in BESIDES:
+            raise SettingsError(f"there is no panel {short_text(self.beside)}; possible: {', '.join(BESIDES)}")
+        return settings
+
+    def with_settings(self, settings: ViewSettings) -> Controls:
+        """Controls that show these settings."""
+        return replace(
+            self,
+            layer=settings.layer,
+            head="all" if settings.head is None else str(settings.head),
+            aggregation=settings.aggregation,
+            query=query_text(settings.query),
+            smoothing=tuple(step for step in STEPS if getattr(settings, step)),
+            **{name: getattr(settings, name) for name in ("scale", "opacity", "cmap", "on")},
+        )
+
+
+CONTROLS = tuple(field.name for field in fields(Controls))
+
+
+def query_text(query: Query | None) -> str:
+    """A query as the page's menu and links write it; the inverse of `parse_query`."""
+    if query is None:
+        return "default"
+    return query if isinstance(query, str) else f"{query[0]},{query[1]}"
+
+
+def parse_query(text: Any) -> Query | None:
+    """Read a query: ``"default"`` (or None), a name, or a patch as ``"row,col"``.
+
+    Raises:
+        SettingsError: none of these. Whether the query exists shows when it is drawn.
+    """
+    if text in (None, "", "default"):
+        return None
+    if isinstance(text, str) and len(text) <= MAX_NAME:
+        row, comma, col = text.partition(",")
+        return (whole_number(row, "row"), whole_number(col, "col")) if comma else text
+    raise SettingsError(f"query must be a token's name or a patch as row,col, got {short_text(text)}")
+
+
+def whole_number(value: Any, name: str) -> int:
+    """A whole number, from a number or its text, of a size that a computer counts with.
+
+    Raises:
+        SettingsError: anything else.
+    """
+    try:
+        number = float(value) if isinstance(value, str) and len(value) <= MAX_NAME else value
+        if isinstance(number, bool) or not math.isfinite(number) or number != int(number) or abs(number) > 10**6:
+            raise ValueError
+        return int(number)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise SettingsError(f"{name} must be a whole number, got {short_text(value)}") from error
+
+
+def short_text(value: Any) -> str:
+    """A value as a message repeats it."""
+    text = repr(value)
+    return text if len(text) <= MAX_NAME else f"{text[:MAX_NAME]}..."
+
+
+def value_from_link(name: str, text: str) -> Any:
+    """What a control's text in a link says; the inverse of `link_query`. Whether it is possible shows when drawn."""
+    if name == "smoothing":
+        return [step for step in text.split(" ") if step]
+    if name == "opacity":
+        try:
+            return float(text)
+        except ValueError:
+            return text
+    return text
+
+
+def link_query(controls: Controls, sample: str | None) -> str:
+    """The query string that opens the page like this: model, sample, layer, and the other controls where moved."""
+    start = Controls(controls.model)
+    values = {} if sample is None else {"sample": sample}
+    values |= {"model": controls.model, "layer": controls.layer}
+    for name in CONTROLS:
+        value = getattr(controls, name)
+        if name not in values and value != getattr(start, name):
+            values[name] = " ".join(value) if name == "smoothing" else value
+    return urlencode(values)

@@ -1,0 +1,209 @@
+"""What the page's components set off: each handler reads controls, asks the `Desk` and answers; none computes."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from functools import wraps
+from threading import BoundedSemaphore
+from typing import Any
+
+import gradio as gr
+from gradio.components.api_component import Api
+from gradio.processing_utils import save_bytes_to_cache
+from gradio.utils import get_upload_folder
+
+from .demo_controls import CONTROLS, Controls
+from .demo_desk import Desk, Shown, Visit
+from .demo_layout import Layout, static_text
+from .demo_photo import photo_input, uploaded_file
+from .demo_updates import PARTS, page_updates
+from .errors import VitattnError
+from .files import map_bytes, picture_bytes
+
+AT_ONCE = max(2, os.cpu_count() or 1)
+"""Requests that are answered at the same time; the others wait, and each is answered in its turn."""
+
+_slots = BoundedSemaphore(AT_ONCE)
+
+WENT_WRONG = "Something went wrong on the server; its log has the details."
+
+CHOSEN = "(visit, chosen, ...values) => [visit, window.vitattnChosen, ...values]"
+"""Reads the last click: Gradio sends the first one again for those that came while it was busy with it."""
+
+SAVE = """(file) => {
+    if (!file) return;
+    const link = document.createElement("a");
+    link.href = file.url;
+    link.download = file.orig_name;
+    link.click();
+}"""
+
+MAP_DESCRIPTION = """Draw the attention map of a photo: the picture (PNG), the raw map (NPZ) and a caption.
+
+photo: the picture file. model: a name of the page's list. layer: number; negative ones count from the end. head: "all"
+or a number. aggregation: "mean", "max" or "mean_over_std". query: "default" (what the classifier reads), a name such as
+"class" or "mean", or a patch as "row,col". arrangement: "overlay", "map" or "side by side". on: "view" (what the model
+saw) or "original" (the whole photo). scale: "map", "shared" or "robust". smoothing: some of "bilinear", "median",
+"gaussian". opacity: 0 (picture alone) to 1 (map alone). cmap: name of a matplotlib colour map."""
+
+_log = logging.getLogger(__name__)
+
+_Answer = tuple[Visit, dict[str, Any]]
+
+
+def wire(page: gr.Blocks, desk: Desk, layout: Layout) -> None:
+    """Let the page's components call the desk, within the `gradio.Blocks` they lie in."""
+    controls = [layout.parts[name] for name in CONTROLS]
+    parts = [layout.parts[name] for name in PARTS]
+
+    def answer(shown: Shown, sent: Controls | None) -> _Answer:
+        return shown.visit, page_updates(desk, shown, sent)
+
+    @guarded
+    def opened(request: gr.Request) -> _Answer:
+        shown, told = desk.open(dict(request.query_params))
+        if told:
+            gr.Warning(told)
+        return answer(shown, None) if shown else (Visit(), {})
+
+    @guarded
+    def change(visit: Visit, *values: Any) -> _Answer:
+        sent = Controls(*values)
+        return answer(desk.change(visit, sent), sent)
+
+    @guarded
+    def choose(visit: Visit, chosen: Any, *values: Any) -> _Answer:
+        sent = Controls(*values)
+        match chosen:
+            case {"upload": photo}:
+                shown = desk.bring(visit, *uploaded_file(photo), sent)
+            case _:
+                shown = desk.choose(visit, chosen, sent)
+        remembered, updates = answer(shown, sent)
+        if remembered.photo != visit.photo:  # what stands in the upload box is no longer what is shown
+            updates["photo"]["value"] = None
+        return remembered, updates
+
+    @guarded
+    def bring(visit: Visit, photo: Any, *values: Any) -> _Answer:
+        if photo is None:  # taken away: what is shown stays
+            return visit, {}
+        sent = Controls(*values)
+        return answer(desk.bring(visit, *uploaded_file(photo), sent), sent)
+
+    @guarded
+    def leave_patch(visit: Visit, *values: Any) -> _Answer:
+        sent = Controls(*values)
+        return answer(desk.choose(visit, {"query": None}, sent), sent)
+
+    # raw values come in: the desk reads and refuses them, with one set of rules for the page and for programs
+    common = {
+        "preprocess": False,
+        "api_visibility": "undocumented",
+        "concurrency_id": "draw",
+        "show_progress": "hidden",
+    }
+    shows = common | {"outputs": [layout.visit, layout.updates], "postprocess": False}
+    # through Gradio's queue: of what is answered past it, browsers show no error (6.31)
+    live = shows | {"trigger_mode": "always_last"}
+    clicks = [part.select for part in (layout.parts["picture"], layout.parts["panel"], layout.samples)]
+    moves = [part.input for part in controls]
+    shown = [
+        page.load(opened, **shows),
+        gr.on(moves, change, inputs=[layout.visit, *controls], api_name="change", **live),
+        gr.on(clicks, choose, inputs=[layout.visit, layout.chosen, *controls], api_name="choose", js=CHOSEN, **live),
+        layout.parts["clear"].click(leave_patch, inputs=[layout.visit, *controls], **live),
+        layout.parts["photo"].input(
+            bring, inputs=[layout.visit, layout.parts["photo"], *controls], api_name="bring", **shows
+        ),
+    ]
+    follow = static_text("demo_follow.js")
+    for event in shown:
+        event.success(None, inputs=layout.updates, outputs=parts, js=follow)
+    for what, button in layout.keep.items():
+
+        @guarded
+        def save(visit: Visit, *values: Any, what: str = what) -> str:
+            name, content = desk.download(visit, Controls(*values), what)
+            return save_bytes_to_cache(content, name, get_upload_folder())
+
+        saved = button.click(save, inputs=[layout.visit, *controls], outputs=layout.file, **common)
+        saved.success(None, inputs=layout.file, js=SAVE)
+
+
+def guarded(function: Callable) -> Callable:
+    """Say to a visitor what a visitor can mend, and nothing of the rest but that it is in the log."""
+
+    @wraps(function)
+    def run(*arguments: Any, **named: Any) -> Any:
+        try:
+            with _slots:
+                return function(*arguments, **named)
+        except VitattnError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        except gr.Error:
+            raise
+        except Exception as error:
+            _log.exception("a visitor's request failed")
+            raise gr.Error(WENT_WRONG, print_exception=False) from error
+
+    return run
+
+
+def offer_map(desk: Desk) -> None:
+    """The endpoint ``/map`` for programs: a file and settings in, picture, raw map and caption out."""
+    kinds: dict[str, dict[str, Any]] = {
+        "layer": {"type": "integer"},
+        "smoothing": {"type": "array", "items": {"type": "string"}},
+        "opacity": {"type": "number"},
+    }
+    start = Controls(next(iter(desk.names)))
+    names = [name for name in CONTROLS if name != "beside"]
+
+    @guarded
+    def attention_map(
+        photo: Any,
+        model: Any,
+        layer: Any,
+        head: Any,
+        aggregation: Any,
+        query: Any,
+        arrangement: Any,
+        on: Any,
+        scale: Any,
+        smoothing: Any,
+        opacity: Any,
+        cmap: Any,
+    ) -> tuple[str, str, str]:
+        controls = Controls(model, layer, head, aggregation, query, arrangement, on, scale, smoothing, opacity, cmap)
+        file, name = uploaded_file(photo)
+        capture, rendered = desk.map(file, name, controls)
+        # in the folder that Gradio serves from and cleans up, under names that nobody can guess
+        place = get_upload_folder()
+        picture = save_bytes_to_cache(picture_bytes(rendered.image), "map.png", place)
+        raw = save_bytes_to_cache(map_bytes(capture, rendered), "map.npz", place)
+        return picture, raw, rendered.caption
+
+    with gr.Row(visible=False):
+        button = gr.Button("map")
+        inputs = [photo_input(label="photo")]
+        for name in names:
+            value = getattr(start, name)
+            value = list(value) if isinstance(value, tuple) else value
+            inputs.append(Api(value, kinds.get(name, {"type": "string"}), name))
+        outputs = [
+            gr.File(label="picture (PNG)"),
+            gr.File(label="raw map (NPZ: grid_map, heat, value_range, crop_box, caption)"),
+            gr.Textbox(label="caption"),
+        ]
+    button.click(
+        attention_map,
+        inputs=inputs,
+        outputs=outputs,
+        api_name="map",
+        api_description=MAP_DESCRIPTION,
+        preprocess=False,
+        show_progress="hidden",
+    )
