@@ -259,3 +259,53 @@ def test_nothing_came_from_the_network_and_nothing_failed(opened):
     assert len(requests) > 10
     assert [url for url in requests if not url.startswith((address, "blob:", "data:"))] == []
     assert complaints == []
+
+
+def test_choosing_a_source_and_a_class_by_its_name_shows_that_map(page, capture):
+    page.get_by_label("Source", exact=True).select_option("gradient")
+    wait_until(page, source="gradient")
+    torch.manual_seed(0)
+    shape = {"img_size": (32, 48), "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 3, "num_classes": 5}
+    model = va.load_model(VisionTransformer(**shape).eval())
+    predicted = va.ViewSettings(layer=2, source="gradient")
+    assert_shown(page, va.complete_capture(model, capture, predicted), predicted)
+    page.get_by_label("Search a class by name").fill("SS 3")
+    page.keyboard.press("Enter")
+    wait_until(page, target=3)
+    chosen = va.ViewSettings(layer=2, source="gradient", target=3)
+    assert_shown(page, va.complete_capture(model, capture, chosen), chosen)
+    assert page.get_by_label("Class", exact=True).input_value() == "3"
+    page.get_by_label("Class", exact=True).select_option("")
+    wait_until(page, target=None)
+    page.get_by_label("Source", exact=True).select_option("attention")
+    wait_until(page, source="attention")
+
+
+def test_what_has_no_meaning_for_a_source_is_greyed_with_the_reason(page):
+    searched = page.get_by_label("Search a class by name")
+    words = page.locator(".va-explorer")
+    assert searched.is_disabled()
+    assert "plain attention does not depend on the class" in words.inner_text()
+    page.get_by_label("Source", exact=True).select_option("relevance")
+    wait_until(page, source="relevance")
+    assert searched.is_enabled()
+    assert page.locator(".va-explorer input[type=radio][value='1']").is_disabled()
+    assert "relevance averages the positive parts of all heads of every layer" in words.inner_text()
+    page.get_by_label("Source", exact=True).select_option("rollout")
+    wait_until(page, source="rollout")
+    assert page.locator(".va-explorer input[value=max]").is_enabled()
+    assert page.locator(".va-explorer input[value=mean_over_std]").is_disabled()
+    page.get_by_label("Source", exact=True).select_option("attention")
+    wait_until(page, source="attention")
+
+
+def test_one_button_puts_the_map_to_the_test_and_the_answer_goes_with_the_map(page):
+    page.get_by_role("button", name="Is this map worth anything?").click()
+    page.wait_for_selector(".va-checked img", timeout=60000)
+    sentences = page.locator(".va-checked li").all_inner_texts()
+    assert len(sentences) == 4
+    assert sentences[0].startswith("Removing first what this map marks hurts class ")
+    page.get_by_label("Layer", exact=True).focus()
+    page.keyboard.press("ArrowLeft")
+    wait_until(page, layer=1)
+    page.wait_for_selector(".va-checked:empty", state="attached")

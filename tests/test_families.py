@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 import vitattn_widgets as va
-from vitattn_widgets.capture import capture_rows_tensor, capture_tensor
+from vitattn_widgets.capture import capture_tensor
 from vitattn_widgets.families import FAMILY_MODULES, SUPPORTED, attention_sites, require_supported
+from vitattn_widgets.rows import capture_rows_tensor
 
 from . import model_zoo
 from .conftest import noise_photo

@@ -98,7 +98,7 @@ def gradient_rows(capture: AttentionCapture, layer: int, query: Query | None, gr
     Raises:
         SettingsError: no such layer or query.
     """
-    return _products(capture, capture.layer_index(layer), query, gradients, positive=True)
+    return gradient_products(capture, capture.layer_index(layer), query, gradients, positive=True)
 
 
 def contribution_row(
@@ -124,7 +124,9 @@ def contribution_row(
         seen = capture.layers[index]
         known = query in seen.tokens.names if isinstance(query, str) else seen.tokens.query_patches
         asked = query if known or index == last else None
-        total[key_positions(capture, seen)] += _products(capture, index, asked, gradients, positive=False).sum(0)
+        total[key_positions(capture, seen)] += gradient_products(capture, index, asked, gradients, positive=False).sum(
+            0
+        )
     return total.clip(min=0)
 
 
@@ -134,7 +136,7 @@ def contributing_layers(capture: AttentionCapture, layer: int) -> range:
     return range(max(0, last + 1 - -(-capture.num_layers // 3)), last + 1)
 
 
-def _products(
+def gradient_products(
     capture: AttentionCapture, layer: int, query: Query | None, gradients: ClassGradients, positive: bool
 ) -> np.ndarray:
     """Gradient times attention, float64 ``(head, key)``: mean of its positive part over a query's rows, or its sum."""

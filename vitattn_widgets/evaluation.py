@@ -11,7 +11,7 @@ import torch
 
 from .aggregate import AGGREGATIONS, TITLES, aggregate_heads, possible_aggregations
 from .attribution import source_maps
-from .capture import AttentionCapture, AttentionRows, capture_attention, capture_rows_tensor, seen_part
+from .capture import AttentionCapture, capture_attention, seen_part
 from .errors import DataError, SettingsError
 from .gradients import complete_capture
 from .measures import (
@@ -28,6 +28,7 @@ from .measures import (
     uniform_map,
 )
 from .render import grid_map
+from .rows import AttentionRows, capture_rows_tensor
 from .settings import ViewSettings
 from .smooth import smooth_map
 from .sources import CATALOGUE, SOURCES

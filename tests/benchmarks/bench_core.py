@@ -28,7 +28,8 @@ from timm.utils import AttentionExtract
 from torch import Tensor
 
 import vitattn_widgets as va
-from vitattn_widgets.capture import capture_rows_tensor, capture_tensor
+from vitattn_widgets.capture import capture_tensor
+from vitattn_widgets.rows import capture_rows_tensor
 
 MODELS = [
     ("vit_tiny_patch16_224", 224, 120),
