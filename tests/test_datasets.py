@@ -89,6 +89,8 @@ def test_good_and_bad_fruits_are_found_in_every_usual_spelling(tmp_path: Path, f
         ("good-mangoes", "good mango"),
         ("Strawberries/fresh", "good strawberry"),
         ("Good/Passion Fruit", "good passion"),
+        ("Good Farm/Bad_Apple", "bad apple"),  # the nearest name counts
+        ("limebad", "bad lime"),
         ("Good", None),
         ("Apple", None),
         ("Mixed Quality/Apple", None),

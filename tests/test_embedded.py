@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -154,6 +156,21 @@ def test_embedding_halves_the_weights_measures_and_refuses_what_is_too_large(
     with pytest.raises(va.ModelError, match="at most 1,000 belong in the package"):
         embedded.embed(tmp_path / "best.safetensors", tmp_path / "large.safetensors")
     assert not (tmp_path / "large.safetensors").exists()
+
+
+def test_kept_views_are_what_the_model_sees_and_are_drawn_once(demo: va.AttentionModel, tmp_path: Path) -> None:
+    photos = va.load_dataset("demo", per_class=(1, 1, 1)).train.take([3, 12, 25])
+    kept = embedded.keep_views(photos, demo.preprocessing, tmp_path / "views.npy")
+    assert (kept.names, kept.labels, len(kept)) == (photos.names, photos.labels, 3)
+    for number in range(3):
+        view = demo.preprocessing.view(photos.load(number)).pixels
+        np.testing.assert_array_equal(kept.load(number), view)
+        np.testing.assert_array_equal(demo.preprocessing.view(kept.load(number)).pixels, view)
+    assert pickle.loads(pickle.dumps(kept)) == kept
+    written = (tmp_path / "views.npy").stat().st_mtime_ns
+    embedded.keep_views(photos, demo.preprocessing, tmp_path / "views.npy")
+    assert (tmp_path / "views.npy").stat().st_mtime_ns == written
+    assert [path.name for path in tmp_path.iterdir()] == ["views.npy"]
 
 
 def test_the_wheel_holds_the_model(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_rot_lies_on_the_fruit_and_differs_from_its_skin_while_stains_lie_outsid
 
 def test_mask_is_a_copy_that_cannot_spoil_the_next_answer() -> None:
     photos = va.load_dataset("imagenet", stand_in=True).test
-    before = photos.mask(0)
+    before = photos.mask(0).copy()
     photos.mask(0)[:] = 9
     np.testing.assert_array_equal(photos.mask(0), before)
 

@@ -9,19 +9,24 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from PIL import Image
+
+from .datasets.photos import PhotoSet
 from .errors import ModelError, VitattnError, WeightsError
 from .models import DEMO_CHECKPOINT, AttentionModel, load_model
 
 if TYPE_CHECKING:
     import torch
 
-    from .datasets import PhotoSet
+    from .preprocess import Preprocessing
 
 TRAINING_SEED = 1
-PER_CLASS = (1300, 20, 40)
+PER_CLASS = (700, 20, 40)
 """Pictures a class to train on, to choose the best epoch by, and to report on."""
 
 FRESH_SEED = 20231
@@ -74,7 +79,7 @@ def measure(model: AttentionModel, photos: PhotoSet, batch_size: int = 54) -> fl
     return right / len(photos)
 
 
-def make_embedded(out: Path, checkpoint: Path = DEMO_CHECKPOINT, **how: Any) -> float:
+def make_embedded(out: Path, checkpoint: Path = DEMO_CHECKPOINT, **how: Any) -> float | None:
     """Train the embedded model and write its checkpoint and card.
 
     Args:
@@ -83,13 +88,53 @@ def make_embedded(out: Path, checkpoint: Path = DEMO_CHECKPOINT, **how: Any) -> 
         how: further arguments of `finetune`, such as ``mixed_precision="bf16"``.
 
     Returns:
-        Its accuracy on fresh stand-ins, 0..1, measured from the written file.
+        Its accuracy on fresh stand-ins, 0..1, measured from the written file; None in a process that does not write.
     """
+    from accelerate import PartialState
+
     from .datasets import load_dataset
     from .training import finetune
+    from .training_recipes import training_recipe
+    from .training_setup import is_main_process, start_model
 
-    result = finetune(load_dataset("demo", seed=TRAINING_SEED, per_class=PER_CLASS), "recommended", out, **how)
-    return embed(result.best, checkpoint)
+    data = load_dataset("demo", seed=TRAINING_SEED, per_class=PER_CLASS)
+    view = start_model(data, training_recipe("demo", "recommended"), None).preprocessing
+    out.mkdir(parents=True, exist_ok=True)
+    with PartialState(cpu=how.get("cpu", False)).main_process_first():
+        kept = keep_views(data.train, view, out / f"views-{data.fingerprint[:12]}.npy")
+    best = finetune(replace(data, train=kept), "recommended", out, **how).best
+    return embed(best, checkpoint) if is_main_process() else None
+
+
+@dataclass(frozen=True)
+class KeptViews(PhotoSet):
+    """Photos as a model sees them, kept in a file: drawn once instead of in every epoch."""
+
+    path: Path = Path()
+
+    def load(self, index: int) -> Image.Image:
+        return Image.fromarray(np.load(self.path, mmap_mode="r")[index])
+
+    def mask(self, index: int) -> None:  # noqa: ARG002
+        return None
+
+
+def keep_views(photos: PhotoSet, view: Preprocessing, path: Path) -> KeptViews:
+    """Write what a model sees of every photo to a file, uint8 ``(photos, H, W, 3)``, unless it is there.
+
+    A view of a view is the view itself, so a model learns from the kept ones what it would from the photos.
+    """
+    from tqdm.auto import tqdm
+
+    if not path.exists():
+        unfinished = path.with_suffix(".unfinished")
+        kept = np.lib.format.open_memmap(unfinished, "w+", np.uint8, (len(photos), *view.size, 3))
+        for number in tqdm(range(len(photos)), unit="picture", desc="drawing"):
+            kept[number] = view.view(photos.load(number)).pixels
+        kept.flush()
+        unfinished.replace(path)
+    plain = {item.name: getattr(photos, item.name) for item in fields(PhotoSet)}
+    return KeptViews(**plain, path=path)
 
 
 def embed(best: Path, checkpoint: Path) -> float:
@@ -107,6 +152,7 @@ def embed(best: Path, checkpoint: Path) -> float:
     size = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
     if size > MOST_BYTES:
         raise ModelError(f"the embedded model would have {size:,} bytes; at most {MOST_BYTES:,} belong in the package")
+    checkpoint.parent.mkdir(exist_ok=True)
     write_checkpoint(checkpoint, weights, card)
     fresh = load_dataset("demo", seed=FRESH_SEED, per_class=(1, 1, FRESH_PER_CLASS)).test
     accuracy = measure(load_model(None, checkpoint=checkpoint, device="cpu"), fresh)
@@ -134,7 +180,8 @@ def main(arguments: list[str] | None = None) -> int:
     except VitattnError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"wrote {DEMO_CHECKPOINT}: {accuracy:.1%} of {FRESH_PER_CLASS} fresh made pictures a class")
+    if accuracy is not None:
+        print(f"wrote {DEMO_CHECKPOINT}: {accuracy:.1%} of {FRESH_PER_CLASS} fresh made pictures a class")
     return 0
 
 

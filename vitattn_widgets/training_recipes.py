@@ -225,15 +225,15 @@ RECIPES: Mapping[tuple[str, str], TrainingRecipe] = {
             "pretrained_cfg_overlay": {"crop_pct": 1.0},
         },
         optimizer="adamw",
-        learning_rate=1e-3,
+        learning_rate=1.5e-3,
         weight_decay=0.05,
         schedule="cosine",
         warmup=0.1,
         label_smoothing=0.1,
         clip_norm=1.0,
-        batch_size=32,
+        batch_size=64,
         augmentation="flip",
-        epochs=4,
+        epochs=18,
     ),
 }
 """By data set and name of the recipe."""

@@ -20,18 +20,27 @@ from .made_canvas import (
     vary,
 )
 
-PAINTS = (
-    (0.80, 0.16, 0.14),
-    (0.14, 0.36, 0.70),
-    (0.93, 0.74, 0.15),
-    (0.20, 0.55, 0.30),
-    (0.52, 0.24, 0.60),
-    (0.92, 0.48, 0.12),
-    (0.90, 0.88, 0.84),
-    (0.16, 0.58, 0.62),
-    (0.86, 0.44, 0.58),
-    (0.24, 0.24, 0.28),
-)
+_RED, _BLUE, _YELLOW, _GREEN = (0.80, 0.16, 0.14), (0.14, 0.36, 0.70), (0.93, 0.76, 0.15), (0.16, 0.46, 0.20)
+_WHITE, _BLACK, _ORANGE, _PURPLE = (0.92, 0.91, 0.88), (0.15, 0.15, 0.18), (0.94, 0.46, 0.10), (0.50, 0.20, 0.58)
+_BROWN, _CREAM, _BRASS, _STEEL = (0.40, 0.26, 0.14), (0.88, 0.80, 0.62), (0.72, 0.56, 0.20), (0.58, 0.60, 0.64)
+_TEAL, _PINK = (0.12, 0.56, 0.58), (0.88, 0.42, 0.58)
+
+PALETTES = {
+    "ball": ((_RED, _WHITE, _BLUE), (_YELLOW, _BLUE, _RED), (_ORANGE, _WHITE, _BLACK)),
+    "bottle": ((_GREEN, _CREAM, _BLACK), (_BROWN, _CREAM, _YELLOW), (_TEAL, _WHITE, _STEEL)),
+    "cup": ((_WHITE, _BLUE, _BROWN), (_CREAM, _RED, _BROWN), (_BLUE, _WHITE, _BLACK)),
+    "fish": ((_ORANGE, _WHITE, _BLACK), (_BLUE, _YELLOW, _BLACK), (_STEEL, _TEAL, _BLACK)),
+    "house": ((_WHITE, _RED, _BROWN), (_RED, _BLACK, _WHITE), (_CREAM, _BROWN, _BLUE)),
+    "key": ((_BRASS, _BRASS, _BRASS), (_STEEL, _STEEL, _STEEL), (_BROWN, _BROWN, _BROWN)),
+    "mushroom": ((_RED, _RED, _WHITE), (_BROWN, _BROWN, _CREAM), (_ORANGE, _ORANGE, _CREAM)),
+    "star": ((_YELLOW, _ORANGE, _RED), (_YELLOW, _WHITE, _BLUE), (_RED, _YELLOW, _WHITE)),
+    "tree": ((_GREEN, (0.22, 0.55, 0.24), _BROWN), ((0.10, 0.36, 0.22), _GREEN, _BROWN)),
+    "umbrella": ((_PURPLE, _PINK, _BLACK), (_BLACK, _PURPLE, _BROWN), (_PINK, _WHITE, _STEEL)),
+}
+"""Colours that an object usually has, drawn evenly; no colour belongs to one object alone, so its shape counts too."""
+
+STAINS = (_RED, _BLUE, _YELLOW, _GREEN, _WHITE, _ORANGE, _PURPLE, _BROWN, _TEAL, _PINK)
+"""Colours of the stains on the ground."""
 
 Part = tuple[np.ndarray, int | None]
 """A polygon ``(points, 2)`` in units of the object's half size (y up), and its colour: 0, 1, 2, or None for a hole."""
@@ -180,15 +189,13 @@ def draw_object(rng: np.random.Generator, label: int) -> tuple[np.ndarray, np.nd
     name = CLASSES[label]
     shape = SIZES[rng.integers(len(SIZES))]
     picture = backdrop(rng, shape)
-    clutter(rng, picture, PAINTS[rng.integers(len(PAINTS))])
+    clutter(rng, picture, STAINS[rng.integers(len(STAINS))])
     light = make_light(rng)
     radius = min(shape) * rng.uniform(0.27, 0.42)
     center = np.array([shape[1], shape[0]]) / 2 + rng.uniform(-0.5, 0.5, 2) * (min(shape) - 2 * radius)
     turn = rng.normal(0, 0.25) if name in UPRIGHT else rng.uniform(-np.pi, np.pi)
-    first, second, third = rng.choice(len(PAINTS), 3, replace=False)
-    colors = [vary(rng, PAINTS[i], 0.04) for i in (first, second, third)]
-    if name == "tree" and rng.random() < 0.7:
-        colors[:2] = vary(rng, (0.13, 0.38, 0.18), 0.04), vary(rng, (0.18, 0.46, 0.22), 0.04)
+    palette = PALETTES[name][rng.integers(len(PALETTES[name]))]
+    colors = [vary(rng, color, 0.05) for color in palette]
     color, cover = _rasterise(SHAPES[name](rng), colors, shape, center, radius, turn)
     cast_shadow(picture, cover, light)
     paint(picture, cover, _shaded(rng, color, cover, light, radius))
