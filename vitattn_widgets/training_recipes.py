@@ -183,9 +183,7 @@ RECIPES: Mapping[tuple[str, str], TrainingRecipe] = {
         model="vit_tiny_patch16_224",
         optimizer="adam",
         learning_rate=1e-4,
-        schedule="cosine",
-        warmup=0.1,
-        augmentation="crop",
+        augmentation="flip",
         epochs=3,
     ),
     ("cassava", "paper"): TrainingRecipe(
