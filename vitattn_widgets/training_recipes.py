@@ -183,8 +183,13 @@ RECIPES: Mapping[tuple[str, str], TrainingRecipe] = {
         model="vit_tiny_patch16_224",
         optimizer="adam",
         learning_rate=1e-4,
-        augmentation="flip",
+        schedule="cosine",
+        batch_size=16,
         epochs=3,
+        chosen=(
+            "of seven recipes tried on 1,046 photos of good and bad apples, bananas and oranges, the three best went on to "
+            "two other splits: this one had the lowest validation loss, on average over the three",
+        ),
     ),
     ("cassava", "paper"): TrainingRecipe(
         name="paper",
