@@ -187,8 +187,8 @@ RECIPES: Mapping[tuple[str, str], TrainingRecipe] = {
         batch_size=16,
         epochs=3,
         chosen=(
-            "of seven recipes tried on 1,046 photos of good and bad apples, bananas and oranges, the three best went on to "
-            "two other splits: this one had the lowest validation loss, on average over the three",
+            "of seven recipes tried on 1,046 photos of good and bad apples, bananas and oranges, three were tried on "
+            "three splits: this one had the lowest validation loss on average",
         ),
     ),
     ("cassava", "paper"): TrainingRecipe(
