@@ -211,7 +211,7 @@ def slow_deletion(
     return answers
 
 
-@pytest.mark.parametrize("source", ["attention", "gradient", "contribution"])
+@pytest.mark.parametrize("source", ["attention", "gradient", "relevance"])
 def test_a_check_gives_the_numbers_of_its_parts(
     wide_model: va.AttentionModel, wide_capture: va.AttentionCapture, source: str
 ) -> None:
@@ -301,6 +301,6 @@ def test_what_cannot_be_checked_is_told(wide_model: va.AttentionModel, wide_capt
 def test_the_real_cat_is_hurt_more_by_a_good_map_than_by_chance(
     real_model: va.AttentionModel, chelsea: va.AttentionCapture
 ) -> None:
-    check = va.check_map(real_model, chelsea, va.ViewSettings(source="contribution"))
+    check = va.check_map(real_model, chelsea, va.ViewSettings.recommended())
     assert check.deletion_area() < check.deletion_area("random") - checks.CLEARLY
     assert check.similarity < checks.HARDLY_CHANGED

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import vitattn_widgets as va
@@ -59,11 +58,25 @@ RECOMMENDED_AT_LEAST = (0.74, 0.90)
 
 def test_real_maps_have_the_figures_measured_independently(shared: Path, real_model: va.AttentionModel) -> None:
     pets = va.load_masked_folder(shared / "data" / "pets_masks")
-    sources = ("norm", "rollout", "relevance", "gradient", "contribution")
-    table = va.evaluate_maps(real_model, pets, aggregations=["mean"], progress=False, sources=sources).table()
+    sources, sinks = ("norm", "rollout", "relevance", "gradient", "gradient_late"), ("show", "leave_out")
+    evaluation = va.evaluate_maps(real_model, pets, (-1,), ["mean"], progress=False, sources=sources, sinks=sinks)
+    table = evaluation.table()
     for name, (mass, pointing) in REFERENCE.items():
         assert table.loc[name, "mass"] == pytest.approx(mass, abs=0.002), name
         assert table.loc[name, "pointing"] == pytest.approx(pointing, abs=0.006), name
-    recommended = table.loc["contribution", ["mass", "pointing"]].to_numpy()
+    best = va.ViewSettings.recommended()
+    assert (best.source, best.aggregation, best.sinks, best.layer) == ("gradient_late", "mean", "leave_out", -1)
+    recommended = table.loc["gradient_late, no sinks", ["mass", "pointing"]].to_numpy()
     assert (recommended >= RECOMMENDED_AT_LEAST).all()
-    assert np.argmax(table["mass"]) == list(table.index).index("contribution")
+
+
+def test_maps_without_sinks_are_rows_of_their_own(wide_model: va.AttentionModel, photos: NoisePhotos) -> None:  # noqa: F811
+    both = ("show", "leave_out")
+    found = va.evaluate_maps(wide_model, photos, aggregations=["max"], progress=False, sinks=both).photos
+    assert list(found["map"][:4]) == ["uniform", "centre blob", "max", "max, no sinks"]
+    for index in range(len(photos)):
+        capture = va.capture_attention(wide_model, photos.load(index))
+        for name, sinks in (("max", "show"), ("max, no sinks", "leave_out")):
+            drawn = grid_map(capture, va.ViewSettings(aggregation="max", sinks=sinks))
+            row = found[(found["photo"] == photos.names[index]) & (found["map"] == name)].iloc[0]
+            assert row["entropy"] == pytest.approx(va.entropy(drawn), rel=1e-5)

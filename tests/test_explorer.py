@@ -497,7 +497,7 @@ SOURCE_CHANGES = [
     {"source": "rollout", "aggregation": "max"},
     {"source": "gradient", "target": 3, "head": 2},
     {"source": "relevance", "layer": 1},
-    {"source": "contribution", "target": 0, "sinks": "leave_out"},
+    {"source": "gradient_late", "target": 0, "sinks": "leave_out"},
     {"sinks": "outline"},
 ]
 

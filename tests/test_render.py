@@ -204,9 +204,9 @@ def test_maps_of_two_classes_are_two_pictures(wide_model: va.AttentionModel, wid
             "({probability}, the prediction), query",
         ),
         (
-            {"source": "contribution"},
-            "positive part of the summed gradient times attention of layers 2..2 (first-order effect of every "
-            "attention weight on the logit), for the class {predicted} ({probability}, the prediction), query",
+            {"source": "gradient_late"},
+            "positive part of gradient times attention, summed over layers 2..2 (summed terms of Chefer et al. 2021), "
+            "for the class {predicted} ({probability}, the prediction), query",
         ),
     ],
     ids=lambda part: part["source"] if isinstance(part, dict) else "",
@@ -231,7 +231,7 @@ def test_a_source_without_heads_has_one_panel_and_rollout_two(
     for source in va.SOURCES:
         settings = va.ViewSettings(source=source)
         counts[source] = len(render_aggregations(va.complete_capture(wide_model, wide_capture, settings), settings))
-    assert counts == {"attention": 3, "norm": 3, "rollout": 2, "gradient": 3, "relevance": 1, "contribution": 1}
+    assert counts == {"attention": 3, "norm": 3, "rollout": 2, "gradient": 3, "relevance": 1, "gradient_late": 1}
 
 
 def test_the_shared_scale_of_a_class_map_is_the_range_of_its_heads(

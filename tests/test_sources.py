@@ -10,7 +10,7 @@ import torch
 
 import vitattn_widgets as va
 from vitattn_widgets.attention import DenseBias, Scores, SoftmaxAttention
-from vitattn_widgets.attribution import contributing_layers, contribution_row, gradient_rows, norm_rows
+from vitattn_widgets.attribution import gradient_rows, late_gradient_row, late_layers, norm_rows
 from vitattn_widgets.capture import CapturedLayer
 from vitattn_widgets.propagation import relevance_row, rollout_row
 from vitattn_widgets.sources import CATALOGUE
@@ -101,16 +101,16 @@ def test_gradient_by_hand() -> None:
     np.testing.assert_allclose(rows, [[0.25, 0.5, 0.25], [0.5, 0.5, 1]], atol=1e-7)
 
 
-def test_contribution_by_hand() -> None:
+def test_late_gradient_by_hand() -> None:
     capture = capture_of([FIRST, FIRST, LAST, LAST], [ONES] * 4)
-    assert list(contributing_layers(capture, -1)) == [2, 3]
-    assert list(contributing_layers(capture, 0)) == [0]
+    assert list(late_layers(capture, -1)) == [2, 3]
+    assert list(late_layers(capture, 0)) == [0]
     outputs = hand_gradients().outputs
     gradients = va.ClassGradients(1, (outputs[0], outputs[0], outputs[1], outputs[1]))
-    # each of both layers: 1 * (.2 .6 .2) - .5 * (.4 .2 .4) = (0 .5 0)
-    np.testing.assert_allclose(contribution_row(capture, -1, None, gradients), [0, 1, 0], atol=1e-7)
-    # layers 0 and 1 of the class token: 1 * (.5 .25 .25) - 2 * (.5 .25 .25), all negative
-    np.testing.assert_allclose(contribution_row(capture, 1, None, gradients), [0, 0, 0], atol=1e-7)
+    # each of both layers: head 0 gives .2 .6 .2, head 1 is negative
+    np.testing.assert_allclose(late_gradient_row(capture, -1, None, gradients), [0.2, 0.6, 0.2], atol=1e-7)
+    # layers 0 and 1, the sum of both patches' rows: head 0 .5 1 .5, head 1 1 1 2, halved, twice
+    np.testing.assert_allclose(late_gradient_row(capture, 1, "mean", gradients), [1.5, 2, 2.5], atol=1e-7)
 
 
 def test_norm_by_hand() -> None:
@@ -168,8 +168,8 @@ def test_gradient_sources_equal_whole_matrices_and_autograd(query: object) -> No
         close = {"rtol": 1e-4, "atol": 1e-5 * np.abs(product).max()}
         rows = gradient_rows(capture, layer, query, gradients)
         np.testing.assert_allclose(rows, product.clip(min=0)[:, pick].mean(1), **close)
-        row = contribution_row(capture, layer, query, gradients)  # a third of three layers is one
-        np.testing.assert_allclose(row, product[:, pick].sum((0, 1)).clip(min=0), **close)
+        row = late_gradient_row(capture, layer, query, gradients)  # a third of three layers is one
+        np.testing.assert_allclose(row, product.clip(min=0)[:, pick].sum(1).mean(0), **close)
 
 
 def test_norms_equal_the_projected_values_one_by_one() -> None:
@@ -230,7 +230,7 @@ def test_maps_of_two_classes_differ_and_each_is_its_own(
 
 
 def test_a_source_that_is_not_ready_says_what_to_do(wide_capture: va.AttentionCapture) -> None:
-    for source in ("gradient", "relevance", "contribution", "norm"):
+    for source in ("gradient", "gradient_late", "relevance", "norm"):
         with pytest.raises(va.SettingsError, match=r"complete_capture\(model, capture, settings\)"):
             va.source_maps(wide_capture, va.ViewSettings(source=source))
 

@@ -11,7 +11,7 @@ from .attention import query_chunks
 from .capture import AttentionCapture
 from .errors import SettingsError
 from .gradients import ClassGradients
-from .propagation import key_positions, relevance_row, rollout_row
+from .propagation import relevance_row, rollout_row
 from .settings import ViewSettings
 from .sources import CATALOGUE
 from .tokens import Query
@@ -63,10 +63,10 @@ def _work_out(capture: AttentionCapture, settings: ViewSettings, layer: int, que
             return _split(rows, len(tokens.key_prefix), capture.layout.grid)
         case "rollout":
             row = rollout_row(capture, layer, query, settings.aggregation)
+        case "gradient_late":
+            row = late_gradient_row(capture, layer, query, capture.class_gradients(settings.target))
         case "relevance":
             row = relevance_row(capture, layer, query, capture.class_gradients(settings.target))
-        case "contribution":
-            row = contribution_row(capture, layer, query, capture.class_gradients(settings.target))
     return _split(row[None], prefix, capture.layout.grid)
 
 
@@ -92,25 +92,34 @@ def norm_rows(capture: AttentionCapture, layer: int, query: Query | None) -> np.
 def gradient_rows(capture: AttentionCapture, layer: int, query: Query | None, gradients: ClassGradients) -> np.ndarray:
     """Positive part of gradient times attention in each head, ``max(0, dy/dA * A)``; the mean over a query's rows.
 
+    ``dy/dA * A`` is the first-order change of the class's logit if that attention weight were taken away; Chefer, Gur
+    and Wolf 2021 (arXiv:2103.15679) sum this term over the layers.
+
     Returns:
         float64 ``(head, key)``.
 
     Raises:
         SettingsError: no such layer or query.
     """
-    return gradient_products(capture, capture.layer_index(layer), query, gradients, positive=True)
+    index = capture.layer_index(layer)
+    seen = capture.layers[index]
+    query = capture.query_or_default(index, query)
+    queries = seen.tokens.query_indices(query, f"layer {index} ({seen.name}) of {capture.model_name}")
+    total = np.zeros((seen.num_heads, seen.num_keys))
+    for chunk in query_chunks(queries, seen.num_heads, seen.num_keys):
+        rows = seen.attention.rows(chunk, torch.float32) * gradients.rows(index, seen.values, chunk)
+        total += rows[0].clamp_min(0).sum(1, dtype=torch.float64).numpy()
+    return total / len(queries)
 
 
-def contribution_row(
+def late_gradient_row(
     capture: AttentionCapture, layer: int, query: Query | None, gradients: ClassGradients
 ) -> np.ndarray:
-    """What every token added to a class's logit through the attention of the last third of the layers.
+    """`gradient_rows` averaged over the heads and summed over the last third of the layers, up to `layer`.
 
-    Gradient times attention, ``dy/dA * A``, is the first-order change of the logit if that attention weight were taken
-    away; such changes add up. So they are summed with their signs over the heads, over the rows of the query and over
-    the last third of the layers up to `layer`, and only what is positive in the end is shown. Taking the positive part
-    of every head and layer first, as `gradient` and `relevance` do, keeps what other heads cancel. A layer that does
-    not have the query gives its own default query's rows.
+    Between the term of one layer and relevance, which runs through all of them: one layer alone misses what earlier
+    ones brought to the tokens, and the first two thirds mostly look at colours and edges everywhere. A layer that does
+    not have the query gives its own default query; rows of several tokens are summed, as their effects add up.
 
     Returns:
         float64 ``(prefix + patches,)``, not negative.
@@ -120,34 +129,19 @@ def contribution_row(
     """
     last = capture.layer_index(layer)
     total = np.zeros(len(capture.layout.prefix) + capture.layout.num_patches)
-    for index in contributing_layers(capture, last):
-        seen = capture.layers[index]
-        known = query in seen.tokens.names if isinstance(query, str) else seen.tokens.query_patches
-        asked = query if known or index == last else None
-        total[key_positions(capture, seen)] += gradient_products(capture, index, asked, gradients, positive=False).sum(
-            0
-        )
-    return total.clip(min=0)
+    for index in late_layers(capture, last):
+        tokens = capture.layers[index].tokens
+        known = query in tokens.names if isinstance(query, str) else tokens.query_patches
+        asked = capture.query_or_default(index, query if known or index == last else None)
+        rows = gradient_rows(capture, index, asked, gradients).mean(0)
+        total[-len(rows) :] += rows * len(tokens.query_indices(asked, f"layer {index} of {capture.model_name}"))
+    return total
 
 
-def contributing_layers(capture: AttentionCapture, layer: int) -> range:
-    """The layers whose contributions are summed: the last third of the model's number of layers, up to `layer`."""
+def late_layers(capture: AttentionCapture, layer: int) -> range:
+    """The layers that `late_gradient_row` sums: a third of the model's number of layers, up to `layer`."""
     last = capture.layer_index(layer)
     return range(max(0, last + 1 - -(-capture.num_layers // 3)), last + 1)
-
-
-def gradient_products(
-    capture: AttentionCapture, layer: int, query: Query | None, gradients: ClassGradients, positive: bool
-) -> np.ndarray:
-    """Gradient times attention, float64 ``(head, key)``: mean of its positive part over a query's rows, or its sum."""
-    seen = capture.layers[layer]
-    query = capture.query_or_default(layer, query)
-    queries = seen.tokens.query_indices(query, f"layer {layer} ({seen.name}) of {capture.model_name}")
-    total = np.zeros((seen.num_heads, seen.num_keys))
-    for chunk in query_chunks(queries, seen.num_heads, seen.num_keys):
-        rows = seen.attention.rows(chunk, torch.float32) * gradients.rows(layer, seen.values, chunk)
-        total += (rows.clamp_min(0) if positive else rows)[0].sum(1, dtype=torch.float64).numpy()
-    return total / len(queries) if positive else total
 
 
 def _split(rows: np.ndarray, prefix: int, grid: tuple[int, int]) -> SourceMaps:

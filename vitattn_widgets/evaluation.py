@@ -146,6 +146,7 @@ def evaluate_maps(
     batch_size: int = 16,
     progress: bool = True,
     sources: Sequence[str] = ("attention",),
+    sinks: Sequence[str] = ("show",),
 ) -> MapEvaluation:
     """Measure the maps of a model on every photo of a split, beside a uniform map and a centre blob.
 
@@ -163,6 +164,7 @@ def evaluate_maps(
         progress: show a progress bar.
         sources: of `SOURCES`, each with those of the aggregations that it has; classes are the predicted ones. All but
             plain attention take a forward pass a photo more, gradients a backward pass.
+        sinks: ``"show"``, ``"leave_out"`` or both, each a map of its own.
 
     Returns:
         A row a photo, layer and map, and the table of their means.
@@ -188,15 +190,18 @@ def evaluate_maps(
             grounds, rows = _look(model, photos, indices)
             for place, (index, ground) in enumerate(zip(indices, grounds, strict=True)):
                 answer = _answer(rows, photos, place, index)
-                capture = capture_attention(model, photos.load(index)) if set(sources) - {"attention"} else None
+                wanted = [(source, shown) for source in sources for shown in sinks]
+                plain = set(wanted) <= {("attention", "show")}
+                capture = None if plain else capture_attention(model, photos.load(index))
                 for layer in layers:
                     maps = []
-                    for source in sources:
-                        if source == "attention":
+                    for source, shown in wanted:
+                        if (source, shown) == ("attention", "show"):
                             maps += _maps(rows.patch_attention(layer)[place], aggregations)
                         else:
-                            capture = complete_capture(model, capture, ViewSettings(source=source))
-                            maps += _source_maps(capture, source, layer, aggregations)
+                            settings = ViewSettings(source=source, layer=layer, sinks=shown)
+                            capture = complete_capture(model, capture, settings)
+                            maps += _source_maps(capture, settings, aggregations)
                     for map_ in (*baselines, *maps):
                         heat = heats.get(map_.name)
                         if heat is None and ground.mask is not None:
@@ -252,17 +257,17 @@ def _maps(heads: np.ndarray, aggregations: Sequence[str]) -> Iterator[_Map]:
             yield _Map(TITLES.get(aggregation, aggregation), aggregate_heads(heads, aggregation), agreement)
 
 
-def _source_maps(capture: AttentionCapture, source: str, layer: int, aggregations: Sequence[str]) -> Iterator[_Map]:
-    known = CATALOGUE[source].aggregations
+def _source_maps(capture: AttentionCapture, settings: ViewSettings, aggregations: Sequence[str]) -> Iterator[_Map]:
+    known = CATALOGUE[settings.source].aggregations
+    possible = [name for name in possible_aggregations(capture.num_heads(settings.layer)) if name in known]
     for aggregation in aggregations if known else ("mean",):
-        if known and aggregation not in known and aggregation in AGGREGATIONS:
+        if known and aggregation not in possible and aggregation in AGGREGATIONS:
             continue
-        if aggregation not in possible_aggregations(capture.num_heads(layer)) and aggregation in AGGREGATIONS:
-            continue
-        settings = ViewSettings(source=source, layer=layer, aggregation=aggregation)
-        maps = source_maps(capture, settings).maps
-        name = f"{source}, {TITLES[aggregation]}" if known else source
-        yield _Map(name, grid_map(capture, settings), head_agreement(np.abs(maps)))
+        shown = replace(settings, aggregation=aggregation)
+        words = [settings.source] * (settings.source != "attention") + [TITLES[aggregation]] * bool(known)
+        words += ["no sinks"] * (settings.sinks == "leave_out")
+        agreement = head_agreement(np.abs(source_maps(capture, shown).maps))
+        yield _Map(", ".join(words), grid_map(capture, shown), agreement)
 
 
 def _heat(model: AttentionModel, grid_map: np.ndarray) -> np.ndarray:

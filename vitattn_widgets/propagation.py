@@ -92,7 +92,7 @@ def relevance_row(capture: AttentionCapture, layer: int, query: Query | None, gr
     return row - start[: len(row)] if capture.layers[capture.layer_index(layer)].residual else row
 
 
-def key_positions(capture: AttentionCapture, layer: CapturedLayer) -> np.ndarray:
+def _key_positions(capture: AttentionCapture, layer: CapturedLayer) -> np.ndarray:
     """Where a layer's keys stand among the model's prefix tokens and patches."""
     prefix = len(capture.layout.prefix)
     return np.arange(prefix - len(layer.tokens.key_prefix), prefix + capture.layout.num_patches)
@@ -132,7 +132,7 @@ def _descend(
     for _, members in groupby(down, lambda index: capture.layers[index].block):
         block = list(members)
         seen = capture.layers[block[0]]
-        positions, keys = _query_positions(capture, seen), key_positions(capture, seen)
+        positions, keys = _query_positions(capture, seen), _key_positions(capture, seen)
         asked = np.flatnonzero(row[positions])
         weights = row[positions[asked]]
         row = row.copy()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .aggregate import FORMULAS, aggregate_heads, possible_aggregations
-from .attribution import contributing_layers, source_maps
+from .attribution import late_layers, source_maps
 from .capture import AttentionCapture
 from .drawing import ValueRange, draw_frame, outline_patches, overlay, place_on_source, scale_map, value_range
 from .settings import ViewSettings
@@ -170,7 +170,7 @@ def caption(capture: AttentionCapture, settings: ViewSettings) -> str:
             shown.append(f"head {head} of 0..{heads - 1}")
             share = float(shares[head])
     parts = [capture.model_name, layer_words(capture, settings), *shown, _query_words(capture, settings)]
-    through = settings.source in ("rollout", "relevance", "contribution")
+    through = settings.source in ("rollout", "relevance", "gradient_late")
     tokens = capture.layers[capture.layer_index(settings.layer)].tokens
     if capture.layout.prefix if through else tokens.key_prefix:
         parts.append(f"{share:.1%} of this {source.title} went to prefix tokens and is left out")
@@ -186,9 +186,9 @@ def _source_words(capture: AttentionCapture, settings: ViewSettings) -> list[str
     if settings.source == "attention":
         return []
     what = source.words
-    if settings.source == "contribution":
-        layers = contributing_layers(capture, settings.layer)
-        what = f"{what} of layers {layers[0]}..{layers[-1]}"
+    if settings.source == "gradient_late":
+        layers = late_layers(capture, settings.layer)
+        what = f"{what}, summed over layers {layers[0]}..{layers[-1]}"
     elif source.no_head:
         what = f"{what} from layer 0 up to this one"
     if settings.source == "rollout":

@@ -71,6 +71,14 @@ CATALOGUE: dict[str, Source] = {
         unit="share of gradient x attention",
         reference="the layer's term of Chefer et al. 2021",
     ),
+    "gradient_late": Source(
+        title="gradient x attention of the late layers",
+        words="positive part of gradient times attention",
+        unit="share of gradient x attention",
+        reference="summed terms of Chefer et al. 2021",
+        aggregations=(),
+        no_head="the heads of several layers are averaged and summed",
+    ),
     "relevance": Source(
         title="relevance",
         words="relevance",
@@ -79,19 +87,8 @@ CATALOGUE: dict[str, Source] = {
         aggregations=(),
         no_head="relevance averages the positive parts of all heads of every layer",
     ),
-    "contribution": Source(
-        title="contribution",
-        words="positive part of the summed gradient times attention",
-        unit="share of the positive contributions",
-        reference="first-order effect of every attention weight on the logit",
-        aggregations=(),
-        no_head="contributions of all heads of several layers are summed with their signs",
-    ),
 }
 """The sources by name; the first is the paper's."""
 
 SOURCES = tuple(CATALOGUE)
 """The names of the sources, as `ViewSettings.source` takes them."""
-
-RECOMMENDED = "contribution"
-"""The source to ask what the classifier used; `attribution.contribution_row` tells why."""

@@ -6,7 +6,7 @@
 
 `FOLDER` of ``--masks`` holds ``images`` and ``masks`` (`va.load_masked_folder`). Beside the sources of the kit stand
 the variants among which the recommended one was chosen: the sum of gradient times attention over the last 1, 2, ...
-layers, with its signs or of its positive parts alone.
+layers, with its signs or of its positive parts alone, with and without sinks.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from tests.conftest import SAMPLES  # noqa: F401 sets the offline cache before t
 
 # isort: split
 import numpy as np
+import torch
 
 import vitattn_widgets as va
-from vitattn_widgets.attribution import gradient_products
 from vitattn_widgets.interventions import probabilities_of
 from vitattn_widgets.perturbation import (
     BASELINES,
@@ -32,8 +32,8 @@ from vitattn_widgets.perturbation import (
     map_order,
     removed_counts,
 )
-from vitattn_widgets.propagation import key_positions
 from vitattn_widgets.render import grid_map
+from vitattn_widgets.sinks import leave_out
 
 STEPS = 6
 
@@ -46,16 +46,20 @@ def maps_of(model: va.AttentionModel, capture: va.AttentionCapture) -> dict[str,
             settings = va.ViewSettings(source=source, sinks=sinks)
             capture = va.complete_capture(model, capture, settings)
             maps[source + words] = np.abs(grid_map(capture, settings))
-    prefix, layers = len(capture.layout.prefix), capture.num_layers
-    signed, positive = (np.zeros((layers, prefix + capture.layout.num_patches)) for _ in range(2))
+    layers, gradients = capture.num_layers, capture.class_gradients()
+    signed, positive = (np.zeros((layers, capture.layout.num_patches)) for _ in range(2))
     for index, layer in enumerate(capture.layers):
-        keys = key_positions(capture, layer)
-        signed[index, keys] = gradient_products(capture, index, None, capture.class_gradients(), False).sum(0)
-        positive[index, keys] = gradient_products(capture, index, None, capture.class_gradients(), True).sum(0)
+        queries = layer.tokens.query_indices(capture.query_or_default(index), layer.name)
+        rows = layer.attention.rows(queries, torch.float32) * gradients.rows(index, layer.values, queries)
+        prefix = len(layer.tokens.key_prefix)
+        signed[index] = rows[0].sum((0, 1))[prefix:].numpy()
+        positive[index] = rows[0].clamp_min(0).sum((0, 1))[prefix:].numpy()
     for last in sorted({1, 2, -(-layers // 4), -(-layers // 3), -(-layers // 2), layers}):
         for words, parts in (("with signs", signed), ("positive parts", positive)):
-            row = parts[-last:].sum(0).clip(min=0)[prefix:]
-            maps[f"last {last} of {layers} layers, {words}"] = row.reshape(capture.layout.grid)
+            grid = parts[-last:].sum(0).clip(min=0).reshape(capture.layout.grid)
+            maps[f"last {last} of {layers} layers, {words}"] = grid
+            without = leave_out(grid[None], va.find_sinks(capture), each=False)[0]
+            maps[f"last {last} of {layers} layers, {words}, no sinks"] = without
     return maps
 
 
@@ -101,10 +105,10 @@ def measures_on_masks(model: va.AttentionModel, photos: va.PhotoSet, every: int)
 
 
 def print_means(rows: list[dict], heads: tuple[str, str]) -> None:
-    print(f"{len(rows)} photos\n{'':<40}{heads[0]:>10}{heads[1]:>10}")
+    print(f"{len(rows)} photos\n{'':<48}{heads[0]:>10}{heads[1]:>10}")
     for name in rows[0]:
         first, second = np.nanmean([row[name] for row in rows], axis=0)
-        print(f"{name:<40}{first:>10.3f}{second:>10.3f}")
+        print(f"{name:<48}{first:>10.3f}{second:>10.3f}")
 
 
 if __name__ == "__main__":
