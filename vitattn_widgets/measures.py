@@ -75,7 +75,7 @@ def pointing_game(heat: np.ndarray, mask: np.ndarray) -> float:
 def border_share(grid_map: np.ndarray, width: int = 1) -> float:
     """Share of a map in its outermost cells: ``sum of the ring / sum``.
 
-    Calderaro et al. 2023, section 5, read attention along the border as a sign of overfitting.
+    Calderaro et al. 2023, in their conclusion, read attention along the border as a sign of overfitting.
 
     Args:
         grid_map: map; on a grid map, a cell is a patch.
@@ -130,7 +130,7 @@ def flat_ground(view: np.ndarray, grid: tuple[int, int], part: float = FLAT_PART
 def share_on(grid_map: np.ndarray, weights: np.ndarray) -> float:
     """Share of a map on cells that count in part: ``sum of map * weights / sum``; with `flat_ground`, the flat share.
 
-    Calderaro et al. 2023, section 5, name flat ground beside the border as where a model that overfits looks.
+    Calderaro et al. 2023, in their conclusion, name flat ground beside the border as where a model that overfits looks.
 
     Args:
         grid_map: map.
