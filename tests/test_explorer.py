@@ -595,3 +595,11 @@ def test_the_browser_can_ask_for_the_check_and_is_told_where_there_is_none():
     explorer._receive(None, {"kind": "check"}, [])
     assert "has no classifier" in explorer.status
     assert explorer._check == {}
+
+
+def test_one_button_asks_what_the_classifier_used(explorer):
+    explorer.set_state({"layer": 0, "head": 1, "query": (1, 2)})
+    explorer.set_state(dict(explorer._menus["recommended"]))
+    wanted = va.ViewSettings.recommended()
+    assert explorer.settings == replace(wanted, layer=2)
+    assert "sum" in explorer._shown["caption"]

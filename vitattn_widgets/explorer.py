@@ -53,6 +53,9 @@ UPLOAD_LIMIT = 100 << 20
 PREDICTIONS = 10
 """Predicted classes that the class picker offers before the search."""
 
+RECOMMENDED = ("source", "sinks", "layer", "head", "query")
+"""The settings in which "What did the classifier use?" puts the recommended ones."""
+
 _SETTINGS = tuple(field.name for field in fields(ViewSettings))
 CONTROLS = ("model", "picture", "arrangement", *_SETTINGS)
 """The traits that choose what is shown."""
@@ -376,6 +379,7 @@ class AttentionExplorer(anywidget.AnyWidget):
             "aggregations": AGGREGATIONS,
             "sources": {name: _source_facts(source) for name, source in CATALOGUE.items()},
             "sinks": SINKS,
+            "recommended": {name: getattr(ViewSettings.recommended(), name) for name in RECOMMENDED},
             "scales": SCALES,
             "cmaps": CMAPS,
             "grounds": GROUNDS,

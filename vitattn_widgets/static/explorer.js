@@ -423,6 +423,15 @@ function render({ model, el }) {
   const modelSelect = selectOf("Model", [], (value) => set("model", value));
   const modelFacts = element("small", { class: "va-facts" });
   const source = selectOf("Source", [], (value) => set("source", value));
+  const used = element(
+    "button",
+    {
+      type: "button",
+      title: "The recommended source for this question: gradient x attention of the late layers, without sinks",
+      onclick: () => setAll(model.get("_menus").recommended),
+    },
+    "What did the classifier use?",
+  );
   const target = classesOf((value) => set("target", value));
   const layer = sliderOf("Layer", { min: 0, max: 0, step: 1 }, (value) => {
     nameLayer(value);
@@ -507,7 +516,7 @@ function render({ model, el }) {
             "div",
             { class: "va-field" },
             element("div", { class: "va-label" }, "Source"),
-            source.node,
+            element("div", { class: "va-line" }, source.node, used),
           ),
           target.node,
           layer.node,
@@ -634,6 +643,7 @@ function render({ model, el }) {
     const ratio = made.aggregations.includes("mean_over_std") ? "" : "a mean over a deviation is no attention matrix";
     aggregation.disableOne("mean_over_std", count < 2 ? "needs at least two heads" : ratio);
     const classes = model.get("_classes").length;
+    used.disabled = !classes;
     target.disable(classes ? made.noClass : "this model has no classifier");
     target.choose(model.get("target"));
     for (const option of source.node.options) {
