@@ -148,3 +148,16 @@ def test_sinks_of_a_class_map_are_stated_too(real_model: va.AttentionModel, chel
     rendered = va.render_view(va.complete_capture(real_model, chelsea, settings), settings)
     np.testing.assert_array_equal(rendered.grid_map[va.find_sinks(chelsea)], 0)
     assert "are left out" in rendered.caption
+
+
+def test_without_sinks_the_heads_of_a_class_map_keep_their_weights(
+    real_model: va.AttentionModel, chelsea: va.AttentionCapture
+) -> None:
+    settings = va.ViewSettings(source="gradient", sinks="leave_out")
+    capture = va.complete_capture(real_model, chelsea, settings)
+    kept = va.source_maps(capture, settings).maps * ~va.find_sinks(capture)
+    np.testing.assert_allclose(grid_map(capture, settings), kept.mean(0) / kept.mean(0).sum(), rtol=1e-4)
+    one = grid_map(capture, replace(settings, head=1))
+    np.testing.assert_allclose(one, kept[1] / kept.mean(0).sum(), rtol=1e-4)
+    plain = va.ViewSettings(sinks="leave_out", head=1)
+    np.testing.assert_allclose(grid_map(chelsea, plain).sum(), 1, rtol=1e-5)
