@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -359,7 +360,9 @@ def test_the_command_serves_without_a_share_link_and_ends_cleanly(tmp_path: Path
         "no_proxy": "127.0.0.1,localhost",
     }
     with (tmp_path / "log").open("w") as log:
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        # a shell lets what it starts in the background ignore Ctrl-C, and so would all that such a test run starts
+        heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, preexec_fn=heard)
     try:
         deadline = time.monotonic() + 60
         while "No share link" not in (tmp_path / "log").read_text() and time.monotonic() < deadline:
