@@ -243,6 +243,20 @@ def test_a_check_gives_the_numbers_of_its_parts(
     assert "class 3" in str(check)
 
 
+def test_the_class_stays_the_first_models_prediction(wide_model: va.AttentionModel) -> None:
+    other = shuffled_copy(wide_model, 1)
+    photos = [noise_photo((40, 60), seed) for seed in range(20)]
+    pairs = [(va.capture_attention(wide_model, photo), va.capture_attention(other, photo)) for photo in photos]
+    one, two = next(pair for pair in pairs if pair[0].top(1)[0][0] != pair[1].top(1)[0][0])
+    check = va.check_map(wide_model, one, va.ViewSettings(source="gradient", layer=1))
+    target = int(one.probabilities.argmax())
+    assert check.settings.target == target
+    assert check.shuffled_from == 1
+    settings = va.ViewSettings(source="gradient", layer=1, target=target)
+    maps = [grid_map(va.complete_capture(*pair, settings), settings) for pair in ((wide_model, one), (other, two))]
+    assert check.similarity == pytest.approx(stats.spearmanr(maps[0].ravel(), maps[1].ravel()).statistic)
+
+
 def known(**changes: object) -> va.MapCheck:
     curves = {"map": 0.2, "random": 0.5, "centre": 0.3, "edge": 0.21}
     flat = {name: np.full(3, height) for name, height in curves.items()}

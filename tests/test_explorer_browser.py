@@ -315,7 +315,7 @@ def test_one_button_asks_what_the_classifier_used(page):
     click_patch(page, 1, 1)
     wait_until(page, query=[1, 1])
     page.get_by_role("button", name="What did the classifier use?").click()
-    wait_until(page, source="gradient_late", sinks="leave_out", query=None, layer=2, head=None)
+    wait_until(page, source="gradient_late", sinks="outline", query=None, layer=2, head=None)
     page.get_by_label("Source", exact=True).select_option("attention")
     page.locator(".va-explorer label", has_text="show").first.click()
     wait_until(page, source="attention", sinks="show")

@@ -144,7 +144,7 @@ def test_outlined_sinks_are_framed_where_they_are_and_nothing_else_changes(chels
 
 
 def test_sinks_of_a_class_map_are_stated_too(real_model: va.AttentionModel, chelsea: va.AttentionCapture) -> None:
-    settings = va.ViewSettings.recommended()
+    settings = va.ViewSettings(source="relevance", sinks="leave_out")
     rendered = va.render_view(va.complete_capture(real_model, chelsea, settings), settings)
     np.testing.assert_array_equal(rendered.grid_map[va.find_sinks(chelsea)], 0)
     assert "are left out" in rendered.caption

@@ -30,7 +30,8 @@ def find_sinks(capture: AttentionCapture, layer: int = -1) -> np.ndarray:
     `SINK_RATIO` times the upper quartile of its neighbours (those up to `NEIGHBOURS` rows and columns away) in the
     median over the heads, and at least `SINK_SHARE` times the average patch in their mean. Darcet et al. 2023, "Vision
     Transformers Need Registers" (arXiv:2309.16588), found such patches by the norms of their tokens; here only
-    attention is asked. In ViT-Tiny's last four layers any ratio from 4 to 12 finds the corners and hardly more.
+    attention is asked. In ViT-Tiny's last four layers any ratio from 4 to 12 finds the corners and hardly more; an
+    object of one or two patches that everything looks at is found as well, and only other photos can tell.
 
     Args:
         capture: from `capture_attention`.

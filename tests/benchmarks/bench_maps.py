@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.bench_maps --masks FOLDER
     python -m tests.benchmarks.bench_maps --photos FOLDER
-    python -m tests.benchmarks.bench_maps --stand-in fruitsgb --checkpoint best.safetensors
+    python -m tests.benchmarks.bench_maps --stand-in demo --model demo
 
 `FOLDER` of ``--masks`` holds ``images`` and ``masks`` (`va.load_masked_folder`). Beside the sources of the kit stand
 the variants among which the recommended one was chosen: the sum of gradient times attention over the last 1, 2, ...
@@ -117,10 +117,12 @@ if __name__ == "__main__":
     which.add_argument("--masks", type=Path, help="folder with images and masks")
     which.add_argument("--photos", type=Path, help="folder of photos, for deletion and insertion")
     which.add_argument("--stand-in", help="name of a data set whose stand-in has masks of the evidence")
-    parser.add_argument("--checkpoint", type=Path, help="weights of the model; else ViT-Tiny's published ones")
+    parser.add_argument("--model", help="name for load_model; else ViT-Tiny, or what the checkpoint's card names")
+    parser.add_argument("--checkpoint", type=Path, help="weights of the model; else its published ones")
     parser.add_argument("--every", type=int, default=1, help="measure only every so many photos")
     options = parser.parse_args()
-    loaded = va.load_model(None if options.checkpoint else "vit_tiny_patch16_224", checkpoint=options.checkpoint)
+    name = options.model or (None if options.checkpoint else "vit_tiny_patch16_224")
+    loaded = va.load_model(name, checkpoint=options.checkpoint)
     print(loaded.describe())
     if options.photos:
         print_means(list(measures_of_folder(loaded, options.photos, options.every)), ("deletion", "insertion"))

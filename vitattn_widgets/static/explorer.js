@@ -427,7 +427,7 @@ function render({ model, el }) {
     "button",
     {
       type: "button",
-      title: "The recommended source for this question: gradient x attention of the late layers, without sinks",
+      title: "The recommended source for this question: gradient x attention of the late layers, sinks outlined",
       onclick: () => setAll(model.get("_menus").recommended),
     },
     "What did the classifier use?",
