@@ -94,12 +94,17 @@ def running_lab(folder, theme="JupyterLab Light", **environment):
         _wait_for(f"{address}/api/status?token={token}", server, own / "log.txt")
         yield address, token
     finally:
-        server.terminate()
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        end(server)
+
+
+def end(server):
+    """Let a started process end, or end it."""
+    server.terminate()
+    try:
+        server.wait(20)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
 
 
 def _wait_for(address, server, log, seconds=60):

@@ -12,11 +12,11 @@ from PIL import Image
 from torch import nn
 
 import vitattn_widgets as va
-from vitattn_widgets.augment import AUGMENTATIONS, augment_photo, random_box
+from vitattn_widgets.augment import augment_photo, random_box
 from vitattn_widgets.training_batches import EpochOrder, PhotoTensors, training_indices
 from vitattn_widgets.training_heads import FurtherLayer, add_further_layer, choose_trained, exported_weights
 from vitattn_widgets.training_loop import Answers, learning_rate, make_optimizer
-from vitattn_widgets.training_recipes import RECIPES
+from vitattn_widgets.training_recipes import AUGMENTATIONS, RECIPES
 from vitattn_widgets.training_state import EpochRecord, best_epoch
 
 from . import model_zoo, training_lab

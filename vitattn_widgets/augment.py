@@ -9,11 +9,6 @@ from PIL import Image, ImageEnhance
 
 from .preprocess import Preprocessing
 
-AUGMENTATIONS = ("none", "flip", "crop", "strong")
-"""``none``: the model's own view; ``flip``: mirrored half of the time; ``crop``: mirrored, and a random part of at
-least half of the photo; ``strong``: at least a third of it, mirrored and turned by quarter turns, with other light and
-colour strength (never another hue: brown spots stay brown)."""
-
 _SMALLEST = {"crop": 0.5, "strong": 0.35}
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "lanczos": Image.Resampling.LANCZOS}
 
@@ -26,7 +21,7 @@ def augment_photo(
     Args:
         photo: upright RGB picture.
         preprocessing: the model's; it gives the size, and for ``none`` and ``flip`` the crop.
-        augmentation: one of `AUGMENTATIONS`.
+        augmentation: one of `training_recipes.AUGMENTATIONS`.
         rng: the only source of chance: the same generator gives the same view.
 
     Returns:

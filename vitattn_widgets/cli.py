@@ -20,6 +20,7 @@ from .files import PICTURE_FORMATS, check_writable, map_bytes, picture_bytes, wr
 from .settings import DEFAULT_MODEL, GROUNDS, SINKS, ViewSettings
 from .sources import SOURCES
 from .tokens import Query
+from .training_recipes import AUGMENTATIONS, HEADS, OPTIMIZERS, PRECISIONS, SCHEDULES, TRAINED
 
 if TYPE_CHECKING:
     from .models import AttentionModel
@@ -169,30 +170,28 @@ def _add_finetune(parser: argparse.ArgumentParser) -> None:
     changed = parser.add_argument_group("other values than the recipe's (the checkpoint's card says which)")
     changed.add_argument("--model", help="timm name")
     changed.add_argument("--checkpoint", type=Path, help="local weights to start from: safetensors or torch file")
-    changed.add_argument(
-        "--head", choices=("new", "further", "keep"), help="new classifier, a layer on top, or as it is"
-    )
-    changed.add_argument("--trained", choices=("all", "head"), help="train all of the model or its head alone")
+    changed.add_argument("--head", choices=HEADS, help="new classifier, a layer on top, or as it is")
+    changed.add_argument("--trained", choices=TRAINED, help="train all of the model or its head alone")
     changed.add_argument(
         "--pretrained", action=argparse.BooleanOptionalAction, default=None, help="start from published weights"
     )
     changed.add_argument("--epochs", type=int, help="passes over the training photos")
     changed.add_argument("--batch-size", type=int, help="photos a step, over all processes together")
     changed.add_argument("--learning-rate", type=float, help="highest learning rate")
-    changed.add_argument("--optimizer", choices=("adam", "adamw", "sgd"), help="SGD has --momentum")
+    changed.add_argument("--optimizer", choices=OPTIMIZERS, help="SGD has --momentum")
     changed.add_argument("--momentum", type=float, help="of SGD, 0..1")
     changed.add_argument("--weight-decay", type=float, help="of weights, not of biases and norms")
-    changed.add_argument("--schedule", choices=("constant", "cosine"), help="how the learning rate falls after warm-up")
+    changed.add_argument("--schedule", choices=SCHEDULES, help="how the learning rate falls after warm-up")
     changed.add_argument("--warmup", type=float, metavar="SHARE", help="share of the steps that warm up, 0..1")
     changed.add_argument(
         "--label-smoothing", type=float, metavar="SHARE", help="share of the target spread over all classes, 0..1"
     )
     changed.add_argument("--clip-norm", type=float, metavar="NORM", help="largest norm of the gradient")
-    changed.add_argument("--augmentation", choices=("none", "flip", "crop", "strong"), help="how training photos vary")
+    changed.add_argument("--augmentation", choices=AUGMENTATIONS, help="how training photos vary")
     changed.add_argument("--photos-per-class", type=int, metavar="N", help="train on at most N photos of each class")
     changed.add_argument("--seed", type=int, help="of new weights, order and augmentation")
     machine = parser.add_argument_group("how it runs")
-    machine.add_argument("--mixed-precision", choices=("no", "bf16", "fp16"), help="else as accelerate is configured")
+    machine.add_argument("--mixed-precision", choices=PRECISIONS, help="else as accelerate is configured")
     machine.add_argument("--workers", type=int, help="processes that load photos; else 8, or one fewer than cores")
     machine.add_argument("--cpu", action="store_true", help="train on the CPU even where there is a GPU")
 

@@ -19,6 +19,7 @@ from PIL import Image
 from .datasets.photos import PhotoSet
 from .errors import ModelError, VitattnError, WeightsError
 from .models import DEMO_CHECKPOINT, AttentionModel, load_model
+from .training_recipes import PRECISIONS
 
 if TYPE_CHECKING:
     import torch
@@ -170,7 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Train the embedded model again."""
     parser = argparse.ArgumentParser(prog="python -m vitattn_widgets.embedded", description=main.__doc__)
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/embedded"), help="folder of the run")
-    parser.add_argument("--mixed-precision", choices=("no", "bf16", "fp16"), default="bf16")
+    parser.add_argument("--mixed-precision", choices=PRECISIONS, default="bf16")
     parser.add_argument("--workers", type=int, help="processes that draw pictures")
     options = parser.parse_args(arguments)
     try:

@@ -34,7 +34,7 @@ class PhotoTensors(Dataset):
     Args:
         photos: the split.
         preprocessing: the model's own; without augmentation, exactly its evaluation transform.
-        augmentation: one of `augment.AUGMENTATIONS`.
+        augmentation: one of `training_recipes.AUGMENTATIONS`.
         seed: of the augmentation.
     """
 

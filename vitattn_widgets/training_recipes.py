@@ -7,13 +7,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from .augment import AUGMENTATIONS
 from .errors import TrainingError
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine")
 HEADS = ("new", "further", "keep")
 TRAINED = ("all", "head")
+PRECISIONS = ("no", "bf16", "fp16")
+
+AUGMENTATIONS = ("none", "flip", "crop", "strong")
+"""``none``: the model's own view; ``flip``: mirrored half of the time; ``crop``: mirrored, and a random part of at
+least half of the photo; ``strong``: at least a third of it, mirrored and turned by quarter turns, with other light and
+colour strength (never another hue: brown spots stay brown)."""
 
 PAPER = "Calderaro, Lo Bosco, Rizzo, Vella 2023"
 
@@ -41,7 +46,7 @@ class TrainingRecipe:
         clip_norm: largest norm of the gradient, or None.
         batch_size: photos a step, over all processes together.
         epochs: passes over the training photos; the last, smaller batch of an epoch is left out.
-        augmentation: one of `augment.AUGMENTATIONS`.
+        augmentation: one of `AUGMENTATIONS`.
         photos_per_class: train on at most so many photos of each class; None takes all.
         seed: of the new weights, the order of the photos and their augmentation.
         chosen: what the source leaves open and the kit chose, one line each.

@@ -18,13 +18,11 @@ from .errors import TrainingError
 from .models import AttentionModel, create_module, load_model
 from .training_heads import add_further_layer
 from .training_loop import seeded
-from .training_recipes import TrainingRecipe
+from .training_recipes import PRECISIONS, TrainingRecipe
 from .training_state import RunFolder
 
 if TYPE_CHECKING:
     from .datasets import Dataset
-
-PRECISIONS = ("no", "bf16", "fp16")
 
 
 def is_main_process() -> bool:

@@ -30,6 +30,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import vitattn_widgets as va
+from tests.lab import end
 from vitattn_widgets.demo_controls import Controls
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,11 +60,7 @@ def running_server(model, weights):
             raise SystemExit("the server did not start")
         yield f"http://127.0.0.1:{port}", server.pid
     finally:
-        server.terminate()
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
+        end(server)
 
 
 def memory(process):

@@ -13,14 +13,12 @@ from PIL import Image
 
 from ..errors import DataError
 from ..images import load_picture
+from ..measures import IGNORE
 
 if TYPE_CHECKING:
     from typing import Self
 
 SPLITS = ("train", "validation", "test")
-
-IGNORE = 255
-"""Value of a mask where neither evidence nor its absence is claimed (a drawn boundary)."""
 
 
 @dataclass(frozen=True)
