@@ -1,0 +1,57 @@
+"""``vitattn map``: lay the attention map over one photo."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..aggregate import AGGREGATIONS
+from ..files import PICTURE_FORMATS, check_writable, map_bytes, picture_bytes, write_file
+from .options import add_shared, add_source, load_chosen, view_settings, with_target
+
+
+def add_command(commands: argparse._SubParsersAction) -> None:
+    """Add the command to the parser."""
+    one = commands.add_parser(
+        "map", help="lay the attention map over one photo", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    one.add_argument("photo", type=Path, help="picture file")
+    one.add_argument("-o", "--output", type=Path, required=True, help=f"picture to write: {', '.join(PICTURE_FORMATS)}")
+    one.add_argument("--npz", type=Path, help="write the raw map here as well")
+    one.add_argument("--head", type=int, help="show this head; without it, all heads are aggregated")
+    one.add_argument("--aggregation", choices=AGGREGATIONS, default="mean", help="how heads become one map")
+    add_source(one)
+    add_shared(one)
+    one.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Carry the command out."""
+    from ..capture import capture_attention
+    from ..gradients import complete_capture
+    from ..images import load_picture
+    from ..render import query_words, render_view
+
+    check_writable(options.output, tuple(PICTURE_FORMATS))
+    if options.npz:
+        check_writable(options.npz, (".npz",))
+    settings = view_settings(options)
+    photo = load_picture(options.photo)  # a bad photo is told before a model is fetched
+    model = load_chosen(options)
+    settings = with_target(settings, model, options)
+    capture = complete_capture(model, capture_attention(model, photo), settings)
+    rendered = render_view(capture, settings)
+
+    for name, probability in capture.top(5):
+        print(f"{probability:7.1%}  {name}")
+    if not capture.probabilities.size:
+        print("no predictions: this model has no classifier")
+    query = query_words(capture.query_or_default(settings.layer, settings.query))
+    shares = capture.prefix_share(settings.layer, settings.query)
+    print(f"prefix share of the {query}, by head: {', '.join(f'{share:.1%}' for share in shares)}")
+    print(f"shown: {rendered.caption}")
+
+    write_file(options.output, picture_bytes(rendered.image, options.output.suffix))
+    if options.npz:
+        write_file(options.npz, map_bytes(capture, rendered))
+    print(f"wrote {' and '.join(str(path) for path in (options.output, options.npz) if path)}")

@@ -1,0 +1,95 @@
+"""Options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..classes import find_class
+from ..drawing import DEFAULT_CMAP, SCALES
+from ..settings import DEFAULT_MODEL, GROUNDS, SINKS, ViewSettings
+from ..sources import SOURCES
+from ..tokens import Query
+
+if TYPE_CHECKING:
+    from ..models import AttentionModel
+
+
+def add_shared(parser: argparse.ArgumentParser) -> None:
+    """The options of every command that draws maps: model, what is shown, how it is drawn."""
+    model = parser.add_argument_group("model")
+    model.add_argument("--model", help=f"timm name; else the checkpoint card's, else {DEFAULT_MODEL}")
+    model.add_argument("--checkpoint", type=Path, help="local weights: safetensors or torch file")
+    model.add_argument("--img-size", type=_size, help="input size in pixels: SIDE or HEIGHTxWIDTH")
+    model.add_argument("--device", help="cpu, cuda, cuda:1, ...; else CUDA where there is one")
+    shown = parser.add_argument_group("what is shown")
+    shown.add_argument("--layer", type=int, default=-1, help="layer number; negative ones count from the end")
+    shown.add_argument(
+        "--query", type=_query, help="token that looks: class, dist, reg0, mean, pool or ROW,COL; else what is read"
+    )
+    drawn = parser.add_argument_group("how it is drawn")
+    for step, what in (
+        ("bilinear", "interpolate between patches"),
+        ("median", "median over a disk of half a patch"),
+        ("gaussian", "Gaussian of a quarter patch"),
+    ):
+        drawn.add_argument(f"--{step}", action=argparse.BooleanOptionalAction, default=True, help=what)
+    drawn.add_argument("--scale", choices=SCALES, default="map", help="which raw values become 0 and 1")
+    drawn.add_argument("--opacity", type=float, default=0.5, help="0: photo alone, 1: map alone")
+    drawn.add_argument("--cmap", default=DEFAULT_CMAP, help="name of a matplotlib colour map")
+    drawn.add_argument("--on", choices=GROUNDS, default="view", help="draw on what the model saw or on the whole photo")
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on, of an option's text."""
+    number = int(text)
+    if number <= 0:
+        raise ValueError(text)
+    return number
+
+
+def _query(text: str) -> Query:
+    row, comma, col = text.partition(",")
+    if not comma:
+        return text
+    return int(row), int(col)
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    return int(height), int(width or height)
+
+
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """The options of what a map is made of."""
+    made = parser.add_argument_group("what the map is made of")
+    made.add_argument("--source", choices=SOURCES, default="attention", help="the attention, or a reading of its worth")
+    made.add_argument("--target", help="class for sources that depend on it: number or name; else the predicted one")
+    made.add_argument(
+        "--sinks", choices=SINKS, default="show", help="what is done with patches that draw attention on any photo"
+    )
+
+
+def view_settings(options: argparse.Namespace) -> ViewSettings:
+    """The settings that a command's options name; the class waits for the model, see `with_target`."""
+    names = [field.name for field in fields(ViewSettings) if field.name != "target" and hasattr(options, field.name)]
+    return ViewSettings(**{name: getattr(options, name) for name in names})
+
+
+def with_target(settings: ViewSettings, model: AttentionModel, options: argparse.Namespace) -> ViewSettings:
+    """The settings with the class of `add_source` as the model numbers it."""
+    if options.target is None:
+        return settings
+    return replace(settings, target=find_class(model.class_names, options.target))
+
+
+def load_chosen(options: argparse.Namespace) -> AttentionModel:
+    """The model that the options of `add_shared` name; a line says which it is."""
+    from ..models import load_model
+
+    name = options.model or (None if options.checkpoint else DEFAULT_MODEL)
+    model = load_model(name, checkpoint=options.checkpoint, img_size=options.img_size, device=options.device)
+    print(model.describe())
+    return model
