@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "attribution": ["SourceMaps", "source_maps"],
         "capture": ["AttentionCapture", "Verification", "capture_attention"],
         "checks": ["MapCheck", "check_map"],
+        "comparison": ["Comparison", "DifferenceView", "Panel", "compare_views", "difference_view"],
         "datasets.loading": ["DATASETS", "load_dataset"],
         "datasets.masked": ["load_masked_folder"],
         "datasets.photos": ["Dataset", "DatasetInfo", "PhotoSet"],

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 from scipy import ndimage
 
 from .errors import SettingsError
@@ -22,6 +23,9 @@ DEFAULT_CMAP = "inferno"
 
 CMAPS = ("inferno", "magma", "plasma", "viridis", "cividis", "gray", "turbo")
 """Colour maps in the menu, the perceptually even ones first; any other name of matplotlib's can be set by program."""
+
+DIFFERENCE_CMAP = "RdBu_r"
+"""Colours of a difference: blue below zero, white at zero, red above; the colour-blind tell them apart too."""
 
 ValueRange = tuple[float, float]
 
@@ -98,6 +102,28 @@ def overlay(view: np.ndarray, heat: np.ndarray, opacity: float = 0.5, cmap: str 
     colors = color_map(heat, cmap)
     part = np.float32(opacity)
     return (view * (1 - part) + colors * part + np.float32(0.5)).astype(np.uint8)
+
+
+def overlay_difference(view: np.ndarray, heat: np.ndarray, opacity: float = 0.5) -> np.ndarray:
+    """Lay a difference over a picture, so that zero shows the picture and colour alone is difference.
+
+    Convention: the picture is turned into light greys. A pixel is its colour in `DIFFERENCE_CMAP` to the part
+    ``|heat| ** ((1 - opacity) / (2 opacity))``; at the usual opacity of 0.5, that is the root of its size.
+
+    Args:
+        view: uint8 ``(H, W, 3)``.
+        heat: float ``(H, W)`` in -1..1.
+        opacity: 0 is the grey picture alone, 1 the coloured map alone.
+
+    Returns:
+        uint8 ``(H, W, 3)``.
+    """
+    grey = np.asarray(Image.fromarray(view).convert("L"))[..., None] * np.float32(0.6) + np.float32(90)
+    colors = color_map((heat + 1) / 2, DIFFERENCE_CMAP)
+    part = np.zeros((*heat.shape, 1), np.float32)
+    if opacity:
+        part = (np.abs(heat) ** np.float32((1 - opacity) / (2 * opacity)))[..., None]
+    return (grey * (1 - part) + colors * part + np.float32(0.5)).astype(np.uint8)
 
 
 def crop_slices(crop_box: CropBox, size: tuple[int, int]) -> tuple[slice, slice]:

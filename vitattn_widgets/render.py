@@ -82,7 +82,7 @@ def render_view(
     """
     settings = settings or ViewSettings()
     grid = grid_map(capture, settings)
-    return _draw(capture, settings, grid, _smooth(capture, settings, grid), limits)
+    return draw_view(capture, settings, grid, smooth_grid(capture, settings, grid), limits)
 
 
 def render_aggregations(capture: AttentionCapture, settings: ViewSettings) -> list[RenderedView]:
@@ -101,16 +101,17 @@ def render_aggregations(capture: AttentionCapture, settings: ViewSettings) -> li
 def render_views(capture: AttentionCapture, panels: Sequence[ViewSettings]) -> list[RenderedView]:
     """Draw several panels of one capture; those whose scale is ``"shared"`` share one range of raw values."""
     grids = [grid_map(capture, settings) for settings in panels]
-    heats = [_smooth(capture, settings, grid) for settings, grid in zip(panels, grids, strict=True)]
+    heats = [smooth_grid(capture, settings, grid) for settings, grid in zip(panels, grids, strict=True)]
     shared = [heat for settings, heat in zip(panels, heats, strict=True) if settings.scale == "shared"]
     limits = value_range(np.stack(shared), "shared") if shared else None
     return [
-        _draw(capture, settings, grid, heat, limits if settings.scale == "shared" else None)
+        draw_view(capture, settings, grid, heat, limits if settings.scale == "shared" else None)
         for settings, grid, heat in zip(panels, grids, heats, strict=True)
     ]
 
 
-def _smooth(capture: AttentionCapture, settings: ViewSettings, grid: np.ndarray) -> np.ndarray:
+def smooth_grid(capture: AttentionCapture, settings: ViewSettings, grid: np.ndarray) -> np.ndarray:
+    """A raw map at the size of the view, smoothed as the settings say: float32 ``(H, W)``, still in raw units."""
     return smooth_map(
         grid,
         capture.view.shape[:2],
@@ -121,13 +122,24 @@ def _smooth(capture: AttentionCapture, settings: ViewSettings, grid: np.ndarray)
     )
 
 
-def _draw(
+def draw_view(
     capture: AttentionCapture,
     settings: ViewSettings,
     grid: np.ndarray,
     raw_heat: np.ndarray,
-    limits: ValueRange | None,
+    limits: ValueRange | None = None,
+    words: str | None = None,
 ) -> RenderedView:
+    """The end of `render_view`, for who has its beginning already.
+
+    Args:
+        capture: from `capture_attention`.
+        settings: what is shown.
+        grid: from `grid_map`.
+        raw_heat: from `smooth_grid`.
+        limits: raw values to map to 0 and 1; None is what ``settings.scale`` chooses.
+        words: the caption, where it is known.
+    """
     if limits is None:
         limits = _own_limits(capture, settings, raw_heat)
     heat = scale_map(raw_heat, limits)
@@ -143,7 +155,7 @@ def _draw(
         image = draw_frame(image, where)
     if settings.sinks == "outline":
         image = outline_patches(image, find_sinks(capture, settings.layer), box)
-    return RenderedView(image, grid, heat, limits, caption(capture, settings), settings)
+    return RenderedView(image, grid, heat, limits, words or caption(capture, settings), settings)
 
 
 def _own_limits(capture: AttentionCapture, settings: ViewSettings, raw_heat: np.ndarray) -> ValueRange:

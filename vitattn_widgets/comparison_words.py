@@ -1,0 +1,148 @@
+"""What tells the panels of a comparison apart, and what they share, in words."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .aggregate import FORMULAS, TITLES
+from .render import layer_words, query_words
+from .sources import CATALOGUE
+from .tokens import resolve_index
+
+if TYPE_CHECKING:
+    from .capture import AttentionCapture
+    from .comparison import Panel
+
+Facet = tuple[str, str]
+"""One thing that a panel is, in short and in full."""
+
+
+def same_photo(first: AttentionCapture, second: AttentionCapture) -> bool:
+    """Whether two captures are of one photo, pixel by pixel."""
+    return first.source is second.source or np.array_equal(first.source, second.source)
+
+
+def panel_titles(panels: Sequence[Panel]) -> tuple[tuple[str, ...], str]:
+    """A short title for each panel, of nothing but what differs, and one line of what all share.
+
+    What a panel does not have, as a map without heads has no aggregation, tells it from no other. Panels that nothing
+    tells apart are numbered.
+
+    Returns:
+        The titles, empty for a single panel; the line.
+    """
+    names, models = [panel.name for panel in panels], _model_names(panels)
+    facets: list[list[Facet | None]] = [
+        [(name, name) for name in names],
+        [(short, panel.capture.model_name) for panel, short in zip(panels, models, strict=True)],
+        _photo_numbers(panels),
+        *zip(*map(_facets, panels), strict=True),
+    ]
+    parts: list[list[str]] = [[] for _ in panels]
+    common = []
+    for facet in facets:
+        shorts = {short for short, _ in filter(None, facet)}
+        if len(shorts) > 1:
+            for part, found in zip(parts, facet, strict=True):
+                if found and found[0] not in part:
+                    part.append(found[0])
+        elif shorts:
+            fulls = {full for _, full in filter(None, facet)}
+            common.append(fulls.pop() if len(fulls) == 1 else shorts.pop())
+    titles = [", ".join(filter(None, part)) for part in parts]
+    return _numbered(titles) if len(panels) > 1 else ("",), ", ".join(filter(None, common))
+
+
+def difference_words(first: Panel, second: Panel, most: float) -> tuple[str, str]:
+    """What is subtracted from what, short; and the caption of a difference that goes up to `most`."""
+    (one, other), common = panel_titles([first, second])
+    title = f"{one} minus {other}"
+    if not most:
+        return title, f"{title}: no difference; {common}"
+    colors = f"red is more in {one}, blue more in {other}, by up to {most:.3g} times the average patch of each map"
+    return title, f"{title}: {colors}; {common}"
+
+
+def _facets(panel: Panel) -> list[Facet | None]:
+    """Source, layer, head or aggregation, query, class, sinks and smoothing of a panel; None for what it lacks."""
+    capture, settings = panel.capture, panel.settings
+    source = CATALOGUE[settings.source]
+    layer = capture.layer_index(settings.layer)
+    count = capture.num_heads(layer)
+    heads = None
+    if not source.no_head and settings.head is not None:
+        head = resolve_index(settings.head, count, "head", layer_words(capture, settings))
+        heads = (f"head {head}", f"head {head} of 0..{count - 1}")
+    elif not source.no_head:
+        heads = (TITLES[settings.aggregation], FORMULAS[settings.aggregation].format(heads=count))
+    elif source.aggregations:
+        heads = (TITLES[settings.aggregation], f"heads fused by {settings.aggregation}")
+    query = query_words(capture.query_or_default(layer, settings.query))
+    target = None
+    if not source.no_class:
+        name = capture.class_names[capture.class_or_predicted(settings.target)]
+        target = (name, f"class {name}")
+    sinks = ("without sinks", "sinks left out") if settings.sinks == "leave_out" else ("with sinks", "")
+    return [
+        (source.title, source.title),
+        (f"layer {layer}", layer_words(capture, settings)),
+        heads,
+        (query, f"query: {query}"),
+        target,
+        sinks,
+        _smoothing(panel),
+    ]
+
+
+def _smoothing(panel: Panel) -> Facet:
+    steps = ("bilinear", "median", "gaussian")
+    off = [step for step in steps if not getattr(panel.settings, step)]
+    if not off:
+        return "smoothed", ""
+    words = "one square a patch" if len(off) == len(steps) else f"without {' and '.join(off)}"
+    return words, words
+
+
+def _model_names(panels: Sequence[Panel]) -> list[str]:
+    """Names of the panels' models, as short as still tells them apart: architecture, or weights of one architecture."""
+    full = [panel.capture.model_name for panel in panels]
+    parts = [re.fullmatch(r"(.[^.(]*)[.(]?(.*?)\)?", name.replace(" (", "(")).groups() for name in full]
+    for short in ([name for name, _ in parts], [weights or name for name, weights in parts]):
+        if len(set(short)) == len(set(full)):
+            return short
+    return full
+
+
+def _photo_numbers(panels: Sequence[Panel]) -> list[Facet]:
+    """Which of the photos a panel shows, where its name does not say so."""
+    photos: list[Panel] = []
+    numbers = []
+    for panel in panels:
+        same = (number for number, photo in enumerate(photos) if same_photo(panel.capture, photo.capture))
+        number = next(same, len(photos))
+        if number == len(photos):
+            photos.append(panel)
+        numbers.append(number)
+    named = {panel.name: number for panel, number in zip(panels, numbers, strict=True)}
+    if all(named[panel.name] == number for panel, number in zip(panels, numbers, strict=True)):
+        return [("", "")] * len(panels)
+    return [(f"photo {number + 1}",) * 2 for number in numbers]
+
+
+def _numbered(titles: Sequence[str]) -> tuple[str, ...]:
+    """The titles; a number after those that occur several times."""
+    counts, seen = Counter(titles), Counter()
+    numbered = []
+    for number, title in enumerate(titles, start=1):
+        seen[title] += 1
+        if not title:
+            title = f"panel {number}"
+        elif counts[title] > 1:
+            title = f"{title} ({seen[title]})"
+        numbered.append(title)
+    return tuple(numbered)
