@@ -246,7 +246,11 @@ def test_titles_say_what_differs_and_the_line_what_does_not(completed: va.Attent
 
     found, common = titles({}, {"source": "relevance", "target": 1}, {"source": "rollout"})
     assert found == ("attention", "relevance", "rollout")
+    assert "mean" in common
     assert "class class 1" in common
+    found, common = titles({"head": 1}, {"source": "relevance"})
+    assert found == ("attention, head 1", "relevance")
+    assert "head" not in common
 
     found, _ = titles({"source": "gradient", "target": 1}, {"source": "gradient", "target": 2})
     assert found == ("class 1", "class 2")
@@ -292,7 +296,7 @@ def test_a_difference_is_first_minus_second_pixel_by_pixel(wide_capture: va.Atte
     np.testing.assert_allclose(found.grid_map, one / mean_size(one) - other / mean_size(other), atol=1e-5)
     np.testing.assert_array_equal(found.image, overlay_difference(wide_capture.view, found.heat, 0.5))
     assert found.title in found.caption
-    assert "red is more in patch at row 0, col 0, blue more in patch at row 0, col 1" in found.caption
+    assert "red is more in (patch at row 0, col 0), blue more in (patch at row 0, col 1), by up to" in found.caption
 
 
 @pytest.mark.parametrize("on", ["view", "original"])

@@ -30,7 +30,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "evaluation": ["MEASURES", "MapEvaluation", "evaluate_maps"],
         "explorer": ["AttentionExplorer"],
-        "figures": ["check_figure", "paper_figure"],
+        "figures": ["check_figure", "comparison_figure", "paper_figure"],
         "gradients": ["ClassGradients", "capture_gradients", "capture_value_norms", "complete_capture"],
         "images": ["load_picture"],
         "lesson_figures": ["heads_figure", "layers_figure", "measures_figure", "photos_figure", "smoothing_figure"],

@@ -114,6 +114,19 @@ def read_header(path: Path) -> dict[str, str]:
         raise WeightsError(f"{path}: damaged checkpoint ({error})") from error
 
 
+def require_checkpoint(checkpoint: Path) -> None:
+    """Raise for a file that cannot be a checkpoint, before anything is read.
+
+    Raises:
+        WeightsError: no such file.
+        ModelError: a type of file that is not read.
+    """
+    if not checkpoint.is_file():
+        raise WeightsError(f"{checkpoint}: no such checkpoint file")
+    if checkpoint.suffix.lower() not in SUFFIXES:
+        raise ModelError(f"{checkpoint}: a checkpoint must be a safetensors or torch file ({', '.join(SUFFIXES)})")
+
+
 def read_weights(checkpoint: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint by name. Torch files are read with ``weights_only=True``; no code in them runs.
 
@@ -121,10 +134,7 @@ def read_weights(checkpoint: Path) -> dict[str, Tensor]:
         WeightsError: no such file, or damaged.
         ModelError: a type of file that is not read, or one that would need unpickling of other things than tensors.
     """
-    if not checkpoint.is_file():
-        raise WeightsError(f"{checkpoint}: no such checkpoint file")
-    if checkpoint.suffix.lower() not in SUFFIXES:
-        raise ModelError(f"{checkpoint}: a checkpoint must be a safetensors or torch file ({', '.join(SUFFIXES)})")
+    require_checkpoint(checkpoint)
     try:
         if checkpoint.suffix.lower() == ".safetensors":
             with safe_open(checkpoint, "pt"):

@@ -34,6 +34,11 @@ UNIT = "times the average patch of its map"
 NOISE = 1e-5
 """Values that differ by less, in `UNIT`, are the same: float32 maps that should be equal differ by about 1e-6."""
 
+NOT_ONE_PHOTO = (
+    "a difference needs two maps of one photo, these are of two: their patches show different things; compare them "
+    "side by side instead"
+)
+
 KEPT_PANELS = 64
 """Smoothed maps kept from one drawing to the next, about 0.2 MB each at 224 px: while one slider moves, most stay."""
 
@@ -179,10 +184,7 @@ def difference_view(first: Panel, second: Panel, scale: str = "shared") -> Diffe
     if scale not in COMPARED_SCALES:
         raise SettingsError(f"scale {scale!r} does not exist for a difference; possible: {', '.join(COMPARED_SCALES)}")
     if not same_photo(first.capture, second.capture):
-        raise SettingsError(
-            "a difference needs two maps of one photo, these are of two: their patches show different things; compare "
-            "them side by side instead"
-        )
+        raise SettingsError(NOT_ONE_PHOTO)
     one, other = _prepare(first), _prepare(second)
     same_view = first.capture.crop_box == second.capture.crop_box and one.heat.shape == other.heat.shape
     if same_view and first.settings.on == "view":
@@ -203,7 +205,9 @@ def difference_view(first: Panel, second: Panel, scale: str = "shared") -> Diffe
     if ground is first.capture.source:
         image = draw_frame(image, where)
     title, words = difference_words(first, second, most)
-    return DifferenceView(image, grid, heat, where, (-most, most), UNIT, DIFFERENCE_CMAP, title, words, first.settings)
+    return DifferenceView(
+        image, grid, heat, where, (0.0 - most, most), UNIT, DIFFERENCE_CMAP, title, words, first.settings
+    )
 
 
 def _difference_on_photo(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -18,8 +18,19 @@ if TYPE_CHECKING:
     from .capture import AttentionCapture
     from .comparison import Panel
 
-Facet = tuple[str, str]
-"""One thing that a panel is, in short and in full."""
+
+class Facet(NamedTuple):
+    """One thing that a panel is.
+
+    Attributes:
+        short: in few words.
+        full: in full, for a line of its own.
+        marked: whether it must be said of a panel where others do not have it.
+    """
+
+    short: str
+    full: str
+    marked: bool = False
 
 
 def same_photo(first: AttentionCapture, second: AttentionCapture) -> bool:
@@ -38,21 +49,21 @@ def panel_titles(panels: Sequence[Panel]) -> tuple[tuple[str, ...], str]:
     """
     names, models = [panel.name for panel in panels], _model_names(panels)
     facets: list[list[Facet | None]] = [
-        [(name, name) for name in names],
-        [(short, panel.capture.model_name) for panel, short in zip(panels, models, strict=True)],
+        [Facet(name, name) for name in names],
+        [Facet(short, panel.capture.model_name) for panel, short in zip(panels, models, strict=True)],
         _photo_numbers(panels),
         *zip(*map(_facets, panels), strict=True),
     ]
     parts: list[list[str]] = [[] for _ in panels]
     common = []
     for facet in facets:
-        shorts = {short for short, _ in filter(None, facet)}
-        if len(shorts) > 1:
+        present = [found for found in facet if found]
+        shorts, fulls = {found.short for found in present}, {found.full for found in present}
+        if len(shorts) > 1 or (len(present) < len(panels) and any(found.marked for found in present)):
             for part, found in zip(parts, facet, strict=True):
-                if found and found[0] not in part:
-                    part.append(found[0])
-        elif shorts:
-            fulls = {full for _, full in filter(None, facet)}
+                if found and found.short not in part:
+                    part.append(found.short)
+        elif present:
             common.append(fulls.pop() if len(fulls) == 1 else shorts.pop())
     titles = [", ".join(filter(None, part)) for part in parts]
     return _numbered(titles) if len(panels) > 1 else ("",), ", ".join(filter(None, common))
@@ -61,6 +72,7 @@ def panel_titles(panels: Sequence[Panel]) -> tuple[tuple[str, ...], str]:
 def difference_words(first: Panel, second: Panel, most: float) -> tuple[str, str]:
     """What is subtracted from what, short; and the caption of a difference that goes up to `most`."""
     (one, other), common = panel_titles([first, second])
+    one, other = (f"({words})" if "," in words else words for words in (one, other))
     title = f"{one} minus {other}"
     if not most:
         return title, f"{title}: no difference; {common}"
@@ -77,22 +89,23 @@ def _facets(panel: Panel) -> list[Facet | None]:
     heads = None
     if not source.no_head and settings.head is not None:
         head = resolve_index(settings.head, count, "head", layer_words(capture, settings))
-        heads = (f"head {head}", f"head {head} of 0..{count - 1}")
+        heads = Facet(f"head {head}", f"head {head} of 0..{count - 1}", marked=True)
     elif not source.no_head:
-        heads = (TITLES[settings.aggregation], FORMULAS[settings.aggregation].format(heads=count))
+        heads = Facet(TITLES[settings.aggregation], FORMULAS[settings.aggregation].format(heads=count))
     elif source.aggregations:
-        heads = (TITLES[settings.aggregation], f"heads fused by {settings.aggregation}")
+        heads = Facet(TITLES[settings.aggregation], f"heads fused by {settings.aggregation}")
     query = query_words(capture.query_or_default(layer, settings.query))
     target = None
     if not source.no_class:
         name = capture.class_names[capture.class_or_predicted(settings.target)]
-        target = (name, f"class {name}")
-    sinks = ("without sinks", "sinks left out") if settings.sinks == "leave_out" else ("with sinks", "")
+        target = Facet(name, f"class {name}")
+    left_out = settings.sinks == "leave_out"
+    sinks = Facet("without sinks", "sinks left out") if left_out else Facet("with sinks", "")
     return [
-        (source.title, source.title),
-        (f"layer {layer}", layer_words(capture, settings)),
+        Facet(source.title, source.title),
+        Facet(f"layer {layer}", layer_words(capture, settings)),
         heads,
-        (query, f"query: {query}"),
+        Facet(query, f"query: {query}"),
         target,
         sinks,
         _smoothing(panel),
@@ -103,9 +116,9 @@ def _smoothing(panel: Panel) -> Facet:
     steps = ("bilinear", "median", "gaussian")
     off = [step for step in steps if not getattr(panel.settings, step)]
     if not off:
-        return "smoothed", ""
+        return Facet("smoothed", "")
     words = "one square a patch" if len(off) == len(steps) else f"without {' and '.join(off)}"
-    return words, words
+    return Facet(words, words)
 
 
 def _model_names(panels: Sequence[Panel]) -> list[str]:
@@ -130,8 +143,8 @@ def _photo_numbers(panels: Sequence[Panel]) -> list[Facet]:
         numbers.append(number)
     named = {panel.name: number for panel, number in zip(panels, numbers, strict=True)}
     if all(named[panel.name] == number for panel, number in zip(panels, numbers, strict=True)):
-        return [("", "")] * len(panels)
-    return [(f"photo {number + 1}",) * 2 for number in numbers]
+        return [Facet("", "")] * len(panels)
+    return [Facet(words, words) for words in (f"photo {number + 1}" for number in numbers)]
 
 
 def _numbered(titles: Sequence[str]) -> tuple[str, ...]:

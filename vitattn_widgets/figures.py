@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .aggregate import TITLES
 from .capture import AttentionCapture
+from .comparison import Panel, compare_views, difference_view
+from .drawing import DIFFERENCE_CMAP, ValueRange
 from .errors import SettingsError
 from .render import layer_words, query_words, render_aggregations
 from .settings import ViewSettings
+from .sources import CATALOGUE
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from .checks import MapCheck
 
 PANEL_INCHES = 2.3
+
+MOST_COLUMNS = 8
+"""Panels of a comparison in one row; more fill several."""
 
 CURVES = {
     "map": ("this map", "#c1272d", "-", 2.4),
@@ -31,15 +42,16 @@ def paper_figure(captures: Sequence[AttentionCapture], settings: ViewSettings | 
     """Figures 2 to 4 of Calderaro et al. 2023: a row a photo; the view, then mean, max and mean / std over the heads.
 
     Args:
-        captures: one a row, of one model.
-        settings: layer, query, smoothing, scale and colours; head and aggregation are the figure's own.
+        captures: one a row, of one model, with what the settings' source needs (`complete_capture`).
+        settings: layer, query, source, class, sinks, smoothing, scale and colours; head and aggregation are the
+            figure's own, as far as the source has them.
         note: what the photos are, if that must be said; it stands above the figure.
 
     Returns:
         A matplotlib figure with one colour bar; each map on the scale that the settings name.
 
     Raises:
-        SettingsError: no capture, or a layer or query that one of them does not have.
+        SettingsError: no capture, or a layer, query or class that one of them does not have.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
@@ -54,23 +66,111 @@ def paper_figure(captures: Sequence[AttentionCapture], settings: ViewSettings | 
     for line, capture, row in zip(axes, captures, rows, strict=True):
         best = capture.top(1)
         line[0].set_ylabel(f"{best[0][0]}\n{best[0][1]:.0%}" if best else "no classifier", fontsize=9)
-        line[0].imshow(capture.view if settings.on == "view" else capture.source)
+        _show(line[0], capture.view if settings.on == "view" else capture.source)
         for axis, view in zip(line[1:], row, strict=True):
-            axis.imshow(view.image)
-        for axis in line:
-            axis.set(xticks=[], yticks=[])
+            _show(axis, view.image)
     axes[0, 0].set_title("what the model saw" if settings.on == "view" else "photo", fontsize=10)
+    source = CATALOGUE[settings.source]
     for axis, view in zip(axes[0, 1:], rows[0], strict=True):
-        axis.set_title(TITLES[view.settings.aggregation], fontsize=10)
+        axis.set_title(TITLES[view.settings.aggregation] if source.aggregations else source.title, fontsize=10)
     bar = figure.colorbar(ScalarMappable(cmap=settings.cmap), ax=axes, shrink=0.6, ticks=[0, 0.5, 1])
-    bar.set_label(f"attention, scale: {settings.scale}", fontsize=9)
+    bar.set_label(f"{source.title}, scale: {settings.scale}", fontsize=9)
     figure.suptitle("\n".join(filter(None, (note, _title(captures[0], settings)))), fontsize=8, wrap=True)
     return figure
 
 
 def _title(capture: AttentionCapture, settings: ViewSettings) -> str:
-    query = query_words(capture.query_or_default(settings.layer, settings.query))
-    return f"{capture.model_name}, {layer_words(capture, settings)}, query: {query}"
+    source = CATALOGUE[settings.source]
+    parts = [capture.model_name, layer_words(capture, settings)]
+    if settings.source != "attention":
+        parts.append(f"{source.title} ({source.reference})")
+    if not source.no_class:
+        name = "each photo's predicted class"
+        if settings.target is not None:
+            name = f"the class {capture.class_names[capture.class_or_predicted(settings.target)]}"
+        parts[-1] += f" for {name}"
+    if settings.sinks != "show":
+        parts.append({"outline": "sinks outlined", "leave_out": "sinks left out"}[settings.sinks])
+    parts.append(f"query: {query_words(capture.query_or_default(settings.layer, settings.query))}")
+    return ", ".join(parts)
+
+
+def comparison_figure(
+    panels: Sequence[Panel],
+    scale: str = "shared",
+    difference: bool = False,
+    columns: int | None = None,
+    note: str = "",
+) -> Figure:
+    """Panels in one row on one scale, with one colour bar; on request the difference of two, with a bar of its own.
+
+    Args:
+        panels: see `compare_views`; more than eight fill several rows.
+        scale: ``"shared"`` or ``"robust"``.
+        difference: draw what the first has more than the second as well; for two panels of one photo.
+        columns: panels in a row; None is all of them, up to eight.
+        note: what the photos are, if that must be said; it stands above the figure.
+
+    Returns:
+        A matplotlib figure; each panel's title says what tells it from the others, the line above what all share.
+
+    Raises:
+        SettingsError: as `compare_views`; a difference of more or fewer than two panels.
+    """
+    from matplotlib.figure import Figure
+
+    if difference and len(panels) != 2:
+        raise SettingsError(f"a difference is of two panels, got {len(panels)}")
+    compared = compare_views(panels, scale)
+    found = difference_view(*panels, scale=scale) if difference else None
+    pictures = [view.image for view in compared.views] + ([found.image] if found else [])
+    columns = min(columns or ceil(len(pictures) / ceil(len(pictures) / MOST_COLUMNS)), len(pictures))
+    rows = ceil(len(pictures) / columns)
+    shapes = [min(max(picture.shape[1] / picture.shape[0], 0.6), 2.0) for picture in pictures]
+    widths = [max(shapes[column::columns]) for column in range(columns)]  # of each column, where a panel's height is 1
+    titles = [*compared.titles, *([found.title] if found else [])]
+    titles = [_wrapped(title, PANEL_INCHES * widths[place % columns]) for place, title in enumerate(titles)]
+    above = 0.17 * max(title.count("\n") + 1 for title in titles)
+    across = PANEL_INCHES * max(sum(widths), 2.0) + 0.9 * (1 + difference)
+    figure = Figure((across, (PANEL_INCHES + above) * rows + 0.25), layout="compressed", dpi=150)
+    axes = figure.subplots(rows, columns, squeeze=False, width_ratios=widths)
+    for axis, picture, title in zip(axes.flat, pictures, titles, strict=False):
+        _show(axis, picture, title)
+    for axis in axes.flat[len(pictures) :]:
+        axis.set_axis_off()
+    clipped = scale == "robust"
+    beside = axes.flat[: len(panels)] if found else axes
+    _value_bar(figure, beside, compared.limits, compared.cmap, compared.unit, clipped)
+    if found:
+        _value_bar(figure, axes.flat[2], found.value_range, found.cmap, "first minus second", clipped)
+    figure.suptitle("\n".join(filter(None, (note, compared.common))), fontsize=8, wrap=True)
+    return figure
+
+
+def _show(axis: Axes, picture: np.ndarray, title: str = "") -> None:
+    axis.imshow(picture)
+    axis.set(xticks=[], yticks=[])
+    if title:
+        axis.set_title(title, fontsize=9)
+
+
+def _wrapped(title: str, inches: float) -> str:
+    return textwrap.fill(title, max(12, round(inches * 14)))
+
+
+def _value_bar(figure: Figure, axes: Any, limits: ValueRange, cmap: str, words: str, clipped: bool) -> None:
+    """A colour bar from the value of the first colour to that of the last; arrows where values lie beyond."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    low, high = limits
+    constant = low == high
+    norm = Normalize(low - (cmap == DIFFERENCE_CMAP), low + 1) if constant else Normalize(low, high)
+    ticks = [low] if constant else np.linspace(low, high, 5)
+    place = {"shrink": 0.9, "pad": 0.012, "aspect": 16, "extend": "both" if clipped and not constant else "neither"}
+    bar = figure.colorbar(ScalarMappable(norm, cmap), ax=axes, ticks=ticks, format="%.3g", **place)
+    bar.ax.tick_params(labelsize=8)
+    bar.set_label(words, fontsize=8)
 
 
 def check_figure(check: MapCheck) -> Figure:

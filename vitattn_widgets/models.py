@@ -220,7 +220,7 @@ def create_module(name: str, pretrained: bool, size: tuple[int, int] | None, **o
         ModelError: unknown name, unsupported family, or arguments that the model does not take.
         WeightsError: the weights cannot be had.
     """
-    _require_known(name)
+    require_known(name)
     if size is not None:
         options["img_size"] = size
     try:
@@ -255,10 +255,14 @@ def create_module(name: str, pretrained: bool, size: tuple[int, int] | None, **o
     return (full_name if pretrained else name), module
 
 
-def _require_known(name: str) -> None:
-    """Raise for a name that timm does not have, with near ones, and for a family that is not supported."""
-    if ":" in name:
-        return  # a hub repository or a local folder, which timm resolves
+def require_known(name: str) -> None:
+    """Raise for a name that timm does not have, with near ones, and for a family that is not supported.
+
+    Raises:
+        ModelError: says what is possible. Nothing was loaded then.
+    """
+    if ":" in name or name == DEMO:
+        return  # a hub repository or a local folder, which timm resolves, or the embedded model
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
         near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
@@ -287,7 +291,7 @@ def _from_checkpoint(
     name = name or card.architecture
     if name is None:
         raise ModelError(f"{path} has no card that names its architecture; name the model")
-    _require_known(name)
+    require_known(name)
     if card.architecture is not None and card.architecture.partition(".")[0] != name.partition(".")[0]:
         raise ModelError(f"{path} holds weights of {card.architecture}, not of {name}")
     count = _checkpoint_classes(name, path, weights, card)

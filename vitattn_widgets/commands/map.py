@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
     settings = view_settings(options)
     photo = load_picture(options.photo)  # a bad photo is told before a model is fetched
     model = load_chosen(options)
-    settings = with_target(settings, model, options)
+    settings = with_target(settings, model, options.target)
     capture = complete_capture(model, capture_attention(model, photo), settings)
     rendered = render_view(capture, settings)
 

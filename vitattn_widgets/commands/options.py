@@ -27,7 +27,7 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
     shown = parser.add_argument_group("what is shown")
     shown.add_argument("--layer", type=int, default=-1, help="layer number; negative ones count from the end")
     shown.add_argument(
-        "--query", type=_query, help="token that looks: class, dist, reg0, mean, pool or ROW,COL; else what is read"
+        "--query", type=read_query, help="token that looks: class, dist, reg0, mean, pool or ROW,COL; else what is read"
     )
     drawn = parser.add_argument_group("how it is drawn")
     for step, what in (
@@ -50,7 +50,8 @@ def positive(text: str) -> int:
     return number
 
 
-def _query(text: str) -> Query:
+def read_query(text: str) -> Query:
+    """A query of an option's text: a name, or ``ROW,COL``."""
     row, comma, col = text.partition(",")
     if not comma:
         return text
@@ -78,18 +79,23 @@ def view_settings(options: argparse.Namespace) -> ViewSettings:
     return ViewSettings(**{name: getattr(options, name) for name in names})
 
 
-def with_target(settings: ViewSettings, model: AttentionModel, options: argparse.Namespace) -> ViewSettings:
+def with_target(settings: ViewSettings, model: AttentionModel, target: str | None) -> ViewSettings:
     """The settings with the class of `add_source` as the model numbers it."""
-    if options.target is None:
+    if target is None:
         return settings
-    return replace(settings, target=find_class(model.class_names, options.target))
+    return replace(settings, target=find_class(model.class_names, target))
 
 
 def load_chosen(options: argparse.Namespace) -> AttentionModel:
     """The model that the options of `add_shared` name; a line says which it is."""
+    return load_named(options.model, options.checkpoint, options)
+
+
+def load_named(name: str | None, checkpoint: Path | None, options: argparse.Namespace) -> AttentionModel:
+    """A model at the size and on the device that the options of `add_shared` name; a line says which it is."""
     from ..models import load_model
 
-    name = options.model or (None if options.checkpoint else DEFAULT_MODEL)
-    model = load_model(name, checkpoint=options.checkpoint, img_size=options.img_size, device=options.device)
+    name = name or (None if checkpoint else DEFAULT_MODEL)
+    model = load_model(name, checkpoint=checkpoint, img_size=options.img_size, device=options.device)
     print(model.describe())
     return model
