@@ -279,8 +279,16 @@ def test_names_models_and_photos_are_told_apart(
         return titles(*(va.Panel(replace(wide_capture, model_name=name)) for name in names))
 
     assert named("vit_a.x_in1k", "vit_b.y") == ("vit_a", "vit_b")
-    assert named("vit_a.x_in1k", "vit_a (best.safetensors)") == ("x_in1k", "best.safetensors")
-    assert named("vit_a.x", "vit_a.y", "vit_b.y") == ("vit_a.x", "vit_a.y", "vit_b.y")
+    assert named("vit_a.x_in1k", "vit_a.x_in1k (best.safetensors)") == ("x_in1k", "best.safetensors")
+    assert named("vit_a.x", "vit_a.y", "vit_b.y") == ("vit_a, x", "vit_a, y", "vit_b, y")
+    assert named("vit_a.x (w.pt)", "vit_a.y (w.pt)") == ("vit_a.x (w.pt)", "vit_a.y (w.pt)")
+    assert named("vit_a (w.pt)", "vit_a") == ("w.pt", "vit_a")
+    assert named("./my.model", "vit_a") == ("./my.model", "vit_a")
+    tuned = replace(wide_capture, model_name="VisionTransformer (w.pt)")
+    assert titles(va.Panel(wide_capture, name="before"), va.Panel(tuned, name="after")) == ("before", "after")
+    of_photos = va.Panel(other, name="cat"), va.Panel(tuned, name="cup")
+    assert titles(*of_photos) == ("cat, VisionTransformer", "cup, w.pt")
+    assert va.compare_views([va.Panel(wide_capture), va.Panel(tuned)]).common.startswith("VisionTransformer, attention")
 
 
 def test_a_difference_is_first_minus_second_pixel_by_pixel(wide_capture: va.AttentionCapture, grids: Callable) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -47,11 +46,11 @@ def panel_titles(panels: Sequence[Panel]) -> tuple[tuple[str, ...], str]:
     Returns:
         The titles, empty for a single panel; the line.
     """
-    names, models = [panel.name for panel in panels], _model_names(panels)
+    photos = _photo_numbers(panels)
     facets: list[list[Facet | None]] = [
-        [Facet(name, name) for name in names],
-        [Facet(short, panel.capture.model_name) for panel, short in zip(panels, models, strict=True)],
-        _photo_numbers(panels),
+        [Facet(panel.name, panel.name) for panel in panels],
+        *_models(panels, photos),
+        _photos(panels, photos),
         *zip(*map(_facets, panels), strict=True),
     ]
     parts: list[list[str]] = [[] for _ in panels]
@@ -121,28 +120,46 @@ def _smoothing(panel: Panel) -> Facet:
     return Facet(words, words)
 
 
-def _model_names(panels: Sequence[Panel]) -> list[str]:
-    """Names of the panels' models, as short as still tells them apart: architecture, or weights of one architecture."""
+def _tell_apart(names: Sequence[Any], things: Sequence[Any]) -> bool:
+    """Whether no two different things have the same name."""
+    return len(set(zip(names, things, strict=True))) == len(set(names))
+
+
+def _models(panels: Sequence[Panel], photos: Sequence[int]) -> tuple[list[Facet], list[Facet]]:
+    """Architecture and weights of the panels' models; the weights only where nothing else tells models apart."""
     full = [panel.capture.model_name for panel in panels]
-    parts = [re.fullmatch(r"(.[^.(]*)[.(]?(.*?)\)?", name.replace(" (", "(")).groups() for name in full]
-    for short in ([name for name, _ in parts], [weights or name for name, weights in parts]):
-        if len(set(short)) == len(set(full)):
-            return short
-    return full
+    architectures, weights = zip(*map(_split_name, full), strict=True)
+    if _tell_apart(architectures, full):
+        return [Facet(*names) for names in zip(architectures, full, strict=True)], [Facet("", "")] * len(panels)
+    if len(set(photos)) == 1 and _tell_apart([panel.name for panel in panels], full):  # so names are not the photos'
+        weights = [""] * len(panels)
+    elif not _tell_apart([*zip(architectures, weights, strict=True)], full):
+        weights = full
+    return [Facet(name, name) for name in architectures], [Facet(name, name) for name in weights]
 
 
-def _photo_numbers(panels: Sequence[Panel]) -> list[Facet]:
-    """Which of the photos a panel shows, where its name does not say so."""
-    photos: list[Panel] = []
+def _split_name(model_name: str) -> tuple[str, str]:
+    """Architecture and weights of a model's name: ``vit_a.tag``, ``vit_a (file)``, ``vit_a.tag (file)``."""
+    published, _, file = model_name.removesuffix(")").partition(" (")
+    architecture, _, tag = published.partition(".")
+    return (architecture, file or tag or architecture) if architecture else (model_name, model_name)
+
+
+def _photo_numbers(panels: Sequence[Panel]) -> list[int]:
+    """Which of the photos each panel shows, from 0 on."""
+    photos: list[AttentionCapture] = []
     numbers = []
     for panel in panels:
-        same = (number for number, photo in enumerate(photos) if same_photo(panel.capture, photo.capture))
-        number = next(same, len(photos))
-        if number == len(photos):
-            photos.append(panel)
-        numbers.append(number)
-    named = {panel.name: number for panel, number in zip(panels, numbers, strict=True)}
-    if all(named[panel.name] == number for panel, number in zip(panels, numbers, strict=True)):
+        same = (number for number, photo in enumerate(photos) if same_photo(panel.capture, photo))
+        numbers.append(next(same, len(photos)))
+        if numbers[-1] == len(photos):
+            photos.append(panel.capture)
+    return numbers
+
+
+def _photos(panels: Sequence[Panel], numbers: Sequence[int]) -> list[Facet]:
+    """The photo's number where names do not tell photos apart."""
+    if _tell_apart([panel.name for panel in panels], numbers):
         return [Facet("", "")] * len(panels)
     return [Facet(words, words) for words in (f"photo {number + 1}" for number in numbers)]
 
