@@ -101,6 +101,7 @@ def test_each_panel_is_render_view_on_the_shared_limits(
         np.testing.assert_array_equal(view.heat, again.heat)
         np.testing.assert_array_equal(view.grid_map, alone.grid_map)
         assert view.caption == again.caption
+        assert view.settings == replace(panel.settings, cmap="inferno", scale=scale)
 
 
 def test_the_limits_are_those_of_all_maps_by_the_slow_definition(
@@ -283,6 +284,8 @@ def test_names_models_and_photos_are_told_apart(
     assert named("vit_a.x", "vit_a.y", "vit_b.y") == ("vit_a, x", "vit_a, y", "vit_b, y")
     assert named("vit_a.x (w.pt)", "vit_a.y (w.pt)") == ("vit_a.x (w.pt)", "vit_a.y (w.pt)")
     assert named("vit_a (w.pt)", "vit_a") == ("w.pt", "vit_a")
+    called = [va.Panel(replace(wide_capture, model_name=name), name=name) for name in ("vit_a", "vit_b")]
+    assert titles(*called) == ("vit_a", "vit_b")
     assert named("./my.model", "vit_a") == ("./my.model", "vit_a")
     tuned = replace(wide_capture, model_name="VisionTransformer (w.pt)")
     assert titles(va.Panel(wide_capture, name="before"), va.Panel(tuned, name="after")) == ("before", "after")
@@ -367,6 +370,40 @@ def test_maps_of_two_views_are_subtracted_where_both_models_saw_the_photo(
             down = heat[below, int(x)] * (1 - x % 1) + heat[below, beside] * (x % 1)
             expected[row, col] += sign * (up * (1 - y % 1) + down * (y % 1))
     np.testing.assert_allclose(found.heat * found.value_range[1], expected[found.where], atol=1e-4)
+
+
+def test_on_the_photo_a_difference_lies_in_the_framed_crop(wide_capture: va.AttentionCapture) -> None:
+    on_photo = va.ViewSettings(on="original", layer=0)
+    found = va.difference_view(va.Panel(wide_capture, on_photo), va.Panel(wide_capture))
+    assert found.where == crop_slices(wide_capture.crop_box, PHOTO.shape[:2])
+    placed = [
+        va.place_on_source(
+            va.smooth_map(grid := va.render_view(wide_capture, settings).grid_map, (32, 48), 8) / mean_size(grid),
+            wide_capture.crop_box,
+            PHOTO.shape[:2],
+        )[0]
+        for settings in (on_photo, va.ViewSettings())
+    ]
+    np.testing.assert_allclose(found.heat * found.value_range[1], placed[0] - placed[1], atol=1e-5)
+    framed = found.image[found.where]
+    np.testing.assert_array_equal(framed[0], 0)
+    np.testing.assert_array_equal(framed[1, 1:-1], 255)
+    np.testing.assert_array_equal(framed[3:-3, 3:-3], overlay_difference(PHOTO[found.where], found.heat)[3:-3, 3:-3])
+    assert found.grid_map is not None
+
+
+def test_views_of_one_size_but_of_other_crops_are_subtracted_on_the_photo(wide_capture: va.AttentionCapture) -> None:
+    left, top, right, bottom = wide_capture.crop_box
+    moved = replace(wide_capture, crop_box=(left + 10, top, right + 10, bottom))
+    found = va.difference_view(va.Panel(wide_capture), va.Panel(moved))
+    assert found.image.shape == PHOTO.shape
+    assert found.grid_map is None
+    assert found.heat.any()
+    rows, cols = crop_slices(wide_capture.crop_box, PHOTO.shape[:2])
+    assert found.where == (rows, slice(cols.start + 10, cols.stop))
+    halves = [replace(wide_capture, crop_box=(start, 0.0, start + 60.0, 80.0)) for start in (5.0, 75.0)]
+    with pytest.raises(va.SettingsError, match="no common part"):
+        va.difference_view(*map(va.Panel, halves))
 
 
 def test_a_robust_difference_is_not_ruled_by_one_patch(wide_capture: va.AttentionCapture, grids: Callable) -> None:

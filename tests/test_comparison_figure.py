@@ -94,8 +94,9 @@ def test_a_difference_has_an_axis_and_a_bar_of_its_own(wide_capture: va.Attentio
     assert limits == pytest.approx(difference.value_range)
     assert ticks == pytest.approx([-limits[1], -limits[1] / 2, 0, limits[1] / 2, limits[1]])
     assert label == "first minus second"
-    ((_, _, only),) = bars(va.comparison_figure([panels[0]] * 2, difference=True))[1:]
+    ((limits, _, only),) = bars(va.comparison_figure([panels[0]] * 2, difference=True))[1:]
     assert only == [0]
+    assert limits == (-1, 1)
     for number in (1, 3):
         with pytest.raises(va.SettingsError, match=f"of two panels, got {number}"):
             va.comparison_figure(panels[:1] * number, difference=True)
