@@ -414,6 +414,15 @@ def test_a_robust_difference_is_not_ruled_by_one_patch(wide_capture: va.Attentio
     sizes = np.abs(plain.heat) * plain.value_range[1]
     assert robust.value_range[1] == pytest.approx(np.percentile(sizes, 95), rel=1e-5)
     assert np.abs(robust.heat).max() == 1
+    assert f"by up to {sizes.max():.3g} times" in robust.caption
+
+    turned = np.ones((4, 6))
+    turned[1, 2] = -1  # one patch in 24, fewer than the percentile leaves out
+    settings = [grids(grid) for grid in (np.ones((4, 6)), turned)]
+    squares = [replace(each, bilinear=False, median=False, gaussian=False) for each in settings]
+    found = va.difference_view(*(va.Panel(wide_capture, each) for each in squares), scale="robust")
+    assert found.value_range == (-2, 2)
+    assert found.heat.sum() == 64
 
 
 def test_two_photos_have_no_difference(wide_model: va.AttentionModel, wide_capture: va.AttentionCapture) -> None:

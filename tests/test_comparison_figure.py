@@ -142,6 +142,18 @@ def test_the_papers_figure_takes_sources_classes_and_sinks(wide_model: va.Attent
     assert "relevance (Chefer et al. 2021) for each photo's predicted class, sinks outlined" in figure.get_suptitle()
 
 
+def test_figure_takes_a_source_a_class_by_name_and_sinks(tmp_path: Path, tiny: list[Path]) -> None:
+    out = tmp_path / "figure.png"
+    options = ["--checkpoint", str(tiny[0]), "--source", "gradient", "--target", "c", "--sinks", "leave_out"]
+    assert cli.main(["figure", CAT, "-o", str(out), *options]) == 0
+    settings = va.ViewSettings(source="gradient", target=2, sinks="leave_out")
+    model = va.load_model(None, checkpoint=tiny[0])
+    expected = va.paper_figure([va.complete_capture(model, va.capture_attention(model, CAT), settings)], settings)
+    stream = io.BytesIO()
+    expected.savefig(stream, format="png")
+    assert out.read_bytes() == stream.getvalue()
+
+
 def test_texts_become_panels() -> None:
     photos = [Path("a.jpg"), Path("b.jpg")]
     asked = read_panels(["layer=0,-1 aggregation=max", "head=2 query=5,8 photo=c.jpg", "target='Egyptian cat'"], photos)

@@ -197,14 +197,18 @@ def difference_view(first: Panel, second: Panel, scale: str = "shared") -> Diffe
     if same_view and one.grid.shape == other.grid.shape:
         grid = one.grid / np.float32(one.factor) - other.grid / np.float32(other.factor)
     size = np.abs(difference)
-    most = float(np.percentile(size, ROBUST_PERCENTILES[1]) if scale == "robust" else size.max())
-    most = most if most >= NOISE else 0.0
+    most = largest = float(size.max())
+    if scale == "robust":
+        most = float(np.percentile(size, ROBUST_PERCENTILES[1]))
+        most = most if most >= NOISE else largest  # where hardly anything differs, that is what is to be seen
+    if largest < NOISE:
+        most = largest = 0.0
     heat = (difference / np.float32(most)).clip(-1, 1) if most else np.zeros_like(difference)
     image = ground.copy()
     image[where] = overlay_difference(ground[where], heat, first.settings.opacity)
     if ground is first.capture.source:
         image = draw_frame(image, where)
-    title, words = difference_words(first, second, most)
+    title, words = difference_words(first, second, largest)
     return DifferenceView(
         image, grid, heat, where, (0.0 - most, most), UNIT, DIFFERENCE_CMAP, title, words, first.settings
     )

@@ -68,14 +68,14 @@ def panel_titles(panels: Sequence[Panel]) -> tuple[tuple[str, ...], str]:
     return _numbered(titles) if len(panels) > 1 else ("",), ", ".join(filter(None, common))
 
 
-def difference_words(first: Panel, second: Panel, most: float) -> tuple[str, str]:
-    """What is subtracted from what, short; and the caption of a difference that goes up to `most`."""
+def difference_words(first: Panel, second: Panel, largest: float) -> tuple[str, str]:
+    """What is subtracted from what, short; and the caption of a difference of at most `largest`."""
     (one, other), common = panel_titles([first, second])
     one, other = (f"({words})" if "," in words else words for words in (one, other))
     title = f"{one} minus {other}"
-    if not most:
+    if not largest:
         return title, f"{title}: no difference; {common}"
-    colors = f"red is more in {one}, blue more in {other}, by up to {most:.3g} times the average patch of each map"
+    colors = f"red is more in {one}, blue more in {other}, by up to {largest:.3g} times the average patch of each map"
     return title, f"{title}: {colors}; {common}"
 
 
