@@ -307,6 +307,8 @@ def test_a_difference_is_first_minus_second_pixel_by_pixel(wide_capture: va.Atte
     np.testing.assert_allclose(found.grid_map, one / mean_size(one) - other / mean_size(other), atol=1e-5)
     np.testing.assert_array_equal(found.image, overlay_difference(wide_capture.view, found.heat, 0.5))
     assert found.title in found.caption
+    ratio = va.ViewSettings(aggregation="mean_over_std")
+    assert va.difference_view(va.Panel(wide_capture), va.Panel(wide_capture, ratio)).title == "mean minus (mean / std)"
     assert "red is more in (patch at row 0, col 0), blue more in (patch at row 0, col 1), by up to" in found.caption
 
 

@@ -71,7 +71,7 @@ def panel_titles(panels: Sequence[Panel]) -> tuple[tuple[str, ...], str]:
 def difference_words(first: Panel, second: Panel, largest: float) -> tuple[str, str]:
     """What is subtracted from what, short; and the caption of a difference of at most `largest`."""
     (one, other), common = panel_titles([first, second])
-    one, other = (f"({words})" if "," in words else words for words in (one, other))
+    one, other = (f"({words})" if {",", "/"} & set(words) else words for words in (one, other))
     title = f"{one} minus {other}"
     if not largest:
         return title, f"{title}: no difference; {common}"
