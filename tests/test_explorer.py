@@ -14,8 +14,7 @@ from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
 
 import vitattn_widgets as va
-from vitattn_widgets import explorer as explorer_module
-from vitattn_widgets import panels
+from vitattn_widgets import explorer_facts, explorer_messages, explorer_shelf, panels
 from vitattn_widgets import store as store_module
 from vitattn_widgets.drawing import color_map, scale_map
 
@@ -273,7 +272,7 @@ def test_models_are_loaded_on_first_use_with_a_message_and_then_kept(model, monk
         loads.append((name, explorer.status, explorer._busy))
         return small_model(name, num_heads=2)
 
-    monkeypatch.setattr(explorer_module, "load_model", load)
+    monkeypatch.setattr(explorer_shelf, "load_model", load)
     for name in ("vit_other", "small", "vit_other"):
         explorer.model = name
     assert loads == [("vit_other", "Loading vit_other ...", True)]
@@ -324,7 +323,7 @@ def test_the_overview_is_drawn_once_a_capture_and_query(explorer, monkeypatch):
         drawn.append(query)
         return va.render_overview(capture, query, cmap)
 
-    monkeypatch.setattr(explorer_module, "render_overview", counted)
+    monkeypatch.setattr(explorer_facts, "render_overview", counted)
     explorer.layer, explorer.head, explorer.opacity, explorer.median = 0, 1, 0.3, False
     assert drawn == []
     explorer.query = (1, 2)
@@ -418,10 +417,10 @@ def test_an_upload_that_is_no_picture_is_told_and_not_added(explorer, content, w
 
 
 def test_an_upload_without_end_does_not_fill_the_memory(explorer, monkeypatch):
-    monkeypatch.setattr(explorer_module, "UPLOAD_LIMIT", 1000)
+    monkeypatch.setattr(explorer_messages, "UPLOAD_LIMIT", 1000)
     for _ in range(50):
         explorer._handle_custom_msg({"kind": "upload", "id": "1", "name": "x", "last": False}, [bytes(300)])
-    assert sum(map(len, explorer._uploads["1"])) <= 1000
+    assert explorer._uploads.nbytes <= 1000
     explorer._handle_custom_msg({"kind": "upload", "id": "1", "name": "x", "last": True}, [bytes(300)])
     assert "not a picture" in explorer.status
 
@@ -530,7 +529,7 @@ def test_a_class_is_one_backward_pass_however_the_controls_move(explorer, passes
     explorer.picture = "first"
     explorer.target = None
     assert completed == [None, 4, 4]  # the first photo's prediction, class 4 of the first, class 4 of the second
-    assert passes == [explorer._pictures["second"]]
+    assert passes == [explorer._shelf.pictures["second"]]
 
 
 def test_mean_over_std_gives_way_to_rollout_and_rollout_refuses_it(explorer):

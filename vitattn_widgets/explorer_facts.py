@@ -1,0 +1,121 @@
+"""What the explorer tells the browser, as plain values: menus, facts of a capture, a picture and all beside it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from .aggregate import AGGREGATIONS
+from .capture import AttentionCapture
+from .drawing import CMAPS, SCALES, color_table
+from .explorer_shelf import Shelf
+from .explorer_state import Shown
+from .models import AttentionModel
+from .overview import render_overview
+from .panels import ARRANGEMENTS, encode_for_screen, value_unit, view_boxes
+from .recipes import python_code
+from .render import query_words
+from .settings import GROUNDS, SINKS, ViewSettings
+from .sources import CATALOGUE, Source
+
+PREDICTIONS = 10
+"""Predicted classes that the class picker offers before the search."""
+
+RECOMMENDED = ("source", "sinks", "layer", "head", "query")
+"""The settings in which "What did the classifier use?" puts the recommended ones."""
+
+
+def menus(shelf: Shelf) -> dict[str, Any]:
+    """All that can be chosen whatever the capture."""
+    return {
+        "models": list(shelf.models),
+        "pictures": [{"name": name, "thumbnail": shelf.thumbnails[name]} for name in shelf.pictures],
+        "aggregations": AGGREGATIONS,
+        "sources": {name: _source_facts(source) for name, source in CATALOGUE.items()},
+        "sinks": SINKS,
+        "recommended": {name: getattr(ViewSettings.recommended(), name) for name in RECOMMENDED},
+        "scales": SCALES,
+        "cmaps": CMAPS,
+        "grounds": GROUNDS,
+        "arrangements": ARRANGEMENTS,
+    }
+
+
+def _source_facts(source: Source) -> dict[str, Any]:
+    """A source's name, and why some controls are without effect."""
+    return {
+        "title": source.title,
+        "aggregations": source.aggregations,
+        "noHead": source.no_head,
+        "noAggregation": source.no_aggregation,
+        "noClass": source.no_class,
+    }
+
+
+def capture_facts(model: AttentionModel, capture: AttentionCapture) -> dict[str, Any]:
+    """What labels the controls of a capture, and what the model answers."""
+    layers = [
+        {
+            "name": layer.name,
+            "heads": layer.num_heads,
+            "queries": [{"value": name, "label": query_words(name)} for name in layer.tokens.names],
+            "patches": layer.tokens.query_patches,
+            "default": query_words(capture.query_or_default(index)),
+        }
+        for index, layer in enumerate(capture.layers)
+    ]
+    order = np.argsort(-capture.probabilities, kind="stable")[:PREDICTIONS].tolist()
+    return {
+        "layers": layers,
+        "grid": capture.layout.grid,
+        "top": [{"name": name, "probability": probability} for name, probability in capture.top(5)],
+        "order": order,
+        "likely": capture.probabilities[order].tolist(),
+        "model": model.describe(),
+    }
+
+
+def shown_facts(shown: Shown, path: str | None) -> dict[str, Any]:
+    """The picture and everything beside it that changes with it; the code names the picture by its path."""
+    rendered, settings = shown.rendered, shown.rendered.settings
+    return {
+        "image": shown.encoded.content,
+        "mime": shown.encoded.mime,
+        "size": rendered.image.shape[1::-1],
+        "boxes": view_boxes(shown.screen, settings, shown.choice.arrangement),
+        "values": rendered.grid_map.astype("<f4").tobytes(),
+        "grid": rendered.grid_map.shape,
+        "range": rendered.value_range,
+        "unit": value_unit(settings),
+        "colors": color_table(settings.cmap).tobytes(),
+        "caption": rendered.caption,
+        "query": settings.query if isinstance(settings.query, tuple) else None,
+        "settings": asdict(settings) | {"arrangement": shown.choice.arrangement},
+        "code": code_of(shown, path),
+    }
+
+
+def code_of(shown: Shown, path: str | None) -> str:
+    """Five lines of Python that make the picture that is shown."""
+    return python_code(shown.model, shown.choice.settings, shown.choice.arrangement, path)
+
+
+def overview_for(shown: Shown) -> tuple:
+    """What an overview depends on: while this stays, so does the overview."""
+    choice = shown.choice
+    return choice.picture, choice.model, choice.settings.query, choice.settings.cmap
+
+
+def overview_facts(shown: Shown) -> dict[str, Any]:
+    """All layers and heads in one picture."""
+    overview = render_overview(shown.capture, shown.choice.settings.query, shown.choice.settings.cmap)
+    encoded = encode_for_screen(overview.image)
+    return {
+        "image": encoded.content,
+        "mime": encoded.mime,
+        "cell": overview.cell,
+        "heads": overview.heads,
+        "for": overview_for(shown),
+    }

@@ -1,0 +1,78 @@
+"""What the browser asks of the explorer beyond moving a control: a file to keep, a picture to take, a check."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from .errors import VitattnError
+from .files import file_name
+from .images import read_picture
+
+if TYPE_CHECKING:
+    from .explorer import AttentionExplorer
+
+UPLOAD_LIMIT = 100 << 20
+"""Largest file in bytes that is taken from a browser."""
+
+
+class Uploads:
+    """Files that come in parts: notebook servers refuse large messages."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, list[bytes]] = {}
+
+    def add(self, upload: str, part: bytes) -> None:
+        """Take a part of a file."""
+        parts = self._parts.setdefault(upload, [])
+        parts.append(part)
+        if sum(map(len, parts)) > UPLOAD_LIMIT:
+            del parts[1:]  # an upload that never ends must not fill the memory; what is left cannot be read
+
+    def take(self, upload: str) -> bytes:
+        """The whole file, which is then forgotten."""
+        return b"".join(self._parts.pop(upload))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of files that are not complete yet."""
+        return sum(len(part) for parts in self._parts.values() for part in parts)
+
+    def clear(self) -> None:
+        """Forget what came."""
+        self._parts.clear()
+
+
+def answer(explorer: AttentionExplorer, uploads: Uploads, content: Mapping[str, Any], buffers: list) -> None:
+    """Do what a message from the browser asks for."""
+    match content:
+        case {"kind": "download", "what": str(what)} if explorer.capture is not None:
+            _send_file(explorer, what)
+        case {"kind": "check"} if explorer.capture is not None:
+            with suppress(VitattnError):  # the status line tells it
+                explorer.check()
+        case {"kind": "upload", "id": str(upload), "name": str(name), "last": bool(last)}:
+            uploads.add(upload, bytes(buffers[0]))
+            if last:
+                _add_picture(explorer, name, uploads.take(upload))
+
+
+def _add_picture(explorer: AttentionExplorer, name: str, content: bytes) -> None:
+    try:
+        photo = read_picture(content, name)
+    except VitattnError as error:
+        explorer.status = str(error)
+    else:
+        explorer.add_picture(name, photo)
+
+
+def _send_file(explorer: AttentionExplorer, what: str) -> None:
+    suffix, mime, make = {
+        "png": (".png", "image/png", explorer.png),
+        "npz": (".npz", "application/octet-stream", explorer.npz),
+        "recipe": (".json", "application/json", lambda: json.dumps(explorer.recipe(), indent=2).encode()),
+    }[what]
+    name = file_name(explorer.picture, explorer.model, explorer.settings)
+    explorer.send({"kind": "file", "name": name + suffix, "mime": mime}, [make()])
