@@ -11,6 +11,7 @@ from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
 
 import vitattn_widgets as va
+from vitattn_widgets import explorer_page
 
 from .lab import ROOT, execute_notebook, explorer_states, write_notebook
 
@@ -55,3 +56,13 @@ def test_importing_the_package_loads_no_widget_library():
     code = f"import sys, vitattn_widgets; print([name for name in {heavy} if name in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
     assert out.strip() == "[]"
+
+
+def test_every_sheet_and_script_of_the_page_is_sent():
+    explorer = va.AttentionExplorer("demo")
+    sent = explorer._esm + explorer._css
+    files = [path for path in explorer_page.FOLDER.iterdir() if path.suffix in (".js", ".css")]
+    assert len(files) > 10
+    assert [path.name for path in files if path.read_text(encoding="utf-8") not in sent] == []
+    assert sent.count("export ") == 1
+    explorer.close()

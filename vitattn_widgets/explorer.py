@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import anywidget
 import traitlets
 
+from . import explorer_page
 from .capture import AttentionCapture
 from .checks import MapCheck, check_map
 from .drawing import DEFAULT_CMAP
@@ -26,8 +26,6 @@ from .recipes import make_recipe
 from .render import RenderedView
 from .settings import ViewSettings
 from .store import DEFAULT_BUDGET, CaptureStore
-
-STATIC = Path(__file__).parent / "static"
 
 
 class AttentionExplorer(anywidget.AnyWidget):
@@ -58,8 +56,8 @@ class AttentionExplorer(anywidget.AnyWidget):
         SettingsError: no model, or a control that does not exist.
     """
 
-    _esm = STATIC / "explorer.js"
-    _css = STATIC / "explorer.css"
+    _esm = explorer_page.script()
+    _css = explorer_page.style()
 
     model = traitlets.Unicode().tag(sync=True)
     picture = traitlets.Unicode().tag(sync=True)
