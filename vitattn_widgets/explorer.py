@@ -15,8 +15,10 @@ from .capture import AttentionCapture
 from .checks import MapCheck, check_map
 from .drawing import DEFAULT_CMAP
 from .errors import SettingsError, VitattnError
+from .explorer_comparison import Comparing
 from .explorer_facts import capture_facts, code_of, menus, overview_facts, overview_for, shown_facts
 from .explorer_messages import Uploads, answer
+from .explorer_panels import KEPT, KeepsPanels
 from .explorer_shelf import Models, Pictures, Shelf
 from .explorer_state import CONTROLS, Choice, Shown, show
 from .figures import check_figure
@@ -28,7 +30,7 @@ from .settings import ViewSettings
 from .store import DEFAULT_BUDGET, CaptureStore
 
 
-class AttentionExplorer(anywidget.AnyWidget):
+class AttentionExplorer(KeepsPanels, anywidget.AnyWidget):
     """Explore what a Vision Transformer attends to, in a notebook.
 
     Every control is a trait, so ``explorer.layer = 3`` moves the slider, ``explorer.observe(...)`` hears of it, and
@@ -50,6 +52,7 @@ class AttentionExplorer(anywidget.AnyWidget):
         layer, head, aggregation, query, source, target, sinks, bilinear, median, gaussian, scale, opacity, cmap, on:
             see `ViewSettings`. The layer and the head are numbers from 0 on once they are shown; a query of None is
             what the classifier reads, a target of None the predicted class.
+        panels, panel_scale, difference: what stands side by side; see `KeepsPanels`.
         status: the last error or progress message; empty when all is well.
 
     Raises:
@@ -91,17 +94,21 @@ class AttentionExplorer(anywidget.AnyWidget):
         self._quiet = True  # controls change without a redraw
         self._now: Shown | None = None
         self._uploads = Uploads()
-        unknown = set(controls) - set(CONTROLS) - {"layout"}
+        self._from_browser = False
+        unknown = set(controls) - {*CONTROLS, *KEPT, "layout"}
         if unknown:
-            raise SettingsError(f"the explorer has no control {sorted(unknown)}; it has {', '.join(CONTROLS)}")
+            possible = ", ".join((*CONTROLS, *KEPT))
+            raise SettingsError(f"the explorer has no control {sorted(unknown)}; it has {possible}")
         self._shelf = Shelf(model, images, budget)
         first = {"model": next(iter(self._shelf.models)), "picture": next(iter(self._shelf.pictures), "")}
         super().__init__(**(first | controls))
+        self._start_comparing(Comparing(self._shelf, self._announce))
         self._menus = menus(self._shelf)
         self.on_msg(self._receive)
         self._quiet = False
         if self._shelf.pictures:
             self._update(asked=set(controls))
+            self._panels_moved({})
         else:
             self.status = "No picture yet: upload one."
 
@@ -162,16 +169,11 @@ class AttentionExplorer(anywidget.AnyWidget):
         """Put the map that is shown to the test (`check_map`); a few seconds. The page shows what it gave."""
         shown = self._shown_now()
         self._announce(f"Checking this map of {shown.choice.picture} ...")
-        try:
+        with self._told():
             check = check_map(shown.model, shown.capture, shown.rendered.settings)
-            stream = io.BytesIO()
-            check_figure(check).savefig(stream, format="png")
-        except VitattnError as error:
-            self._tell(str(error))
-            raise
-        with self.hold_sync():
-            self._check = {"sentences": check.sentences, "image": stream.getvalue()}
-            self._tell("")
+        stream = io.BytesIO()
+        check_figure(check).savefig(stream, format="png")
+        self._check = {"sentences": check.sentences, "image": stream.getvalue()}
         return check
 
     def add_picture(self, name: str, picture: Picture) -> None:
@@ -194,6 +196,7 @@ class AttentionExplorer(anywidget.AnyWidget):
         """Close the explorer and free its captures, models and pictures."""
         self._quiet = True
         self._now = None
+        self._stop_comparing()
         self._shelf.clear()
         self._uploads.clear()
         super().close()
@@ -238,10 +241,22 @@ class AttentionExplorer(anywidget.AnyWidget):
                 self._facts = capture_facts(shown.model, shown.capture)
             self._set_quietly(shown.choice.controls())
             self._shown = shown_facts(shown, self._path())
+            if self._row_is_behind():
+                self._row_wanted += 1
             self._tell("")
         # the picture is on its way; the overview follows, and is drawn anew only for another capture, query or colours
         if overview_for(shown) != self._overview.get("for"):
             self._overview = overview_facts(shown)
+        if not self._from_browser:  # a browser asks for the row itself, when no control moves any more
+            self.draw_panels()
+
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """Take what a browser sends."""
+        self._from_browser = True
+        try:
+            super().set_state(sync_data)
+        finally:
+            self._from_browser = False
 
     @contextmanager
     def _without_redraw(self) -> Iterator[None]:
@@ -259,6 +274,17 @@ class AttentionExplorer(anywidget.AnyWidget):
     def _announce(self, message: str) -> None:
         """Say what is about to be done, where that takes a while."""
         self._tell(message, busy=True)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tell an error in the status line as well, and end what was announced."""
+        try:
+            yield
+        except VitattnError as error:
+            self._tell(str(error))
+            raise
+        if self._busy:
+            self._tell("")
 
     def _tell(self, message: str, busy: bool = False) -> None:
         with self.hold_sync():

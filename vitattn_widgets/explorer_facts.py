@@ -9,6 +9,8 @@ import numpy as np
 
 from .aggregate import AGGREGATIONS
 from .capture import AttentionCapture
+from .comparison import COMPARED_SCALES
+from .comparison_presets import PRESETS
 from .drawing import CMAPS, SCALES, color_table
 from .explorer_shelf import Shelf
 from .explorer_state import Shown
@@ -40,7 +42,18 @@ def menus(shelf: Shelf) -> dict[str, Any]:
         "cmaps": CMAPS,
         "grounds": GROUNDS,
         "arrangements": ARRANGEMENTS,
+        "presets": _presets(shelf),
+        "panelScales": COMPARED_SCALES,
     }
+
+
+def _presets(shelf: Shelf) -> list[dict[str, str]]:
+    """The rows that one click fills; photos and models where there are several."""
+    presets = [{"name": name, "title": preset.title, "words": preset.words} for name, preset in PRESETS.items()]
+    for name, title, held in (("pictures", "photos", shelf.pictures), ("models", "models", shelf.models)):
+        if len(held) > 1:
+            presets.append({"name": name, "title": title, "words": f"the same view of all {title}"})
+    return presets
 
 
 def _source_facts(source: Source) -> dict[str, Any]:

@@ -51,8 +51,16 @@ def answer(explorer: AttentionExplorer, uploads: Uploads, content: Mapping[str, 
         case {"kind": "download", "what": str(what)} if explorer.capture is not None:
             _send_file(explorer, what)
         case {"kind": "check"} if explorer.capture is not None:
-            with suppress(VitattnError):  # the status line tells it
+            with suppress(VitattnError):  # the status line tells it, here and below
                 explorer.check()
+        case {"kind": "pin"} if explorer.capture is not None:
+            with suppress(VitattnError):
+                explorer.pin()
+        case {"kind": "compare", "preset": str(preset)} if explorer.capture is not None:
+            with suppress(VitattnError):
+                explorer.compare(preset)
+        case {"kind": "row"} if explorer.capture is not None:
+            explorer.draw_panels()
         case {"kind": "upload", "id": str(upload), "name": str(name), "last": bool(last)}:
             uploads.add(upload, bytes(buffers[0]))
             if last:
@@ -69,10 +77,11 @@ def _add_picture(explorer: AttentionExplorer, name: str, content: bytes) -> None
 
 
 def _send_file(explorer: AttentionExplorer, what: str) -> None:
-    suffix, mime, make = {
-        "png": (".png", "image/png", explorer.png),
-        "npz": (".npz", "application/octet-stream", explorer.npz),
-        "recipe": (".json", "application/json", lambda: json.dumps(explorer.recipe(), indent=2).encode()),
-    }[what]
     name = file_name(explorer.picture, explorer.model, explorer.settings)
-    explorer.send({"kind": "file", "name": name + suffix, "mime": mime}, [make()])
+    name, mime, make = {
+        "png": (f"{name}.png", "image/png", explorer.png),
+        "npz": (f"{name}.npz", "application/octet-stream", explorer.npz),
+        "recipe": (f"{name}.json", "application/json", lambda: json.dumps(explorer.recipe(), indent=2).encode()),
+        "comparison": ("comparison.png", "image/png", explorer.comparison_png),
+    }[what]
+    explorer.send({"kind": "file", "name": name, "mime": mime}, [make()])
