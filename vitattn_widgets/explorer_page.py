@@ -6,7 +6,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent / "static" / "explorer"
 
-SHEETS = ("theme", "photos", "controls", "body", "overview", "check", "foot", "narrow")
+SHEETS = ("theme", "photos", "controls", "body", "overview", "check", "compare", "foot", "narrow")
 """Styles in the order in which they hold; of equal ones the last wins."""
 
 

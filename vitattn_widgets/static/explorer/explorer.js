@@ -58,6 +58,7 @@ function render({ model, el }) {
   const answer = answerOf();
   const overview = overviewOf((layer, head) => setAll({ layer, head }));
   const check = checkOf(wires);
+  const compare = compareOf(wires);
   const keep = keepOf(wires);
   const caption = element("p", { class: "va-caption" });
   const status = element("div", { class: "va-status", role: "status", "aria-live": "polite" });
@@ -74,6 +75,7 @@ function render({ model, el }) {
     caption,
     element("div", { class: "va-line" }, check.button),
     check.found,
+    compare.node,
     status,
     keep.node,
   );
@@ -81,7 +83,7 @@ function render({ model, el }) {
 
   const updateControls = () => {
     if (!get("_menus").models) return;
-    for (const part of [photos, choices, looks]) part.update();
+    for (const part of [photos, choices, looks, compare]) part.update();
     const { layers } = get("_facts");
     if (layers) overview.choose(Math.min(Math.max(get("layer"), 0), layers.length - 1), get("head"));
   };
@@ -89,7 +91,7 @@ function render({ model, el }) {
   const updateMenus = () => {
     const menus = get("_menus");
     if (!menus.models) return;
-    for (const part of [photos, choices, looks]) part.fill(menus);
+    for (const part of [photos, choices, looks, compare]) part.fill(menus);
     updateControls();
   };
 
@@ -105,6 +107,7 @@ function render({ model, el }) {
     status.textContent = get("status");
     status.classList.toggle("va-busy", get("_busy"));
     check.update();
+    if (get("_menus").models) compare.update();
   };
 
   const drawShown = latest((bitmap, shown) => {
@@ -133,6 +136,9 @@ function render({ model, el }) {
     _shown: updateShown,
     _overview: updateOverview,
     _check: check.draw,
+    _row: compare.draw,
+    _row_wanted: compare.follow,
+    panel_scale: updateControls,
     status: updateStatus,
     _busy: updateStatus,
   };
@@ -146,7 +152,7 @@ function render({ model, el }) {
 
   return () => {
     wires.cut();
-    for (const part of [photos, check]) part.forget();
+    for (const part of [photos, check, compare]) part.forget();
   };
 }
 
