@@ -16,6 +16,7 @@ from .drawing import color_table
 from .errors import SettingsError
 from .explorer_shelf import Shelf, Tell
 from .explorer_state import SETTINGS, Choice, Shown
+from .figures import comparison_figure
 from .fitting import fit_settings
 from .panels import encode_for_screen, screen_capture
 from .settings import ViewSettings
@@ -261,8 +262,6 @@ def _picture(image: Any) -> dict[str, Any]:
 
 def row_png(panels: Sequence[Panel], scale: str, difference: bool) -> bytes:
     """The row as a figure for papers and slides: a PNG file."""
-    from .figures import comparison_figure
-
     stream = io.BytesIO()
     comparison_figure(panels, scale, difference).savefig(stream, format="png")
     return stream.getvalue()

@@ -6,6 +6,9 @@ the weights are random, which is the slow case: the median over a disk takes lon
 Shown: from the control's event to the first frame after the picture was drawn, as the browser's clock has it; and of
 that the kernel's part, from the message's arrival until everything was sent. A new query draws the overview anew, after
 the picture is sent; the kernel's part has it, what is waited for has not.
+
+With ``--panels 4`` the same is measured in turns without panels and with four, all on the screen, and the ratio is
+shown: the row of panels follows the picture and must not hold it up.
 """
 
 import argparse
@@ -14,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from playwright.sync_api import Page
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -79,12 +83,32 @@ MEASURE = """async ([action, count]) => {
 }"""
 
 
+ADD_PANELS = """async (count) => {
+    const root = document.querySelector(".va-explorer");
+    const slider = root.querySelector("input[aria-label=Layer]");
+    const until = async (done) => { while (!done()) await new Promise((next) => setTimeout(next, 20)); };
+    for (let layer = 0; layer < count; layer += 1) {
+        slider.value = layer;
+        slider.dispatchEvent(new Event("input", { bubbles: true }));
+        await until(() => JSON.parse(root.dataset.shown).layer === layer);
+        root.querySelector(".va-pin").click();
+        await until(() => root.querySelectorAll(".va-panels li").length === layer + 1);
+    }
+}"""
+
+CLEAR_PANELS = """async () => {
+    document.querySelector(".va-tools button:last-child").click();
+    while (document.querySelectorAll(".va-panels li").length) await new Promise((next) => setTimeout(next, 20));
+}"""
+
+
 def main() -> None:
     """Measure every scenario and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="vit_tiny_patch16_224")
     parser.add_argument("--random", action="store_true", help="random weights")
     parser.add_argument("--count", type=int, default=60, help="changes a scenario")
+    parser.add_argument("--panels", type=int, default=0, help="panels of a comparison that stand below the picture")
     options = parser.parse_args()
     if CHROMIUM is None:
         raise SystemExit("no Chromium here")
@@ -95,21 +119,44 @@ def main() -> None:
             folder / "bench.ipynb", CELL.format(model=options.model, pretrained=not options.random, photo=photo)
         )
         with running_lab(folder) as (address, token), running_browser() as browser:
-            page = browser.new_page(viewport={"width": 1400, "height": 1000})
+            page = browser.new_page(viewport={"width": 1400, "height": 1900 if options.panels else 1000})
             open_and_run(page, address, token, "bench.ipynb", ".va-explorer[data-shown]")
             page.wait_for_selector(".va-cells button")
             page.evaluate(MEASURE, [SCENARIOS["layer slider"], 10])  # first times warm up
             page.wait_for_timeout(500)
             weights = "random" if options.random else "published"
             print(f"{options.model}, {weights} weights: milliseconds, median and p95 of {options.count} changes")
-            print(f"{'control':<16}{'shown':>8}{'p95':>8}{'kernel':>10}{'p95':>8}")
-            for scenario, action in SCENARIOS.items():
-                before = len(_kernel_times(folder))
-                shown = page.evaluate(MEASURE, [f"({action})", options.count])
-                page.wait_for_timeout(300)
-                kernel = _kernel_times(folder)[before:]
-                row = [*np.percentile(shown, (50, 95)), *np.percentile(kernel, (50, 95))]
-                print("{:<16}{:>8.1f}{:>8.1f}{:>10.1f}{:>8.1f}".format(scenario, *row), flush=True)
+            if options.panels:
+                _measure_with_panels(page, options.count, options.panels)
+            else:
+                _measure(page, folder, options.count)
+
+
+def _measure(page: Page, folder: Path, count: int) -> None:
+    print(f"{'control':<16}{'shown':>8}{'p95':>8}{'kernel':>10}{'p95':>8}")
+    for scenario, action in SCENARIOS.items():
+        before = len(_kernel_times(folder))
+        shown = page.evaluate(MEASURE, [f"({action})", count])
+        page.wait_for_timeout(300)
+        kernel = _kernel_times(folder)[before:]
+        row = [*np.percentile(shown, (50, 95)), *np.percentile(kernel, (50, 95))]
+        print("{:<16}{:>8.1f}{:>8.1f}{:>10.1f}{:>8.1f}".format(scenario, *row), flush=True)
+
+
+def _measure_with_panels(page: Page, count: int, panels: int, rounds: int = 4) -> None:
+    print(f"{'control':<16}{'alone':>8}{'p95':>8}{f'{panels} panels':>12}{'p95':>8}{'ratio':>8}")
+    for scenario, action in SCENARIOS.items():
+        alone, beside = [], []
+        for _ in range(rounds):
+            alone += page.evaluate(MEASURE, [f"({action})", count // rounds])
+            page.evaluate(ADD_PANELS, panels)
+            page.wait_for_timeout(500)
+            beside += page.evaluate(MEASURE, [f"({action})", count // rounds])
+            page.evaluate(CLEAR_PANELS)
+            page.wait_for_timeout(500)
+        row = [*np.percentile(alone, (50, 95)), *np.percentile(beside, (50, 95))]
+        row.append(row[2] / row[0])
+        print("{:<16}{:>8.1f}{:>8.1f}{:>12.1f}{:>8.1f}{:>8.2f}".format(scenario, *row), flush=True)
 
 
 def _kernel_times(folder: Path) -> list[float]:

@@ -16,8 +16,13 @@ function compareOf(wires) {
   const common = element("p", { class: "va-common" });
   const difference = differenceOf((pair) => set("difference", pair));
   const filled = [
-    element("div", { class: "va-row" }, panels.node, difference.node),
-    element("div", { class: "va-beside" }, legend.node, common, difference.choice),
+    element(
+      "div",
+      { class: "va-row" },
+      element("div", { class: "va-side" }, panels.node, element("div", { class: "va-beside" }, legend.node, common)),
+      difference.node,
+    ),
+    difference.choice,
   ];
   const tools = element("span", { class: "va-tools" }, scale.node, figure, clear);
   const hint = element("p", { class: "va-hint" }, "Keep this view beside others: all on one colour scale, with one bar.");
@@ -41,7 +46,8 @@ function compareOf(wires) {
     panels.update(get);
     update();
     follower.follow();
-    node.dataset.drawn = JSON.stringify({ turn: row.turn ?? 0, titles: row.panels.map(({ title }) => title) });
+    const { turn = 0, range = [] } = row;
+    node.dataset.drawn = JSON.stringify({ turn, range, titles: row.panels.map(({ title }) => title) });
   };
 
   // why a preset has no meaning for what is shown
@@ -199,13 +205,13 @@ function panelsOf(putBack, keep) {
     node: list,
     draw(row, bitmaps) {
       views = row.panels.map(({ panel }) => panel);
-      list.style.setProperty("--va-count", views.length);
+      list.closest(".va-row").style.setProperty("--va-count", views.length);
       while (list.children.length > views.length) list.lastChild.remove();
       while (list.children.length < views.length) list.append(panelOf(list.children.length));
       row.panels.forEach(({ title, caption }, index) => {
         const node = list.children[index];
         const words = title || "this view";
-        node.words.textContent = words;
+        node.words.replaceChildren(element("small", {}, views.length > 1 ? `${index + 1} ` : ""), words);
         node.show.title = `${caption}\nClick: back to this view. Drag, or Shift and an arrow key: move it. Delete: remove it.`;
         node.show.setAttribute("aria-label", `Panel ${index + 1} of ${views.length}: ${words}. Put the controls back to it`);
         node.away.setAttribute("aria-label", `Remove panel ${index + 1}: ${words}`);
@@ -232,7 +238,7 @@ function differenceOf(choose) {
   const canvas = element("canvas", { role: "img" });
   const legend = legendOf();
   const caption = element("small", {});
-  const node = element("figure", { class: "va-difference" }, title, canvas, legend.node, element("figcaption", {}, caption));
+  const node = element("figure", { class: "va-difference" }, title, canvas, legend.node);
   let count = 0;
   let pair = ["", ""];
 
@@ -254,7 +260,15 @@ function differenceOf(choose) {
 
   return {
     node,
-    choice: element("div", { class: "va-line va-pair" }, element("span", { class: "va-label" }, "Difference"), first.node, "minus", second.node),
+    choice: element(
+      "div",
+      { class: "va-line va-pair" },
+      element("span", { class: "va-label" }, "Difference"),
+      first.node,
+      "minus",
+      second.node,
+      caption,
+    ),
     draw(row, bitmap) {
       const { panels, difference = {} } = row;
       count = panels.length;
@@ -266,12 +280,10 @@ function differenceOf(choose) {
       // a half-made choice stays as it is
       if (shown.length || !pair.includes("") || count < 2) pair = shown.length ? shown.map(String) : ["", ""];
       fill();
-      this.choice.hidden = count < 2;
-      node.hidden = !bitmap && !difference.reason;
-      node.classList.toggle("va-none", !bitmap);
-      title.textContent = difference.title ?? "No difference";
+      this.choice.classList.toggle("va-absent", count < 2);
+      node.hidden = !bitmap;
+      title.textContent = difference.title ?? "";
       caption.textContent = difference.caption ?? difference.reason ?? "";
-      canvas.hidden = legend.node.hidden = !bitmap;
       if (!bitmap) return;
       paint(canvas, bitmap);
       canvas.setAttribute("aria-label", difference.caption);
