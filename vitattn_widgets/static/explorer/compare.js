@@ -43,7 +43,6 @@ function compareOf(wires) {
       legend.draw(row);
       common.textContent = row.common;
     }
-    panels.update(get);
     update();
     follower.follow();
     const { turn = 0, range = [] } = row;
@@ -64,12 +63,17 @@ function compareOf(wires) {
     };
   };
 
+  // what stays as it is is not touched: it would be laid out anew with every move of a slider
+  let updated = "";
   const update = () => {
     const busy = get("_busy") || !get("_shown").image;
     const kept = panels.update(get);
+    const why = reasons();
+    const next = JSON.stringify([busy, kept, why, get("panel_scale")]);
+    if (next === updated) return;
+    updated = next;
     pin.textContent = kept ? "In the comparison" : "Add to comparison";
     pin.disabled = kept || busy;
-    const why = reasons();
     for (const button of presets.querySelectorAll("button")) {
       button.disabled = busy || Boolean(why[button.preset.name]);
       button.title = why[button.preset.name] || button.preset.words;
@@ -83,6 +87,7 @@ function compareOf(wires) {
     node,
     fill(menus) {
       scale.fill(entries(menus.panelScales));
+      updated = "";
       presets.replaceChildren(
         element("span", { class: "va-faint" }, "or"),
         ...menus.presets.map((preset) => {
@@ -94,6 +99,7 @@ function compareOf(wires) {
     },
     update,
     follow: follower.follow,
+    moved: follower.moved,
     async draw() {
       const row = { panels: [], ...get("_row") };
       const turn = (newest += 1);
@@ -111,10 +117,10 @@ function compareOf(wires) {
   };
 }
 
-// asks for the row when it can be seen and its look is behind: after a moment without another change, so that it never
-// stands in the way of the main picture, but while a slider goes on moving also now and then
+// Asks for the row when it can be seen and its look is behind, once no control has moved for a moment, so that it never
+// stands in the way of the main picture; while a slider goes on moving also now and then.
 function followerOf({ get, send }, node) {
-  const [quiet, patience] = [80, 400]; // milliseconds
+  const [quiet, patience] = [150, 800]; // milliseconds
   let visible = false;
   let timer = null;
   let since = 0;
@@ -124,12 +130,14 @@ function followerOf({ get, send }, node) {
     asked = get("_row_wanted");
     send({ kind: "row" });
   };
+  const wait = () => {
+    clearTimeout(timer);
+    timer = setTimeout(ask, Math.max(0, Math.min(quiet, since + patience - performance.now())));
+  };
   const follow = () => {
     if (!visible || get("_row_wanted") <= Math.max(asked, get("_row").turn ?? 0)) return;
-    const now = performance.now();
-    if (timer === null) since = now;
-    clearTimeout(timer);
-    timer = setTimeout(ask, Math.max(0, Math.min(quiet, since + patience - now)));
+    if (timer === null) since = performance.now();
+    wait();
   };
   const observer = new IntersectionObserver((seen) => {
     visible = seen[seen.length - 1].isIntersecting;
@@ -138,6 +146,9 @@ function followerOf({ get, send }, node) {
   observer.observe(node);
   return {
     follow,
+    moved() {
+      if (timer !== null) wait();
+    },
     stop() {
       observer.disconnect();
       clearTimeout(timer);
@@ -224,7 +235,8 @@ function panelsOf(putBack, keep) {
       let found = false;
       views.forEach((view, index) => {
         const here = Object.entries(view).every(([name, value]) => JSON.stringify(get(name)) === JSON.stringify(value));
-        list.children[index].show.setAttribute("aria-current", here);
+        const { show } = list.children[index];
+        if (show.getAttribute("aria-current") !== String(here)) show.setAttribute("aria-current", here);
         found ||= here;
       });
       return found;

@@ -129,7 +129,10 @@ function render({ model, el }) {
     if (next.image) drawOverview(next.image, next.mime, next);
   };
 
-  for (const name of CONTROLS) listen(`change:${name}`, updateControls);
+  for (const name of CONTROLS) {
+    listen(`change:${name}`, updateControls);
+    listen(`change:${name}`, compare.moved);
+  }
   const updates = {
     _menus: updateMenus,
     _facts: updateFacts,
