@@ -12,6 +12,7 @@ from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
 
 import vitattn_widgets as va
+from vitattn_widgets.capture import AttentionCapture
 from vitattn_widgets.comparison import Panel, compare_views, difference_view
 from vitattn_widgets.drawing import color_table
 from vitattn_widgets.explorer_comparison import along
@@ -135,6 +136,7 @@ def test_the_scale_of_the_row_can_be_robust(explorer, model):
     explorer.compare(heads=[0, 1, 2])
     explorer.panel_scale = "robust"
     assert_row(explorer, panels_of(model, *(va.ViewSettings(layer=2, head=head) for head in range(3))), "robust")
+    assert explorer.comparison.limits == explorer._row["range"]
 
 
 def test_panels_are_removed_and_reordered_by_assigning_a_list(explorer, model):
@@ -333,10 +335,13 @@ def test_large_photos_are_small_in_the_row_and_whole_in_the_comparison(model):
 
 def test_captures_stay_within_the_budget_and_dropped_ones_are_run_again(model, passes):
     size = va.capture_attention(model, photo(0)).nbytes
-    explorer = va.AttentionExplorer(model, [photo(seed) for seed in range(5)], budget=int(2.5 * size))
+    explorer = va.AttentionExplorer(model, [photo(seed, (101, 120)) for seed in range(5)], budget=int(2.5 * size))
     passes.clear()
     explorer.compare("pictures")
     assert explorer.store.nbytes <= explorer.store.budget
+    gc.collect()
+    kept = [found for found in gc.get_objects() if type(found) is AttentionCapture and found.source.shape[0] == 101]
+    assert len(kept) <= 3  # the two that the budget has room for, and the one that is shown
     first = [decoded(panel["image"]) for panel in explorer._row["panels"]]
     many = len(passes)
     assert many >= 5

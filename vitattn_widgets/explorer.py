@@ -15,7 +15,7 @@ from .capture import AttentionCapture
 from .checks import MapCheck, check_map
 from .drawing import DEFAULT_CMAP
 from .errors import SettingsError, VitattnError
-from .explorer_comparison import Comparing
+from .explorer_comparison import Comparing, Row
 from .explorer_facts import capture_facts, code_of, menus, overview_facts, overview_for, shown_facts
 from .explorer_messages import Uploads, answer
 from .explorer_panels import KEPT, KeepsPanels
@@ -196,7 +196,7 @@ class AttentionExplorer(KeepsPanels, anywidget.AnyWidget):
         """Close the explorer and free its captures, models and pictures."""
         self._quiet = True
         self._now = None
-        self._stop_comparing()
+        self._drawn = Row()
         self._shelf.clear()
         self._uploads.clear()
         super().close()

@@ -192,10 +192,6 @@ class Comparing:
         except SettingsError as error:  # as of two photos; the row is good all the same
             return Row(tuple(pins), compared, None, pair, str(error))
 
-    def clear(self) -> None:
-        """Let go of everything."""
-        self._small.clear()
-
 
 def along(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """Every combination of values, the first axis outermost: ``{"layers": [0, 5], "heads": [1]}`` gives two views.

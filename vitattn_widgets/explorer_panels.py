@@ -153,10 +153,6 @@ class KeepsPanels(traitlets.HasTraits):
             self._row = row_facts(self._drawn, self._row_wanted)
             self._tell("")
 
-    def _stop_comparing(self) -> None:
-        self._comparing.clear()
-        self._drawn = Row()
-
     def _look(self) -> ViewSettings:
         """Smoothing, opacity, colours and ground of what is shown."""
         settings = self._shown_now().rendered.settings
