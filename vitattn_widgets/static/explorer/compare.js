@@ -15,15 +15,13 @@ function compareOf(wires) {
   const legend = legendOf();
   const common = element("p", { class: "va-common" });
   const difference = differenceOf((pair) => set("difference", pair));
-  const filled = [
-    element(
-      "div",
-      { class: "va-row" },
-      element("div", { class: "va-side" }, panels.node, element("div", { class: "va-beside" }, legend.node, common)),
-      difference.node,
-    ),
+  const filled = element(
+    "div",
+    { class: "va-row" },
+    element("div", { class: "va-side" }, panels.node, element("div", { class: "va-beside" }, legend.node, common)),
+    difference.node,
     difference.choice,
-  ];
+  );
   const tools = element("span", { class: "va-tools" }, scale.node, figure, clear);
   const hint = element("p", { class: "va-hint" }, "Keep this view beside others: all on one colour scale, with one bar.");
   const node = element(
@@ -31,13 +29,13 @@ function compareOf(wires) {
     { class: "va-compare", "aria-label": "Comparison" },
     element("div", { class: "va-line" }, element("h3", {}, "Compare"), pin, presets, tools),
     hint,
-    ...filled,
+    filled,
   );
   const follower = followerOf(wires, node);
 
   const show = (row) => {
     const any = row.panels.length > 0;
-    for (const part of [...filled, tools]) part.hidden = !any;
+    filled.hidden = tools.hidden = !any;
     hint.hidden = any;
     if (any) {
       legend.draw(row);
@@ -293,6 +291,7 @@ function differenceOf(choose) {
       if (shown.length || !pair.includes("") || count < 2) pair = shown.length ? shown.map(String) : ["", ""];
       fill();
       this.choice.classList.toggle("va-absent", count < 2);
+      this.choice.classList.toggle("va-beside-it", count > 4); // the difference then stands below the panels
       node.hidden = !bitmap;
       title.textContent = difference.title ?? "";
       caption.textContent = difference.caption ?? difference.reason ?? "";
