@@ -19,6 +19,8 @@ import torch  # noqa: E402
 
 import vitattn_widgets as va  # noqa: E402
 from vitattn_widgets import store  # noqa: E402
+from vitattn_widgets.demo_controls import Controls  # noqa: E402
+from vitattn_widgets.demo_desk import Desk  # noqa: E402
 
 from . import model_zoo  # noqa: E402
 
@@ -53,6 +55,32 @@ def wide_model() -> va.AttentionModel:
 @pytest.fixture(scope="session")
 def wide_capture(wide_model: va.AttentionModel) -> va.AttentionCapture:
     return va.capture_attention(wide_model, noise_photo((80, 150)))
+
+
+@pytest.fixture(scope="module")
+def whole_desk(wide_model: va.AttentionModel) -> Iterator[Desk]:
+    """A page's desk with a model, and one that cannot be had."""
+    from .demo_lab import MAX_PIXELS, MAX_UPLOAD
+
+    models = [wide_model, "vit_tiny_patch16_384"]
+    desk = Desk(models, max_upload=MAX_UPLOAD, max_pixels=MAX_PIXELS, keep_seconds=600)
+    yield desk
+    desk.close()
+
+
+@pytest.fixture
+def desk(whole_desk: Desk) -> Desk:
+    """A desk that nobody has used."""
+    for key in list(whole_desk.uploads._used):
+        whole_desk.uploads.drop(key)
+    whole_desk.store.clear()
+    return whole_desk
+
+
+@pytest.fixture
+def controls(wide_model: va.AttentionModel) -> Controls:
+    """The page's controls as they stand at first."""
+    return Controls(wide_model.name)
 
 
 @pytest.fixture

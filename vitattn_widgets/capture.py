@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -337,6 +337,19 @@ def capture_attention(model: AttentionModel, picture: Picture) -> AttentionCaptu
         probabilities=model.probabilities(logits)[0],
         class_names=model.class_names,
     )
+
+
+def capture_again(model: AttentionModel, capture: AttentionCapture) -> AttentionCapture:
+    """What a model of the same input makes of exactly the pixels of a capture: one forward pass.
+
+    Args:
+        model: a changed copy of the capture's model.
+        capture: from `capture_attention`.
+    """
+    tensor = model.preprocessing.tensor(capture.pixels)[None].to(model.device, model.dtype)
+    layers, logits = capture_tensor(model, tensor)
+    probabilities = model.probabilities(logits)[0]
+    return replace(capture, layers=layers, probabilities=probabilities, value_norms=(), gradients=())
 
 
 def seen_part(model: AttentionModel, view: View) -> View:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from .capture import AttentionCapture, capture_attention
+from .capture import AttentionCapture, capture_again
 from .gradients import complete_capture, require_same_model
 from .interventions import first_shuffled_block, probabilities_of, shuffled_copy, silence_heads
 from .perturbation import BASELINES, altered_pictures, area, baseline_order, blurred, map_order, removed_counts
@@ -169,7 +169,7 @@ def _shuffled_map(
     model: AttentionModel, capture: AttentionCapture, settings: ViewSettings, first_block: int
 ) -> np.ndarray:
     other = shuffled_copy(model, first_block)
-    again = complete_capture(other, capture_attention(other, capture.source), settings)
+    again = complete_capture(other, capture_again(other, capture), settings)
     return np.abs(grid_map(again, settings))
 
 

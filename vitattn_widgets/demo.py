@@ -10,7 +10,7 @@ import gradio as gr
 
 from .demo_desk import Desk
 from .demo_events import AT_ONCE, offer_map, wire
-from .demo_layout import lay_out
+from .demo_layout import lay_out, static_text
 from .models import AttentionModel
 from .store import DEFAULT_BUDGET
 from .uploads import KEEP_SECONDS, SWEEP_SECONDS
@@ -44,6 +44,7 @@ class Page(gr.Blocks):
             "run_history": False,
             "enable_monitoring": False,
             "footer_links": ["api"],
+            "css": static_text("demo_page.css"),
         }
         return super().launch(*arguments, **(usual | options))
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 from urllib.parse import urlencode
 
+from .classes import find_class
+from .comparison_presets import PRESETS
 from .drawing import DEFAULT_CMAP
 from .errors import SettingsError
 from .panels import arranged_settings
@@ -19,8 +22,23 @@ STEPS = ("bilinear", "median", "gaussian")
 BESIDES = ("every head", "all layers and heads", "compare")
 """What can be shown below the picture."""
 
+OWN_VIEWS = "own views"
+"""The row of what a visitor kept to compare."""
+
+ROWS = ("aggregations", *(name for name in PRESETS if name != "aggregations"), OWN_VIEWS)
+"""What can be compared, the paper's figure first."""
+
+NO_PANEL = "none"
+"""What stands for no panel where two are chosen to be subtracted."""
+
 MAX_NAME = 80
 """Longest name of a file that is repeated to a visitor."""
+
+MAX_CLASS = 160
+"""Longest text that is looked for among the names of classes."""
+
+PREDICTED = "predicted"
+"""What stands in the class picker for the predicted class, whichever that is."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +52,11 @@ class Controls:
         query: ``"default"``, a name such as ``"class"``, or a patch as ``"row,col"``.
         arrangement: see `panels.render_arranged`.
         smoothing: those of `STEPS` that are on.
+        source, sinks: as in `ViewSettings`.
+        target: `PREDICTED`, or a class by its number, its name or a part of it (`classes.find_class`).
         beside: one of `BESIDES`.
+        row: what is compared, one of `ROWS`.
+        first, second: numbers of the panels of the row to be subtracted, from 1 on, or `NO_PANEL`.
     """
 
     model: Any
@@ -48,18 +70,27 @@ class Controls:
     smoothing: Any = STEPS
     opacity: Any = 0.5
     cmap: Any = DEFAULT_CMAP
+    source: Any = "attention"
+    target: Any = PREDICTED
+    sinks: Any = "show"
     beside: Any = BESIDES[0]
+    row: Any = ROWS[0]
+    first: Any = NO_PANEL
+    second: Any = NO_PANEL
 
-    def settings(self) -> ViewSettings:
+    def settings(self, class_names: Sequence[str] = ()) -> ViewSettings:
         """The settings that the controls ask for.
 
+        Args:
+            class_names: of the model whose classes were offered; empty for one without a classifier.
+
         Raises:
-            SettingsError: a value of a wrong type, or one that does not exist.
+            SettingsError: a value of a wrong type, or one that does not exist; a class that is none, or several.
         """
         smoothing = self.smoothing
         if not isinstance(smoothing, list | tuple) or not set(map(str, smoothing)) <= set(STEPS):
             raise SettingsError(f"smoothing must be some of {', '.join(STEPS)}, got {short_text(smoothing)}")
-        for name in ("aggregation", "arrangement", "on", "scale", "cmap"):
+        for name in ("aggregation", "arrangement", "on", "scale", "cmap", "source", "sinks"):
             if not isinstance(getattr(self, name), str) or len(getattr(self, name)) > MAX_NAME:
                 raise SettingsError(f"{name} must be a word, got {short_text(getattr(self, name))}")
         if isinstance(self.opacity, bool) or not isinstance(self.opacity, int | float):
@@ -69,6 +100,9 @@ class Controls:
             head=None if self.head in (None, "all", "") else whole_number(self.head, "head"),
             aggregation=self.aggregation,
             query=parse_query(self.query),
+            source=self.source,
+            target=_parse_class(self.target, class_names),
+            sinks=self.sinks,
             **{step: step in smoothing for step in STEPS},
             scale=self.scale,
             opacity=float(self.opacity),
@@ -78,6 +112,11 @@ class Controls:
         arranged_settings(settings, self.arrangement)
         if self.beside not in BESIDES:
             raise SettingsError(f"there is no panel {short_text(self.beside)}; possible: {', '.join(BESIDES)}")
+        if self.row not in ROWS:
+            raise SettingsError(f"there is no row {short_text(self.row)}; possible: {', '.join(ROWS)}")
+        for name in ("first", "second"):
+            if panel_index(getattr(self, name)) == -1:
+                raise SettingsError(f"{name} must be {NO_PANEL} or a number from 1 on, got {getattr(self, name)}")
         return settings
 
     def with_settings(self, settings: ViewSettings) -> Controls:
@@ -88,12 +127,28 @@ class Controls:
             head="all" if settings.head is None else str(settings.head),
             aggregation=settings.aggregation,
             query=query_text(settings.query),
+            target=PREDICTED if settings.target is None else str(settings.target),
             smoothing=tuple(step for step in STEPS if getattr(settings, step)),
-            **{name: getattr(settings, name) for name in ("scale", "opacity", "cmap", "on")},
+            **{name: getattr(settings, name) for name in ("scale", "opacity", "cmap", "on", "source", "sinks")},
         )
 
 
 CONTROLS = tuple(field.name for field in fields(Controls))
+
+MAP = ("layer", "head", "aggregation", "query", "source", "target", "sinks")
+"""The controls that choose a map of a photo and a model; the others choose how it is drawn and what stands below."""
+
+BELOW = ("beside", "row", "first", "second")
+"""The controls of what is shown below the picture."""
+
+
+def panel_index(chosen: Any) -> int | None:
+    """The place of a chosen panel in its row, from 0 on; None for `NO_PANEL`, -1 for less than the first.
+
+    Raises:
+        SettingsError: neither that nor a whole number.
+    """
+    return None if chosen == NO_PANEL else max(-1, whole_number(chosen, "panel") - 1)
 
 
 def query_text(query: Query | None) -> str:
@@ -115,6 +170,14 @@ def parse_query(text: Any) -> Query | None:
         row, comma, col = text.partition(",")
         return (whole_number(row, "row"), whole_number(col, "col")) if comma else text
     raise SettingsError(f"query must be a token's name or a patch as row,col, got {short_text(text)}")
+
+
+def _parse_class(text: Any, class_names: Sequence[str]) -> int | None:
+    if text in (None, "", PREDICTED):
+        return None
+    if isinstance(text, str) and len(text) <= MAX_CLASS:
+        return find_class(class_names, text)
+    return find_class(class_names, whole_number(text, "class"))
 
 
 def whole_number(value: Any, name: str) -> int:

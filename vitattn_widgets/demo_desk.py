@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -13,63 +14,34 @@ from typing import Any
 from PIL import Image
 
 from .capture import AttentionCapture, capture_attention
-from .demo_controls import CONTROLS, MAX_NAME, Controls, link_query, short_text, value_from_link, whole_number
+from .checks import MapCheck, check_map
+from .comparison import Panel
+from .comparison_presets import with_look
+from .demo_controls import (
+    CONTROLS,
+    MAX_NAME,
+    Controls,
+    link_query,
+    short_text,
+    value_from_link,
+)
+from .demo_rows import ComparedRow, Pin, compare_row, row_of, with_row
+from .demo_visit import Shown, Visit, map_mark, panel_mark
 from .embedded import load_model_or_demo
 from .errors import ModelError, PictureError, SettingsError, VitattnError
 from .files import file_name, map_bytes, picture_bytes
 from .fitting import fit_settings
+from .gradients import complete_capture, lacks
 from .images import load_picture
 from .models import AttentionModel, load_model
 from .panels import render_arranged, screen_capture
 from .recipes import make_recipe
-from .render import RenderedView, render_aggregations, render_views
+from .render import RenderedView, render_views
 from .settings import DEFAULT_MODEL, ViewSettings
 from .store import DEFAULT_BUDGET, CaptureStore
 from .uploads import Uploads
 
 SAMPLES = Path(__file__).parent / "samples"
-
-
-@dataclass(frozen=True)
-class Visit:
-    """All that the server remembers of one visitor: words and numbers, never pixels.
-
-    Attributes:
-        photo: key of the photo; empty before there is one.
-        name: what the visitor calls it.
-        sample: whether it is one of the samples.
-        grid: ``(rows, cols)`` that a patch query was chosen on.
-        beside: what the panel below the picture was drawn for.
-    """
-
-    photo: str = ""
-    name: str = ""
-    sample: bool = False
-    grid: tuple[int, int] | None = None
-    beside: tuple = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Shown:
-    """One state of the page.
-
-    Attributes:
-        visit: what to remember.
-        controls: fitted to the capture.
-        capture: what is shown, its photo at a screen's size.
-        rendered: the picture.
-        link: query string that opens the page like this; of a photo that is no sample, without the photo.
-        recaptured: another photo or model than what the visitor was shown last.
-        panel: the panel below the picture must be drawn anew.
-    """
-
-    visit: Visit
-    controls: Controls
-    capture: AttentionCapture
-    rendered: RenderedView
-    link: str
-    recaptured: bool
-    panel: bool
 
 
 class Desk:
@@ -119,6 +91,7 @@ class Desk:
         self.store = CaptureStore(budget, finish=screen_capture)
         self.uploads = Uploads(max_upload, max_pixels, keep_seconds, on_drop=self.store.discard)
         self._running = Lock()  # one photo is decoded and run at a time, so that a whole class needs no more memory
+        self._checking, self._comparing = Lock(), Lock()
 
     def _add_default(self) -> None:
         try:
@@ -163,8 +136,7 @@ class Desk:
             value: Any = parameters[name]
             try:
                 changed = replace(controls, **{name: value_from_link(name, value)})
-                changed.settings()
-                self._model(changed.model)
+                changed.settings(self._model(changed.model).class_names)
                 controls = changed
             except VitattnError as error:
                 told.append(str(error))
@@ -174,7 +146,12 @@ class Desk:
             sample = next(iter(self.samples), "")
         if not self.samples or controls.model not in self.models:
             return None, " ".join([*told, *(f"{name}: {why}" for name, why in self.unavailable.items())])
-        return self.take_sample(Visit(), sample, controls), " ".join(told)
+        try:
+            shown = self.take_sample(Visit(), sample, controls)
+        except VitattnError as error:  # each part is possible, but not all of them together
+            told.append(str(error))
+            shown = self.take_sample(Visit(), sample, Controls(controls.model))
+        return shown, " ".join(told)
 
     def take_sample(self, visit: Visit, sample: Any, controls: Controls) -> Shown:
         """Show one of the samples.
@@ -217,44 +194,30 @@ class Desk:
         Raises:
             VitattnError: the photo, the model or a setting does not exist.
         """
-        wanted = controls.settings()
-        capture = self._capture(self._model(controls.model), visit)
-        settings = fit_settings(wanted, capture, asked, visit.grid)
+        capture, settings = self.prepared(visit, controls, asked)
         controls = controls.with_settings(settings)
-        rendered = render_arranged(capture, settings, controls.arrangement)
-        beside = self._drawn_for(visit, controls, settings)
-        recaptured = beside[1:3] != visit.beside[1:3]
-        now = replace(visit, grid=capture.layout.grid, beside=beside)
-        return Shown(
-            now,
-            controls,
-            capture,
-            rendered,
-            link_query(controls, now.name if now.sample else None),
-            recaptured,
-            beside != visit.beside,
+        row = row_of(visit, controls, capture, settings)
+        controls = with_row(controls, row, visit.controls)
+        now = replace(
+            visit,
+            grid=capture.layout.grid,
+            controls=controls,
+            map=map_mark(visit, controls.model, settings),
+            shown=(visit.photo, controls.model),
+            beside=panel_mark(visit, controls, settings, row),
         )
-
-    def choose(self, visit: Visit, chosen: Any, controls: Controls) -> Shown:
-        """Follow a click: on a patch (``row``, ``col``), a head or cell (``head``, ``layer``), or a ``sample``.
-
-        Raises:
-            SettingsError: the click names something that does not exist.
-        """
-        match chosen:
-            case {"sample": sample}:
-                return self.take_sample(visit, sample, controls)
-            case {"row": row, "col": col}:
-                changed, asked = {"query": f"{whole_number(row, 'row')},{whole_number(col, 'col')}"}, ["query"]
-            case {"layer": layer, "head": head}:
-                changed, asked = {"layer": layer, "head": head}, ["layer", "head"]
-            case {"head": head}:
-                changed, asked = {"head": head}, ["head"]
-            case {"query": None}:
-                changed, asked = {"query": "default"}, []
-            case _:
-                raise SettingsError(f"a click that means nothing here: {short_text(chosen)}")
-        return self.change(visit, replace(controls, **changed), asked)
+        return Shown(
+            visit=now,
+            controls=controls,
+            capture=capture,
+            rendered=render_arranged(capture, settings, controls.arrangement),
+            row=row,
+            link=link_query(controls, now.name if now.sample else None),
+            remodelled=now.shown[1] != visit.shown[1],
+            recaptured=now.shown != visit.shown,
+            remapped=now.map != visit.map,
+            panel=now.beside != visit.beside,
+        )
 
     def download(self, visit: Visit, controls: Controls, what: str) -> tuple[str, bytes]:
         """The picture (``"png"``), the raw map (``"npz"``) or the recipe (``"json"``), of the photo in its full size.
@@ -264,11 +227,12 @@ class Desk:
         """
         if what not in ("png", "npz", "json"):
             raise SettingsError(f"there is no download {short_text(what)}; possible: png, npz, json")
-        wanted = controls.settings()
         model = self._model(controls.model)
+        wanted = controls.settings(self._offered(visit, model))
         with self._running:
             capture = capture_attention(model, self._photo(visit))
-        settings = fit_settings(wanted, capture, (), visit.grid)
+            settings = fit_settings(wanted, capture, (), visit.grid, self._offered(visit, model))
+            capture = complete_capture(model, capture, settings)
         name = f"{file_name(visit.name, str(controls.model), settings)}.{what}"
         if what == "json":
             recipe = make_recipe(model, capture, settings, controls.arrangement, visit.name)
@@ -284,12 +248,26 @@ class Desk:
         Raises:
             VitattnError: the photo, the model or a setting does not exist.
         """
-        wanted = controls.settings()
         model = self._model(controls.model)
+        wanted = controls.settings(model.class_names)
         with self._running:
             capture = capture_attention(model, self.uploads.read_once(path, _safe_name(name)))
-        settings = fit_settings(wanted, capture, asked=CONTROLS)
+            settings = fit_settings(wanted, capture, asked=CONTROLS)
+            capture = complete_capture(model, capture, settings)
         return capture, render_arranged(capture, settings, controls.arrangement)
+
+    def check(self, visit: Visit, controls: Controls) -> tuple[str, MapCheck]:
+        """Put the map that is shown to the test, which takes seconds: one at a time, while others go on.
+
+        Returns:
+            Which map it was (`map_mark`), and what came of it.
+
+        Raises:
+            VitattnError: the photo, the model or a setting does not exist, or the model has no classifier.
+        """
+        capture, settings = self.prepared(visit, controls, ())
+        with self._checking:
+            return map_mark(visit, controls.model, settings), check_map(self._model(controls.model), capture, settings)
 
     # --- the panels below the picture ---
 
@@ -299,9 +277,10 @@ class Desk:
         count = shown.capture.num_heads(settings.layer)
         return render_views(shown.capture, [replace(settings, head=head) for head in range(count)])
 
-    def compared(self, shown: Shown) -> list[RenderedView]:
-        """Mean, max and mean / std of the layer that is shown; mean and max alone where it has one head."""
-        return render_aggregations(shown.capture, _settings_of(shown))
+    def compared(self, shown: Shown) -> ComparedRow:
+        """The row of what is shown, drawn alike; one row at a time, as each may hold many captures."""
+        with self._comparing:
+            return compare_row([self._panel(pin, _settings_of(shown)) for pin in shown.row.pins], shown.controls)
 
     # --- within ---
 
@@ -312,30 +291,47 @@ class Desk:
             raise ModelError(f"{name} is not available: {self.unavailable[name]}")
         raise ModelError(f"there is no model {short_text(name)} here; possible: {', '.join(self.models) or 'none'}")
 
-    def _capture(self, model: AttentionModel, visit: Visit) -> AttentionCapture:
+    def _offered(self, visit: Visit, model: AttentionModel) -> tuple[str, ...]:
+        """The classes that the visitor chose from: those of the model that was shown last."""
+        before = self.models.get(visit.controls.model) if visit.controls else None
+        return (before or model).class_names
+
+    def prepared(self, visit: Visit, controls: Controls, asked: Sequence[str]) -> tuple[AttentionCapture, ViewSettings]:
+        """The capture with what the source needs, and the settings fitted to it."""
+        model = self._model(controls.model)
+        offered = self._offered(visit, model)
+        wanted = controls.settings(offered)
         if not visit.photo:
             raise PictureError("there is no picture yet; upload one or choose a sample")
+        capture = self._capture(model, visit)
+        settings = fit_settings(wanted, capture, asked, visit.grid, offered)
+        return self._capture(model, visit, settings), settings
+
+    def _capture(self, model: AttentionModel, visit: Visit, settings: ViewSettings | None = None) -> AttentionCapture:
+        """The capture of the visitor's photo, with what the settings' source needs."""
         if not visit.sample:
             self.uploads.touch(visit.photo)
+        needed = partial(self.store.get, model, visit.photo, lambda: self._photo(visit))
         if (model, visit.photo) in self.store:
-            return self.store.get(model, visit.photo, lambda: self._photo(visit))
+            capture = needed()
+            if settings is None or not lacks(capture, settings):
+                return capture
         with self._running:
-            return self.store.get(model, visit.photo, lambda: self._photo(visit))
+            return needed(settings)
+
+    def _panel(self, pin: Pin, look: ViewSettings) -> Panel | str:
+        """A view of a row, drawn as the row is; or why it cannot be had."""
+        visit = Visit(photo=pin.photo, name=pin.name, sample=pin.sample)
+        try:
+            capture = self._capture(self._model(pin.model), visit, pin.settings)
+        except VitattnError as error:
+            return str(error)
+        return Panel(capture, with_look(pin.settings, look), pin.name)
 
     def _photo(self, visit: Visit) -> Image.Image:
         if visit.sample:
             return load_picture(self.samples[visit.name])
         return self.uploads.read(visit.photo, visit.name)
-
-    @staticmethod
-    def _drawn_for(visit: Visit, controls: Controls, settings: ViewSettings) -> tuple:
-        """What the panel below the picture depends on."""
-        place = (controls.beside, visit.photo, controls.model)
-        if controls.beside == "all layers and heads":
-            return (*place, settings.query, settings.cmap, settings.layer, settings.head)
-        if controls.beside == "every head":
-            return (*place, replace(settings, aggregation="mean", scale="shared"))
-        return (*place, replace(settings, aggregation="mean", head=None))
 
 
 def _settings_of(shown: Shown) -> ViewSettings:

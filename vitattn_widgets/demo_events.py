@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from threading import BoundedSemaphore
 from typing import Any
@@ -14,11 +15,14 @@ from gradio.components.api_component import Api
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
-from .demo_controls import CONTROLS, Controls
-from .demo_desk import Desk, Shown, Visit
+from .demo_clicks import follow_click
+from .demo_controls import BELOW, CONTROLS, Controls
+from .demo_desk import Desk
+from .demo_html import checked
 from .demo_layout import Layout, static_text
 from .demo_photo import photo_input, uploaded_file
-from .demo_updates import PARTS, page_updates
+from .demo_updates import PARTS, Updates, controls_back, no_updates, page_updates
+from .demo_visit import Shown, Visit
 from .errors import VitattnError
 from .files import map_bytes, picture_bytes
 
@@ -31,6 +35,19 @@ WENT_WRONG = "Something went wrong on the server; its log has the details."
 
 CHOSEN = "(visit, chosen, ...values) => [visit, window.vitattnChosen, ...values]"
 """Reads the last click: Gradio sends the first one again for those that came while it was busy with it."""
+
+BUTTONS = {
+    "clear": {"query": None},
+    "use": {"use": "recommended"},
+    "add": {"add": True},
+    "empty": {"remove": "all"},
+}
+"""What the buttons mean, as `follow_click` reads it."""
+
+CHECKING = "() => '<p class=va-busy>Checking this map: its patches are removed and given back ...</p>'"
+
+CHECKED = """(checked) => checked.map === document.querySelector(".va-shown")?.dataset.map ? checked.html : ''"""
+"""Shows a check beside its own map alone: controls may have been moved since it was asked for."""
 
 SAVE = """(file) => {
     if (!file) return;
@@ -46,11 +63,13 @@ photo: the picture file. model: a name of the page's list. layer: number; negati
 or a number. aggregation: "mean", "max" or "mean_over_std". query: "default" (what the classifier reads), a name such as
 "class" or "mean", or a patch as "row,col". arrangement: "overlay", "map" or "side by side". on: "view" (what the model
 saw) or "original" (the whole photo). scale: "map", "shared" or "robust". smoothing: some of "bilinear", "median",
-"gaussian". opacity: 0 (picture alone) to 1 (map alone). cmap: name of a matplotlib colour map."""
+"gaussian". opacity: 0 (picture alone) to 1 (map alone). cmap: name of a matplotlib colour map. source: "attention",
+"norm", "rollout", "gradient", "gradient_late" or "relevance". target: "predicted" or a class by number, name or part of
+its name, for the sources that depend on it. sinks: "show", "outline" or "leave_out"."""
 
 _log = logging.getLogger(__name__)
 
-_Answer = tuple[Visit, dict[str, Any]]
+_Answer = tuple[Visit, Updates]
 
 
 def wire(page: gr.Blocks, desk: Desk, layout: Layout) -> None:
@@ -71,7 +90,13 @@ def wire(page: gr.Blocks, desk: Desk, layout: Layout) -> None:
     @guarded
     def change(visit: Visit, *values: Any) -> _Answer:
         sent = Controls(*values)
-        return answer(desk.change(visit, sent), sent)
+        try:
+            return answer(desk.change(visit, sent), sent)
+        except VitattnError as error:
+            if visit.controls is None:
+                raise
+            gr.Warning(str(error))  # what was shown stays, so the controls must say so
+            return visit, no_updates() | controls_back(visit.controls, sent)
 
     @guarded
     def choose(visit: Visit, chosen: Any, *values: Any) -> _Answer:
@@ -80,7 +105,7 @@ def wire(page: gr.Blocks, desk: Desk, layout: Layout) -> None:
             case {"upload": photo}:
                 shown = desk.bring(visit, *uploaded_file(photo), sent)
             case _:
-                shown = desk.choose(visit, chosen, sent)
+                shown = follow_click(desk, visit, chosen, sent)
         remembered, updates = answer(shown, sent)
         if remembered.photo != visit.photo:  # what stands in the upload box is no longer what is shown
             updates["photo"]["value"] = None
@@ -93,10 +118,18 @@ def wire(page: gr.Blocks, desk: Desk, layout: Layout) -> None:
         sent = Controls(*values)
         return answer(desk.bring(visit, *uploaded_file(photo), sent), sent)
 
-    @guarded
-    def leave_patch(visit: Visit, *values: Any) -> _Answer:
-        sent = Controls(*values)
-        return answer(desk.choose(visit, {"query": None}, sent), sent)
+    def pressing(meaning: dict[str, Any]) -> Callable[..., _Answer]:
+        @guarded
+        def pressed(visit: Visit, *values: Any) -> _Answer:
+            sent = Controls(*values)
+            return answer(follow_click(desk, visit, meaning, sent), sent)
+
+        return pressed
+
+    @guarded_apart
+    def check(visit: Visit, *values: Any) -> dict[str, str]:
+        mark, made = desk.check(visit, Controls(*values))
+        return {"map": mark, "html": checked(made)}
 
     # raw values come in: the desk reads and refuses them, with one set of rules for the page and for programs
     common = {
@@ -114,7 +147,10 @@ def wire(page: gr.Blocks, desk: Desk, layout: Layout) -> None:
         page.load(opened, **shows),
         gr.on(moves, change, inputs=[layout.visit, *controls], api_name="change", **live),
         gr.on(clicks, choose, inputs=[layout.visit, layout.chosen, *controls], api_name="choose", js=CHOSEN, **live),
-        layout.parts["clear"].click(leave_patch, inputs=[layout.visit, *controls], **live),
+        *(
+            layout.parts[name].click(pressing(meaning), inputs=[layout.visit, *controls], api_name=name, **live)
+            for name, meaning in BUTTONS.items()
+        ),
         layout.parts["photo"].input(
             bring, inputs=[layout.visit, layout.parts["photo"], *controls], api_name="bring", **shows
         ),
@@ -122,6 +158,19 @@ def wire(page: gr.Blocks, desk: Desk, layout: Layout) -> None:
     follow = static_text("demo_follow.js")
     for event in shown:
         event.success(None, inputs=layout.updates, outputs=parts, js=follow)
+    said = layout.parts["check"]
+    layout.parts["try"].click(None, outputs=said, js=CHECKING)
+    tried = layout.parts["try"].click(
+        check,
+        inputs=[layout.visit, *controls],
+        outputs=layout.checked,
+        api_name="check",
+        postprocess=False,
+        **common | {"concurrency_id": "check", "concurrency_limit": 1, "show_progress": "full"},
+        show_progress_on=said,
+    )
+    tried.success(None, inputs=layout.checked, outputs=said, js=CHECKED)
+    tried.failure(None, outputs=said, js="() => ''")
     for what, button in layout.keep.items():
 
         @guarded
@@ -133,13 +182,18 @@ def wire(page: gr.Blocks, desk: Desk, layout: Layout) -> None:
         saved.success(None, inputs=layout.file, js=SAVE)
 
 
-def guarded(function: Callable) -> Callable:
-    """Say to a visitor what a visitor can mend, and nothing of the rest but that it is in the log."""
+def guarded(function: Callable, slots: AbstractContextManager = _slots) -> Callable:
+    """Say to a visitor what a visitor can mend, and nothing of the rest but that it is in the log.
+
+    Args:
+        function: a handler.
+        slots: what it takes one of while it runs.
+    """
 
     @wraps(function)
     def run(*arguments: Any, **named: Any) -> Any:
         try:
-            with _slots:
+            with slots:
                 return function(*arguments, **named)
         except VitattnError as error:
             raise gr.Error(str(error), print_exception=False) from error
@@ -152,6 +206,11 @@ def guarded(function: Callable) -> Callable:
     return run
 
 
+def guarded_apart(function: Callable) -> Callable:
+    """`guarded`, for what takes seconds: others are answered meanwhile."""
+    return guarded(function, nullcontext())
+
+
 def offer_map(desk: Desk) -> None:
     """The endpoint ``/map`` for programs: a file and settings in, picture, raw map and caption out."""
     kinds: dict[str, dict[str, Any]] = {
@@ -160,7 +219,7 @@ def offer_map(desk: Desk) -> None:
         "opacity": {"type": "number"},
     }
     start = Controls(next(iter(desk.names)))
-    names = [name for name in CONTROLS if name != "beside"]
+    names = [name for name in CONTROLS if name not in BELOW]
 
     @guarded
     def attention_map(
@@ -176,8 +235,12 @@ def offer_map(desk: Desk) -> None:
         smoothing: Any,
         opacity: Any,
         cmap: Any,
+        source: Any,
+        target: Any,
+        sinks: Any,
     ) -> tuple[str, str, str]:
-        controls = Controls(model, layer, head, aggregation, query, arrangement, on, scale, smoothing, opacity, cmap)
+        drawing = (arrangement, on, scale, smoothing, opacity, cmap)
+        controls = Controls(model, layer, head, aggregation, query, *drawing, source, target, sinks)
         file, name = uploaded_file(photo)
         capture, rendered = desk.map(file, name, controls)
         # in the folder that Gradio serves from and cleans up, under names that nobody can guess

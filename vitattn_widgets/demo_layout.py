@@ -10,12 +10,14 @@ from gradio.components import Component
 
 from . import demo_html
 from .aggregate import AGGREGATIONS, TITLES
-from .demo_controls import BESIDES, STEPS
-from .demo_desk import Desk, Visit
+from .demo_controls import BESIDES, NO_PANEL, PREDICTED, ROWS, STEPS
+from .demo_desk import Desk
 from .demo_photo import photo_input
+from .demo_visit import Visit
 from .drawing import CMAPS, DEFAULT_CMAP, SCALES
 from .panels import ARRANGEMENTS
-from .settings import GROUNDS
+from .settings import GROUNDS, SINKS
+from .sources import CATALOGUE
 
 DOWNLOADS = {"png": "PNG", "npz": "NPZ", "json": "Recipe"}
 """What can be kept, and the labels of the buttons."""
@@ -36,6 +38,7 @@ class Layout:
         samples: the samples to choose from.
         keep: the buttons of `DOWNLOADS`.
         chosen: what was clicked on the picture, the panel or the samples, or what was pasted.
+        checked: what a check of a map gave, and of which map.
         updates: what the server answers, see `page_updates`; carried out in the browser.
         file: what was asked to be kept.
     """
@@ -45,13 +48,14 @@ class Layout:
     samples: gr.HTML
     keep: dict[str, gr.Button]
     chosen: gr.JSON
+    checked: gr.JSON
     updates: gr.JSON
     file: gr.File
 
 
 def lay_out(desk: Desk) -> Layout:
     """Make the page's components, within a `gradio.Blocks`."""
-    script, paste, style = map(static_text, ("demo.js", "demo_paste.js", "demo.css"))
+    script, once, style = map(static_text, ("demo.js", "demo_once.js", "demo.css"))
     look = {"js_on_load": script, "css_template": style}
     parts: dict[str, Component] = {}
     gr.Markdown(introduction(desk))
@@ -59,16 +63,22 @@ def lay_out(desk: Desk) -> Layout:
         with gr.Column(scale=3, min_width=320):
             parts["picture"] = gr.HTML(elem_id="va-picture", **look)
             parts["answer"] = gr.HTML(elem_id="va-answer", **look)
+            with gr.Row():
+                parts["try"] = gr.Button("Is this map worth anything?", size="sm", elem_id="va-try", min_width=200)
+                parts["add"] = gr.Button("Add this view to compare", size="sm", elem_id="va-add", min_width=200)
+            parts["check"] = gr.HTML(elem_id="va-check", **look)
         with gr.Column(scale=2, min_width=320):
             with gr.Accordion("Picture", open=True):
-                parts["photo"] = photo_input(sources=["upload", "clipboard", "webcam"], show_label=False, height=190)
+                parts["photo"] = photo_input(sources=["upload", "clipboard", "webcam"], show_label=False, height=160)
                 samples = gr.HTML(
-                    demo_html.samples(desk.samples), elem_id="va-samples", **look | {"js_on_load": script + paste}
+                    demo_html.samples(desk.samples), elem_id="va-samples", **look | {"js_on_load": script + once}
                 )
             parts |= _reading(desk)
     with gr.Row():
         with gr.Column(scale=3, min_width=320):
             parts["beside"] = gr.Radio(list(BESIDES), value=BESIDES[0], label="Below the picture")
+            with gr.Group(visible=False) as parts["comparing"]:
+                parts |= _comparing()
             parts["panel"] = gr.HTML(elem_id="va-panel", **look)
         with gr.Column(scale=2, min_width=320):
             with gr.Accordion("Drawing", open=True):
@@ -81,6 +91,7 @@ def lay_out(desk: Desk) -> Layout:
         samples=samples,
         keep=keep,
         chosen=gr.JSON(visible=False),
+        checked=gr.JSON(visible=False),
         updates=gr.JSON(visible=False),
         file=gr.File(visible=False),
     )
@@ -91,9 +102,22 @@ def _reading(desk: Desk) -> dict[str, Component]:
     labels = [(name if name in desk.models else f"{name} (not available)", name) for name in desk.names]
     return {
         "model": gr.Dropdown(labels, value=desk.names[0], label="Model"),
+        "source": gr.Dropdown(
+            [(made.title, name) for name, made in CATALOGUE.items()], label="Source", info="attention"
+        ),
+        "use": gr.Button("What did the classifier use?", size="sm", elem_id="va-use"),
+        "target": gr.Dropdown(
+            [("predicted", PREDICTED)],
+            value=PREDICTED,
+            label="Class",
+            info="the predicted one",
+            allow_custom_value=True,
+            elem_id="va-target",
+        ),
         "layer": gr.Slider(0, 11, value=11, step=1, label="Layer", elem_id="va-layer"),
-        "head": gr.Radio(["all"], value="all", label="Head"),
+        "head": gr.Radio(["all"], value="all", label="Head", info="all of them as one map, or one alone"),
         "aggregation": gr.Radio([(TITLES[name], name) for name in AGGREGATIONS], value="mean", label="Aggregation"),
+        "sinks": gr.Radio([(name.replace("_", " "), name) for name in SINKS], value="show", label="Sinks"),
         "query": gr.Dropdown(
             [("default", "default")],
             value="default",
@@ -103,6 +127,16 @@ def _reading(desk: Desk) -> dict[str, Component]:
         ),
         "clear": gr.Button("Back to the default", size="sm", elem_id="va-clear"),
     }
+
+
+def _comparing() -> dict[str, Component]:
+    """What is compared, and which two views are subtracted."""
+    parts: dict[str, Component] = {"row": gr.Radio(list(ROWS), value=ROWS[0], label="Compare")}
+    with gr.Row():
+        for name, label in (("first", "Difference: view"), ("second", "minus view")):
+            parts[name] = gr.Dropdown([NO_PANEL], value=NO_PANEL, label=label, min_width=100)
+    parts["empty"] = gr.Button("Remove all of your own views", size="sm", elem_id="va-empty")
+    return parts
 
 
 def _drawing() -> dict[str, Component]:

@@ -9,17 +9,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import demo_html
-from .aggregate import TITLES, possible_aggregations
-from .demo_controls import CONTROLS, Controls, query_text
-from .demo_desk import Desk, Shown
-from .render import query_words
+from . import demo_html, demo_panels
+from .demo_controls import CONTROLS, Controls
+from .demo_desk import Desk
+from .demo_menus import menus
+from .demo_visit import Shown
 
-PARTS = (*CONTROLS, "photo", "clear", "picture", "answer", "panel")
+PARTS = (
+    *CONTROLS,
+    *("photo", "use", "clear", "picture", "answer"),
+    *("try", "check", "add", "comparing", "empty", "panel"),
+)
 """The components that an answer may change, in the order of `page_updates`."""
 
+Updates = dict[str, dict[str, Any]]
 
-def page_updates(desk: Desk, shown: Shown, sent: Controls | None) -> dict[str, dict[str, Any]]:
+
+def page_updates(desk: Desk, shown: Shown, sent: Controls | None) -> Updates:
     """What the page is to change, for each of `PARTS`.
 
     Args:
@@ -28,50 +34,42 @@ def page_updates(desk: Desk, shown: Shown, sent: Controls | None) -> dict[str, d
         sent: the controls as they stand in the browser; None where it has only just opened the page.
 
     Returns:
-        By name of a component: under ``"menu"`` what it offers, always; under ``"value"`` its new value, where it
-        changes. A control that stands where it should has none: setting it would take it out of the hand that moves it.
+        By name of a component: under ``"menu"`` what it offers, where it offers anything; under ``"classes"`` the names
+        of all classes where the model is another; under ``"value"`` its new value, where it changes. A control that
+        stands where it should has none: setting it would take it out of the hand that moves it.
     """
-    updates: dict[str, dict[str, Any]] = {name: {} for name in PARTS}
-    for name, menu in _menus(shown).items():
-        updates[name]["menu"] = menu
-    for name in CONTROLS:
-        value = getattr(shown.controls, name)
-        value = list(value) if isinstance(value, tuple) else value
-        if sent is None or _differs(getattr(sent, name), value):
-            updates[name]["value"] = value
-    updates["picture"]["value"] = demo_html.picture(shown)
+    updates = no_updates() | controls_back(shown.controls, sent)
+    for name, menu in menus(shown).items():
+        updates[name] = updates[name] | {"menu": menu}
+    updates["picture"] = {"value": demo_html.picture(shown)}
     if sent is None or shown.recaptured:
-        updates["answer"]["value"] = demo_html.answer(shown)
+        updates["answer"] = {"value": demo_html.answer(shown)}
+    if sent is None or shown.remodelled:  # hundreds or thousands, and always the same for a model
+        updates["target"]["classes"] = list(shown.capture.class_names)
+    if shown.remapped:  # what is known of another map
+        updates["check"] = {"value": ""}
     if shown.panel:
-        updates["panel"]["value"] = demo_html.panel(desk, shown)
+        updates["panel"] = {"value": demo_panels.panel(desk, shown)}
     return updates
 
 
-def _menus(shown: Shown) -> dict[str, dict[str, Any]]:
-    """What the controls offer for what is shown, as properties of Gradio's components."""
-    capture, layer, settings = shown.capture, shown.controls.layer, shown.rendered.settings
-    heads = capture.num_heads(layer)
-    default = query_words(capture.query_or_default(layer))
-    queries = [(f"{default} (default)", "default")]
-    queries += [(query_words(name), name) for name in capture.queries(layer)]
-    if isinstance(settings.query, tuple):
-        queries.append((query_words(settings.query), query_text(settings.query)))
-    alone = settings.head is not None
-    return {
-        "layer": {"maximum": capture.num_layers - 1},
-        "head": {"choices": [(name, name) for name in ("all", *map(str, range(heads)))]},
-        "aggregation": {
-            "choices": [(TITLES[name], name) for name in possible_aggregations(heads)],
-            "interactive": not alone,
-            "info": f"head {settings.head} alone is shown" if alone else "how the heads become one map",
-        },
-        "query": {"choices": queries},
-        "opacity": {"interactive": shown.controls.arrangement == "overlay"},
-        "clear": {"value": f"Back to the {default}", "interactive": settings.query is not None},
-    }
+def no_updates() -> Updates:
+    """What leaves the whole page as it is."""
+    return {name: {} for name in PARTS}
+
+
+def controls_back(controls: Controls, sent: Controls | None) -> Updates:
+    """The updates that put controls where they should be, of those alone that stand elsewhere."""
+    updates: Updates = {}
+    for name in CONTROLS:
+        value = getattr(controls, name)
+        value = list(value) if isinstance(value, tuple) else value
+        if sent is None or _differs(getattr(sent, name), value):
+            updates[name] = {"value": value}
+    return updates
 
 
 def _differs(sent: Any, value: Any) -> bool:
     if isinstance(value, list):
-        return set(sent) != set(value)
+        return not isinstance(sent, list | tuple) or set(map(str, sent)) != set(value)
     return str(sent) != str(value) and sent != value

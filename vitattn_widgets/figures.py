@@ -173,11 +173,12 @@ def _value_bar(figure: Figure, axes: Any, limits: ValueRange, cmap: str, words: 
     bar.set_label(words, fontsize=8)
 
 
-def check_figure(check: MapCheck) -> Figure:
+def check_figure(check: MapCheck, columns: int = 2) -> Figure:
     """The curves of a check, small: the class's probability as patches are removed, and as they are given back.
 
     Args:
         check: from `check_map`.
+        columns: 2 for the panels side by side, 1 for one below the other.
 
     Returns:
         A matplotlib figure of two panels; the legend gives each curve's area.
@@ -185,9 +186,9 @@ def check_figure(check: MapCheck) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import PercentFormatter
 
-    figure = Figure((6.4, 2.5), layout="constrained", dpi=130)
-    left, right = figure.subplots(1, 2, sharey=True)
-    panels = ((left, check.deletion, check.deletion_area), (right, check.insertion, check.insertion_area))
+    figure = Figure((3.2 * columns, 2.5 * (2 // columns)), layout="constrained", dpi=130)
+    first, second = figure.subplots(2 // columns, columns, sharey=True)
+    panels = ((first, check.deletion, check.deletion_area), (second, check.insertion, check.insertion_area))
     for axis, curves, area in panels:
         for order, (words, color, dashes, width) in CURVES.items():
             label = f"{words}, {area(order):.2f}"
@@ -198,7 +199,8 @@ def check_figure(check: MapCheck) -> Figure:
         axis.tick_params(labelsize=7)
         axis.grid(alpha=0.25, linewidth=0.6)
         axis.legend(fontsize=6.5, title="order, area", title_fontsize=6.5, framealpha=0.85)
-    left.set_ylabel(f"probability of {check.class_name}"[:40], fontsize=8)
-    left.set_xlabel("patches removed (lower is better)", fontsize=8)
-    right.set_xlabel("patches given back (higher is better)", fontsize=8)
+    for axis in (first, second)[: 3 - columns]:
+        axis.set_ylabel(f"probability of {check.class_name}"[:40], fontsize=8)
+    first.set_xlabel("patches removed (lower is better)", fontsize=8)
+    second.set_xlabel("patches given back (higher is better)", fontsize=8)
     return figure

@@ -18,6 +18,9 @@ GROUNDS = ("view", "original")
 SINKS = ("show", "outline", "leave_out")
 """What is done with patches that draw attention whatever the picture."""
 
+RECOMMENDED = ("source", "sinks", "layer", "head", "query")
+"""The settings of `ViewSettings.recommended` that ask what the classifier used; the others are left as they are."""
+
 
 @dataclass(frozen=True)
 class ViewSettings:

@@ -1,9 +1,15 @@
 // Carries out what the server answers (demo_updates.py): new values, and menus where they differ from the last ones.
 (updates) => {
   const menus = (window.vitattnMenus ??= {});
-  return Object.entries(updates).map(([name, { menu = {}, ...value }]) => {
-    const known = menus[name] === JSON.stringify(menu);
+  return Object.entries(updates).map(([name, { menu, classes, ...value }]) => {
+    if (menu === undefined) return { __type__: "update", ...value };
+    if (classes) window.vitattnClasses = classes.map((label, index) => [label, String(index)]);
+    const known = !classes && menus[name] === JSON.stringify(menu);
     menus[name] = JSON.stringify(menu);
-    return { __type__: "update", ...(known ? {} : menu), ...value };
+    if (known) return { __type__: "update", ...value };
+    if (name !== "target") return { __type__: "update", ...menu, ...value };
+    const first = new Set(menu.choices.map(([, number]) => number));
+    const others = window.vitattnClasses.filter(([, number]) => !first.has(number));
+    return { __type__: "update", ...menu, choices: [...menu.choices, ...others], ...value };
   });
 }

@@ -12,3 +12,8 @@ document.addEventListener("paste", async (event) => {
     choose({ upload: null }); // the server has the words for it
   }
 });
+
+// What stands in the class picker gives way to what is typed.
+document.addEventListener("focusin", ({ target }) => {
+  if (target.matches("#va-target input")) target.select();
+});
