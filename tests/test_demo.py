@@ -293,6 +293,16 @@ def test_no_text_from_outside_becomes_html(wide_model: va.AttentionModel, contro
     desk.close()
 
 
+def test_a_check_takes_no_place_from_those_who_move_controls() -> None:
+    for _ in range(demo_events.AT_ONCE):
+        assert demo_events._slots.acquire(blocking=False)
+    try:
+        assert demo_events.guarded_apart(lambda: "checked")() == "checked"
+    finally:
+        for _ in range(demo_events.AT_ONCE):
+            demo_events._slots.release()
+
+
 def test_handlers_tell_what_a_visitor_can_mend_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
     def fail(error: Exception) -> None:
         raise error

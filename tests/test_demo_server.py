@@ -22,8 +22,9 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 import vitattn_widgets as va
-from vitattn_widgets.demo_controls import BESIDES, CONTROLS, Controls
+from vitattn_widgets.demo_controls import BELOW, BESIDES, CONTROLS, ROWS, Controls
 from vitattn_widgets.demo_server import read_auth
+from vitattn_widgets.settings import SINKS
 
 from . import model_zoo
 from .conftest import noise_photo
@@ -103,6 +104,17 @@ def test_map_gives_what_render_view_draws(client: Client, model: va.AttentionMod
     assert caption == wanted.caption
 
 
+def test_map_takes_source_class_and_sinks(client: Client, model: va.AttentionModel, tmp_path: Path) -> None:
+    path = photo_file(tmp_path)
+    asked = {"source": "gradient_late", "target": "3", "sinks": "leave_out", "layer": 1}
+    picture, _, caption = client.predict(photo=handle_file(path), model=model.name, **asked, api_name="/map")
+    settings = va.ViewSettings(source="gradient_late", target=3, sinks="leave_out", layer=1)
+    capture = va.complete_capture(model, va.capture_attention(model, path), settings)
+    wanted = va.render_view(capture, settings)
+    np.testing.assert_array_equal(np.asarray(Image.open(picture)), wanted.image)
+    assert caption == wanted.caption
+
+
 def test_map_is_named_typed_and_described(client: Client) -> None:
     described = client.view_api(return_format="dict")["named_endpoints"]
     assert list(described) == ["/map"]
@@ -112,6 +124,9 @@ def test_map_is_named_typed_and_described(client: Client) -> None:
     assert types["opacity"] == "float"
     assert types["smoothing"] == "list[str]"
     assert "mean_over_std" in described["/map"]["description"]
+    assert all(source in described["/map"]["description"] for source in va.SOURCES)
+    names = list(types)
+    assert names[-4:] == ["cmap", "source", "target", "sinks"]  # after those that were there before
 
 
 @pytest.mark.parametrize(
@@ -126,6 +141,11 @@ def test_map_is_named_typed_and_described(client: Client) -> None:
         ({"smoothing": "all"}, "smoothing must be some of"),
         ({"model": "vit_base_patch16_224"}, "there is no model 'vit_base_patch16_224' here"),
         ({"model": None}, "there is no model None here"),
+        ({"source": "saliency"}, "source 'saliency' does not exist"),
+        ({"sinks": "drown"}, "sinks 'drown' does not exist"),
+        ({"target": "zebra"}, "there is no class 'zebra'"),
+        ({"target": "99"}, "class 99 does not exist"),
+        ({"source": "rollout", "aggregation": "mean_over_std"}, "rollout"),
     ],
 )
 def test_a_programs_mistake_is_one_clean_error(client: Client, model, tmp_path: Path, changed, words) -> None:
@@ -189,7 +209,7 @@ def test_a_made_up_upload_opens_no_file_of_the_server(page, model: va.AttentionM
     address, blocks = page
     number = next(key for key, function in blocks.fns.items() if function.api_name == "map")
     for file in ({"path": path, "meta": {"_type": "gradio.FileData"}}, {"path": path}, {"url": f"file://{path}"}):
-        said = call(address, [file, *values(model)[:-1]], number)
+        said = call(address, [file, *values(model)[: -len(BELOW)]], number)
         assert '"success":false' in said
         assert "root:" not in said
         assert "Traceback" not in said
@@ -199,7 +219,7 @@ def test_the_server_fetches_no_address_for_a_visitor(page, model: va.AttentionMo
     address, blocks = page
     number = next(key for key, function in blocks.fns.items() if function.api_name == "map")
     file = {"path": f"{address}/config", "meta": {"_type": "gradio.FileData"}}
-    assert "pictures are taken from uploads alone" in call(address, [file, *values(model)[:-1]], number)
+    assert "pictures are taken from uploads alone" in call(address, [file, *values(model)[: -len(BELOW)]], number)
 
 
 @pytest.mark.parametrize(
@@ -266,10 +286,14 @@ def test_a_visitor_who_moves_controls_for_hours_costs_no_more(page, model: va.At
         for step in range(count):
             head, query = ("all", "0", "1")[step % 3], f"{step % 4},{step % 6}"
             moved = values(
-                model, layer=step % 3, head=head, query=query, opacity=step % 10 / 10, beside=BESIDES[step % 3]
+                model,
+                **{"layer": step % 3, "head": head, "query": query, "opacity": step % 10 / 10},
+                **{"source": va.SOURCES[step % 6], "target": str(step % 5), "sinks": SINKS[step % 3]},
+                **{"beside": BESIDES[step % 3], "row": ROWS[step % 5], "first": "1", "second": "2"},
             )
             visitor.predict(*moved, api_name="/change")
             visitor.predict({"head": step % 3}, *moved, api_name="/choose")
+            visitor.predict(*moved, api_name=("/add", "/empty", "/use", "/clear")[step % 4])
         gc.collect()
         kept = blocks.app.state_holder.session_data.values()
         return sum(len(session.blocks_config.blocks) for session in kept), len(gc.get_objects())
@@ -278,12 +302,43 @@ def test_a_visitor_who_moves_controls_for_hours_costs_no_more(page, model: va.At
     for _ in range(2):
         components_then, objects_then = move(15)
         assert components_then == components
-    assert objects_then - objects < 60 * 20  # of 60 requests; what ends by itself comes and goes, one copy is more
+    assert objects_then - objects < 90 * 20  # of 90 requests; what ends by itself comes and goes, one copy is more
 
 
 @pytest.mark.parametrize("path", ["/monitoring", "/monitoring/summary", "/gradio_api/monitoring/summary"])
 def test_nothing_tells_what_other_visitors_do(page, path: str) -> None:
     assert httpx.get(page[0] + path).status_code in (403, 404)
+
+
+def test_a_choice_that_does_not_exist_leaves_the_picture_and_puts_its_control_back(page, model, tmp_path) -> None:
+    visitor = Client(page[0], verbose=False)
+    visitor.predict(handle_file(photo_file(tmp_path, seed=4)), *values(model), api_name="/bring")
+    good = values(model, layer=1, source="gradient", target="2", opacity=0.7)
+    visitor.predict(*good, api_name="/change")
+    for wrong in ({"target": "zebra"}, {"query": "dist"}, {"source": "saliency"}, {"model": "other"}, {"layer": "x"}):
+        sent = {"layer": 1, "source": "gradient", "target": "2", "opacity": 0.7} | wrong
+        if wrong == {"query": "dist"}:
+            sent["query"] = "9,"
+        model_name = sent.pop("model", model.name)
+        answer = visitor.predict(model_name, *values(model, **sent)[1:], api_name="/change")
+        name = next(iter(wrong))
+        wanted = {"target": "2", "query": "default", "source": "gradient", "model": model.name, "layer": 1}[name]
+        assert {part: update for part, update in answer.items() if update} == {name: {"value": wanted}}
+
+
+def test_a_check_says_what_check_map_says_of_which_map(page, model: va.AttentionModel, tmp_path: Path) -> None:
+    path = photo_file(tmp_path, seed=5)
+    visitor = Client(page[0], verbose=False)
+    visitor.predict(handle_file(path), *values(model), api_name="/bring")
+    sent = values(model, layer=1, source="gradient", target="2")
+    shown = visitor.predict(*sent, api_name="/change")
+    answer = visitor.predict(*sent, api_name="/check")
+    assert f'data-map="{answer["map"]}"' in picture_of(shown)
+    settings = va.ViewSettings(layer=1, source="gradient", target=2)
+    capture = va.complete_capture(model, va.capture_attention(model, path), settings)
+    assert all(sentence in answer["html"] for sentence in va.check_map(model, capture, settings).sentences)
+    with pytest.raises(AppError, match="there is no class 'zebra'"):
+        visitor.predict(*values(model, target="zebra"), api_name="/check")
 
 
 def test_a_visitor_without_a_picture_gets_nobodys(page, model: va.AttentionModel) -> None:
