@@ -6,6 +6,7 @@ import io
 import json
 import time
 from base64 import b64decode
+from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 import vitattn_widgets as va
+from vitattn_widgets.comparison import Panel, compare_views, difference_view
 
 from . import model_zoo
 from .conftest import SAMPLES, noise_photo
@@ -135,13 +137,111 @@ def test_a_visit_from_the_sample_to_an_own_photo(visitor: Visitor, model: va.Att
     visitor.page.get_by_label("all layers and heads").check()
     visitor.page.get_by_role("button", name="layer 2, head 0").click()
     visitor.wait_until(layer=2, head=0)
-    visitor.page.get_by_label("compare").check()
+    visitor.page.get_by_role("radio", name="compare", exact=True).check()
     visitor.page.wait_for_selector(".va-compared figure")
     assert visitor.page.locator(".va-compared figure").count() == 3
 
     overflowing = visitor.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert overflowing <= 1
     assert [url for url in visitor.requests if not url.startswith((visitor.address, "blob:", "data:"))] == []
+    assert visitor.complaints == []
+
+
+def picked(visitor: Visitor, label: str, option: str) -> None:
+    """Choose in a menu."""
+    visitor.page.get_by_role("combobox", name=label, exact=True).click()
+    visitor.page.get_by_role("option", name=option, exact=True).last.click()  # one that closes may still fade
+
+
+def test_what_the_classifier_used_for_which_class_and_what_that_is_worth(visitor: Visitor, model) -> None:
+    capture = va.capture_attention(model, SAMPLES / "chelsea.jpg")
+    visitor.page.get_by_text("plain attention does not depend on the class").wait_for()
+    assert visitor.page.locator("#va-target input").is_disabled()
+    visitor.page.get_by_role("button", name="What did the classifier use?").click()
+    visitor.wait_until(source="gradient_late", sinks="outline")
+    settings = va.ViewSettings(layer=2, source="gradient_late", sinks="outline")
+    capture = va.complete_capture(model, capture, settings)
+    assert_shown(visitor, capture, settings)
+    visitor.page.get_by_text("the heads of several layers are averaged and summed").first.wait_for()
+    assert visitor.page.get_by_role("radio", name="mean / std").is_disabled()
+    assert visitor.page.get_by_role("radio", name="1", exact=True).is_disabled()
+
+    picker = visitor.page.locator("#va-target input")
+    picker.click()
+    visitor.page.keyboard.type("4")  # what stood there gives way to what is typed
+    visitor.page.keyboard.press("Enter")
+    visitor.wait_until(target=4)
+    settings = replace(settings, target=4)
+    capture = va.complete_capture(model, capture, settings)
+    assert_shown(visitor, capture, settings)
+    picker.click()
+    visitor.page.keyboard.type("zebra")
+    visitor.page.keyboard.press("Enter")
+    visitor.page.get_by_text("there is no class 'zebra'").wait_for()
+    visitor.page.wait_for_function("document.querySelector('#va-target input').value.startsWith('class 4')")
+    assert_shown(visitor, capture, settings)
+
+    visitor.page.get_by_role("button", name="Is this map worth anything?").click()
+    visitor.page.wait_for_selector(".va-checked img", timeout=30000)
+    found = visitor.page.locator(".va-checked li").all_inner_texts()
+    assert tuple(found) == va.check_map(model, capture, settings).sentences
+    visitor.page.wait_for_function("document.querySelector('.va-checked img').naturalWidth > 0")
+    visitor.page.locator("#va-opacity input[type=range]").focus()
+    visitor.page.keyboard.press("ArrowRight")
+    visitor.wait_until(opacity=0.51)
+    assert visitor.page.locator(".va-checked").count() == 1  # the same map
+    visitor.page.locator("#va-layer input[type=range]").focus()
+    visitor.page.keyboard.press("ArrowLeft")
+    visitor.wait_until(layer=1)
+    visitor.page.wait_for_function("!document.querySelector('.va-checked')")
+
+    visitor.page.get_by_role("button", name="Is this map worth anything?").click()
+    visitor.page.locator("#va-layer input[type=range]").focus()
+    visitor.page.keyboard.press("ArrowLeft")  # the answer comes for a map that is no longer shown
+    visitor.wait_until(layer=0)
+    visitor.page.wait_for_function("!document.querySelector('.va-busy')", timeout=30000)
+    assert visitor.page.locator(".va-checked").count() == 0
+    assert visitor.complaints == []
+
+
+def test_views_of_ones_own_are_compared_and_subtracted(visitor: Visitor, model: va.AttentionModel) -> None:
+    page = visitor.page
+    page.get_by_role("button", name="Add this view to compare (0 of 12)").click()
+    page.wait_for_selector(".va-compared figure")
+    assert page.get_by_role("button", name="This view is among your own views").is_disabled()
+    picked(visitor, "Source", "rollout")
+    visitor.wait_until(source="rollout")
+    page.get_by_role("button", name="Add this view to compare (1 of 12)").click()
+    page.wait_for_function("document.querySelectorAll('.va-compared figure').length === 2")
+    capture = va.capture_attention(model, SAMPLES / "chelsea.jpg")
+    panels = [Panel(capture, va.ViewSettings(layer=2, source=name), "chelsea") for name in ("attention", "rollout")]
+    wanted = compare_views(panels)
+    texts = page.locator(".va-compared button span").all_inner_texts()
+    assert texts == [f"{number} {title}" for number, title in enumerate(wanted.titles, 1)]
+    assert f"{wanted.limits[1]:.3g}" in page.locator("#va-panel .va-ticks").inner_text()
+
+    picked(visitor, "Difference: view", "2")
+    picked(visitor, "minus view", "1")
+    page.wait_for_selector(".va-difference img")
+    assert page.get_by_text("2 minus 1").count() == 1
+    assert difference_view(*panels[::-1]).caption in page.locator("#va-panel").inner_text()
+
+    page.locator(".va-compared button[data-choose*=view]").first.click()
+    visitor.wait_until(source="attention")
+    page.wait_for_function("document.querySelector('.va-compared [aria-pressed=true]')?.textContent.startsWith('1')")
+    page.get_by_role("button", name="Remove view 1").click()
+    page.wait_for_function("document.querySelectorAll('.va-compared figure').length === 1")
+    assert page.locator(".va-difference").count() == 0
+    page.get_by_role("button", name="Remove all of your own views").click()
+    page.get_by_text("You have no views of your own yet").wait_for()
+
+    page.get_by_role("radio", name="sources", exact=True).check()
+    page.wait_for_function("document.querySelectorAll('.va-compared figure').length === 6")
+    overflowing = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert overflowing <= 1
+    page.get_by_role("radio", name="every head", exact=True).check()
+    page.wait_for_selector(".va-all")
+    assert not page.get_by_role("radio", name="sources", exact=True).is_visible()
     assert visitor.complaints == []
 
 

@@ -20,6 +20,7 @@ import time
 from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -37,7 +38,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 START = {"layer": 11, "head": "all", "aggregation": "mean", "query": "default", "arrangement": "overlay", "on": "view"}
 START |= {"scale": "map", "smoothing": ["bilinear", "median", "gaussian"], "opacity": 0.5, "cmap": "inferno"}
-START |= {"beside": "every head"}
+START |= {"source": "attention", "target": "predicted", "sinks": "show"}
+START |= {"beside": "every head", "row": "aggregations", "first": "none", "second": "none"}
 
 
 @contextmanager
@@ -90,9 +92,9 @@ def photo(folder, number):
     return path
 
 
-def changed(controls, dice):
-    """One control moved, as a hand does."""
-    match dice.randrange(6):
+def changed(controls, dice, sources=False):
+    """One control moved, as a hand does; with ``sources`` also those that need a backward pass or draw a row."""
+    match dice.randrange(9 if sources else 6):
         case 0 | 1:
             return controls | {"layer": dice.randrange(12)}
         case 2:
@@ -101,13 +103,21 @@ def changed(controls, dice):
             return controls | {"aggregation": dice.choice(["mean", "max", "mean_over_std"]), "head": "all"}
         case 4:
             return controls | {"query": dice.choice(["default", "mean", f"{dice.randrange(14)},{dice.randrange(14)}"])}
+        case 6:
+            source = dice.choice(["attention", "norm", "rollout", "gradient", "gradient_late", "relevance"])
+            return controls | {"source": source}
+        case 7:
+            return controls | {"target": dice.choice(["predicted", "281", "285", "967"])}
+        case 8:
+            row = dice.choice(["aggregations", "sources", "layers", "heads"])
+            return controls | {"beside": dice.choice(["every head", "compare"]), "row": row}
     return controls | {"opacity": dice.randrange(21) / 20}
 
 
-def visit(address, model, path, number, count, pause, moved=lambda: None):
+def visit(address, model, path, number, count, pause, moved=lambda: None, sources=False):
     """One visitor; returns the time of the upload, those of the changes, errors, and what was shown for what.
 
-    ``moved`` is called after each change.
+    ``moved`` is called after each change; ``sources`` as in `changed`.
     """
     dice = random.Random(number)
     # without this, a client reads the certificates of the world for every call, which costs more than the call
@@ -131,7 +141,7 @@ def visit(address, model, path, number, count, pause, moved=lambda: None):
     for _ in range(count):
         time.sleep(max(0.0, due - time.perf_counter()))
         due += pause
-        controls = changed(controls, dice)
+        controls = changed(controls, dice, sources)
         times.append(ask("/change"))
         moved()
     return upload, times, errors, shown
@@ -142,7 +152,11 @@ def wrong_pictures(model, path, shown):
     capture = va.capture_attention(model, path)
     wrong = 0
     for controls, content in shown:
-        wanted = va.render_view(capture, Controls("", **controls).settings()).image
+        settings = Controls("", **controls).settings(model.class_names)
+        if settings.source == "rollout" and settings.aggregation == "mean_over_std":  # as the page fits it
+            settings = replace(settings, aggregation="mean")
+        capture = va.complete_capture(model, capture, settings)
+        wanted = va.render_view(capture, settings).image
         found = np.asarray(Image.open(io.BytesIO(b64decode(content))))
         wrong += found.shape != wanted.shape or int(np.abs(found.astype(int) - wanted).max()) > 1
     return wrong
@@ -156,6 +170,9 @@ def main():
     parser.add_argument("--changes", type=int, default=20, help="changes a visitor")
     parser.add_argument("--pause", type=float, default=2.0, help="seconds from one change to the next")
     parser.add_argument("--further", type=int, default=2000, help="changes after that, as fast as they go")
+    parser.add_argument(
+        "--sources", action="store_true", help="visitors also choose sources, classes and rows to compare"
+    )
     options = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -172,7 +189,9 @@ def main():
         def run(count, pause, visitors, moved=lambda: None):
             with ThreadPoolExecutor(visitors) as pool:
                 jobs = range(visitors)
-                return list(pool.map(lambda i: visit(address, name, paths[i], i, count, pause, moved), jobs))
+                return list(
+                    pool.map(lambda i: visit(address, name, paths[i], i, count, pause, moved, options.sources), jobs)
+                )
 
         visits = run(options.changes, options.pause, options.visitors)
         after = memory(process)
