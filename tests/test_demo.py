@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -294,13 +296,11 @@ def test_no_text_from_outside_becomes_html(wide_model: va.AttentionModel, contro
 
 
 def test_a_check_takes_no_place_from_those_who_move_controls() -> None:
-    for _ in range(demo_events.AT_ONCE):
-        assert demo_events._slots.acquire(blocking=False)
-    try:
-        assert demo_events.guarded_apart(lambda: "checked")() == "checked"
-    finally:
+    check = demo_events.guarded_apart(lambda: "checked")
+    with ThreadPoolExecutor(1) as pool, ExitStack() as taken:
         for _ in range(demo_events.AT_ONCE):
-            demo_events._slots.release()
+            taken.enter_context(demo_events._slots)
+        assert pool.submit(check).result(timeout=5) == "checked"
 
 
 def test_handlers_tell_what_a_visitor_can_mend_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:

@@ -262,13 +262,15 @@ def test_a_class_that_asks_for_gradients_at_once_gets_one_backward_pass_a_photo(
 def test_a_check_is_that_of_the_photo_in_its_full_size(cats: va.AttentionModel, tmp_path: Path) -> None:
     desk = Desk(cats, max_upload=20_000_000, max_pixels=3_000_000, keep_seconds=600)
     path = picture_file(tmp_path, size=(1100, 1500))
-    shown = desk.bring(Visit(), path, "large.png", Controls("cats", source="gradient", target="key"))
+    shown = desk.bring(Visit(), path, "large.png", Controls("cats", source="norm", target="key"))
     mark, check = desk.check(shown.visit, shown.controls)
-    settings = va.ViewSettings(layer=2, source="gradient", target=2)
+    settings = va.ViewSettings(layer=2, source="norm", target=2)
     wanted = va.check_map(cats, completed(cats, path, settings), settings)
     assert mark == shown.visit.map
     assert check.sentences == wanted.sentences
     np.testing.assert_array_equal(check.deletion["map"], wanted.deletion["map"])
+    assert np.isfinite(wanted.similarity)
+    assert check.similarity == wanted.similarity  # of exactly the pixels that the model saw
     html = demo_html.checked(check)
     assert all(sentence in html for sentence in check.sentences)
     desk.close()
