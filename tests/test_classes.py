@@ -1,9 +1,10 @@
 """Classes by number, name or part of a name; what is not one class is told with the possible ones."""
 
+import numpy as np
 import pytest
 
 import vitattn_widgets as va
-from vitattn_widgets.classes import find_class
+from vitattn_widgets.classes import find_class, likely_classes
 
 NAMES = ("tabby", "tiger cat", "Persian cat", "Egyptian cat", "tiger")
 
@@ -34,3 +35,10 @@ def test_what_is_no_class_is_told(wanted, words):
 def test_a_model_without_a_classifier_has_none():
     with pytest.raises(va.SettingsError, match="has no classifier"):
         find_class((), "tabby")
+
+
+def test_the_likely_classes_come_in_their_order_and_equal_ones_by_number():
+    probabilities = np.array([0.1, 0.3, 0.1, 0.4, 0.1], np.float32)
+    assert likely_classes(probabilities) == [3, 1, 0, 2, 4]
+    assert likely_classes(probabilities, 3) == [3, 1, 0]
+    assert likely_classes(np.zeros(0, np.float32)) == []

@@ -5,10 +5,20 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
+import numpy as np
+
 from .errors import SettingsError
 
 LISTED = 5
 """Names that a message lists."""
+
+PREDICTIONS = 10
+"""Predicted classes that a class picker offers before all others."""
+
+
+def likely_classes(probabilities: np.ndarray, count: int = PREDICTIONS) -> list[int]:
+    """The numbers of the most probable classes, the most probable first; of equal ones, the lower number first."""
+    return np.argsort(-probabilities, kind="stable")[:count].tolist()
 
 
 def find_class(class_names: Sequence[str], wanted: str | int) -> int:

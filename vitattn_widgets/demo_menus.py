@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from .aggregate import TITLES, possible_aggregations
 from .capture import AttentionCapture
+from .classes import likely_classes
 from .demo_controls import NO_PANEL, PREDICTED, query_text
 from .demo_rows import MAX_PINS, Pin
 from .demo_visit import Shown
 from .render import query_words
 from .sinks import find_sinks
 from .sources import CATALOGUE, FUSIONS, Source
-
-PREDICTIONS = 10
-"""Predicted classes that the class picker offers before the search."""
 
 NO_CLASSIFIER = "this model has no classifier"
 
@@ -69,7 +65,7 @@ def _classes(capture: AttentionCapture, source: Source) -> Menu:
     """The most probable classes; the browser puts all others after them."""
     if not capture.class_names:
         return {"choices": [("none", PREDICTED)], **_rest(NO_CLASSIFIER, "")}
-    likely = np.argsort(-capture.probabilities, kind="stable")[:PREDICTIONS].tolist()
+    likely = likely_classes(capture.probabilities)
     choices = [(f"predicted: {capture.class_names[likely[0]]}", PREDICTED)]
     choices += [(f"{capture.class_names[index]} {capture.probabilities[index]:.1%}", str(index)) for index in likely]
     return {"choices": choices, **_rest(source.no_class, "Click, and type a part of any class's name.")}

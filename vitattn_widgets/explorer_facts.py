@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from .aggregate import AGGREGATIONS
 from .capture import AttentionCapture
+from .classes import likely_classes
 from .comparison import COMPARED_SCALES
 from .comparison_presets import PRESETS
 from .drawing import CMAPS, SCALES, color_table
@@ -19,14 +18,8 @@ from .overview import render_overview
 from .panels import ARRANGEMENTS, encode_for_screen, value_unit, view_boxes
 from .recipes import python_code
 from .render import query_words
-from .settings import GROUNDS, SINKS, ViewSettings
+from .settings import GROUNDS, RECOMMENDED, SINKS, ViewSettings
 from .sources import CATALOGUE, Source
-
-PREDICTIONS = 10
-"""Predicted classes that the class picker offers before the search."""
-
-RECOMMENDED = ("source", "sinks", "layer", "head", "query")
-"""The settings in which "What did the classifier use?" puts the recommended ones."""
 
 
 def menus(shelf: Shelf) -> dict[str, Any]:
@@ -79,7 +72,7 @@ def capture_facts(model: AttentionModel, capture: AttentionCapture) -> dict[str,
         }
         for index, layer in enumerate(capture.layers)
     ]
-    order = np.argsort(-capture.probabilities, kind="stable")[:PREDICTIONS].tolist()
+    order = likely_classes(capture.probabilities)
     return {
         "layers": layers,
         "grid": capture.layout.grid,
