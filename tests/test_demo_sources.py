@@ -322,3 +322,12 @@ def test_others_go_on_while_a_map_is_checked_and_checks_wait_for_each_other(seve
         go_on.set()
         assert [made for _, made in (check.result(20) for check in checks)] == ["checked"] * 2
     assert most == 1
+
+
+def test_a_capture_that_is_not_kept_costs_one_forward_pass_a_change(cats: va.AttentionModel, passes: list) -> None:
+    desk = Desk(cats, max_upload=MAX_UPLOAD, max_pixels=MAX_PIXELS, keep_seconds=600, budget=0)
+    shown = desk.take_sample(Visit(), "chelsea", Controls("cats"))
+    assert len(passes) == 1
+    desk.change(shown.visit, replace(shown.controls, layer=0, source="rollout"))
+    assert len(passes) == 2
+    desk.close()

@@ -17,14 +17,7 @@ from .capture import AttentionCapture, capture_attention
 from .checks import MapCheck, check_map
 from .comparison import Panel
 from .comparison_presets import with_look
-from .demo_controls import (
-    CONTROLS,
-    MAX_NAME,
-    Controls,
-    link_query,
-    short_text,
-    value_from_link,
-)
+from .demo_controls import CONTROLS, MAX_NAME, Controls, link_query, short_text, value_from_link
 from .demo_rows import ComparedRow, Pin, compare_row, row_of, with_row
 from .demo_visit import Shown, Visit, map_mark, panel_mark
 from .embedded import load_model_or_demo
@@ -219,6 +212,23 @@ class Desk:
             panel=now.beside != visit.beside,
         )
 
+    def prepared(self, visit: Visit, controls: Controls, asked: Sequence[str]) -> tuple[AttentionCapture, ViewSettings]:
+        """The capture of the visitor's photo with what the source needs, and the settings fitted to it.
+
+        Raises:
+            VitattnError: the photo, the model or a setting does not exist.
+        """
+        model = self._model(controls.model)
+        offered = self._offered(visit, model)
+        wanted = controls.settings(offered)
+        if not visit.photo:
+            raise PictureError("there is no picture yet; upload one or choose a sample")
+        capture = self._capture(model, visit)
+        settings = fit_settings(wanted, capture, asked, visit.grid, offered)
+        if lacks(capture, settings):
+            capture = self._capture(model, visit, settings)
+        return capture, settings
+
     def download(self, visit: Visit, controls: Controls, what: str) -> tuple[str, bytes]:
         """The picture (``"png"``), the raw map (``"npz"``) or the recipe (``"json"``), of the photo in its full size.
 
@@ -295,17 +305,6 @@ class Desk:
         """The classes that the visitor chose from: those of the model that was shown last."""
         before = self.models.get(visit.controls.model) if visit.controls else None
         return (before or model).class_names
-
-    def prepared(self, visit: Visit, controls: Controls, asked: Sequence[str]) -> tuple[AttentionCapture, ViewSettings]:
-        """The capture with what the source needs, and the settings fitted to it."""
-        model = self._model(controls.model)
-        offered = self._offered(visit, model)
-        wanted = controls.settings(offered)
-        if not visit.photo:
-            raise PictureError("there is no picture yet; upload one or choose a sample")
-        capture = self._capture(model, visit)
-        settings = fit_settings(wanted, capture, asked, visit.grid, offered)
-        return self._capture(model, visit, settings), settings
 
     def _capture(self, model: AttentionModel, visit: Visit, settings: ViewSettings | None = None) -> AttentionCapture:
         """The capture of the visitor's photo, with what the settings' source needs."""
