@@ -12,7 +12,7 @@ from PIL import Image
 
 import vitattn_widgets as va
 from vitattn_widgets.datasets.catalogue import INFOS
-from vitattn_widgets.evaluation import MEASURES
+from vitattn_widgets.worth import MEASURES
 
 CLASSES = ("cat", "dog")
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
+import pandas
 import pytest
+from PIL import Image
 
 import vitattn_widgets as va
 from vitattn_widgets.render import grid_map
@@ -80,3 +84,57 @@ def test_maps_without_sinks_are_rows_of_their_own(wide_model: va.AttentionModel,
             drawn = grid_map(capture, va.ViewSettings(aggregation="max", sinks=sinks))
             row = found[(found["photo"] == photos.names[index]) & (found["map"] == name)].iloc[0]
             assert row["entropy"] == pytest.approx(va.entropy(drawn), rel=1e-5)
+
+
+class CountedPhotos(NoisePhotos):
+    """The photos, noting which were opened."""
+
+    opened: ClassVar[list[int]] = []
+
+    def load(self, index: int) -> Image.Image:
+        self.opened.append(index)
+        return super().load(index)
+
+
+@pytest.fixture
+def forwards(wide_model: va.AttentionModel) -> Iterator[list[int]]:
+    """The batch sizes of the model's forward passes, in order."""
+    sizes: list[int] = []
+    handle = wide_model.module.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
+    yield sizes
+    handle.remove()
+
+
+@pytest.mark.parametrize(
+    ("sources", "sinks", "expected"),
+    [
+        pytest.param(["attention"], ["show"], [3, 1], id="plain attention goes in batches"),
+        pytest.param(["attention"], ["show", "leave_out"], [1] * 4, id="sinks take the capture"),
+        pytest.param(["attention", "norm", "rollout"], ["show"], [1] * 4, id="no class"),
+        pytest.param(va.SOURCES, ["show", "leave_out"], [1] * 8, id="a class takes a pass for its gradients"),
+    ],
+)
+def test_each_photo_is_opened_once_and_goes_forward_once(
+    wide_model: va.AttentionModel,
+    photos: NoisePhotos,  # noqa: F811
+    forwards: list[int],
+    sources: Sequence[str],
+    sinks: Sequence[str],
+    expected: list[int],
+) -> None:
+    counted = CountedPhotos(**vars(photos))
+    counted.opened.clear()
+    layers = [0, 1]
+    va.evaluate_maps(wide_model, counted, layers, batch_size=3, progress=False, sources=sources, sinks=sinks)
+    assert counted.opened == [0, 1, 2, 3]
+    assert forwards == expected
+
+
+def test_plain_maps_are_the_same_whether_beside_other_sources_or_alone(
+    wide_model: va.AttentionModel,
+    photos: NoisePhotos,  # noqa: F811
+) -> None:
+    alone = va.evaluate_maps(wide_model, photos, [0, 1], progress=False)
+    beside = va.evaluate_maps(wide_model, photos, [0, 1], progress=False, sources=["attention", "relevance"])
+    same = beside.photos[beside.photos["map"] != "relevance"].reset_index(drop=True)
+    pandas.testing.assert_frame_equal(alone.photos, same, rtol=0, atol=1e-6)

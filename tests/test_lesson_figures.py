@@ -10,7 +10,7 @@ import pytest
 
 import vitattn_widgets as va
 from vitattn_widgets.datasets.made import make_dataset
-from vitattn_widgets.evaluation import MEASURES
+from vitattn_widgets.worth import MEASURES
 
 
 def pictures(axis: object) -> np.ndarray:

@@ -28,7 +28,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "VitattnError",
             "WeightsError",
         ],
-        "evaluation": ["MEASURES", "MapEvaluation", "evaluate_maps"],
+        "evaluation": ["evaluate_maps"],
         "explorer": ["AttentionExplorer"],
         "figures": ["check_figure", "comparison_figure", "paper_figure"],
         "gradients": ["ClassGradients", "capture_gradients", "capture_value_norms", "complete_capture"],
@@ -63,5 +63,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "training": ["finetune"],
         "training_recipes": ["TrainingRecipe", "training_recipe"],
         "training_report": ["FinetuneResult"],
+        "worth": ["MEASURES", "MapEvaluation"],
     },
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,110 +33,17 @@ from .rows import AttentionRows, capture_rows_tensor
 from .settings import ViewSettings
 from .smooth import smooth_map
 from .sources import CATALOGUE, SOURCES
+from .worth import MapEvaluation
 
 if TYPE_CHECKING:
-    from pandas import DataFrame, Series
-
     from .datasets.photos import PhotoSet
     from .models import AttentionModel
-
-MEASURES = {
-    "mass": "on the evidence",
-    "pointing": "pointing game",
-    "outline": "on its outline",
-    "border": "on the border",
-    "flat": "on flat ground",
-    "entropy": "entropy",
-    "agreement": "heads agree",
-}
-"""The measures of an evaluation and their headings; the first three need masks."""
+    from .preprocess import CropBox
 
 BASELINES = {"uniform": uniform_map, "centre blob": centre_blob}
 
-
-@dataclass(frozen=True, eq=False)
-class MapEvaluation:
-    """What every map of a model was worth on a set of photos.
-
-    Attributes:
-        title: model and data in words; a stand-in is called so.
-        photos: a row a photo, layer and map: ``photo``, ``label``, ``predicted``, ``confidence`` (0..1), ``right``,
-            ``layer``, ``map``, then the `MEASURES`, NaN where a measure has no meaning. Not to be changed.
-    """
-
-    title: str
-    photos: DataFrame
-
-    def table(self) -> DataFrame:
-        """The mean of each measure over the photos where it has a meaning: a row a map (and layer, if several).
-
-        Measures that no photo has, as without masks, are left out.
-        """
-        keys = ["map"] if self.photos["layer"].nunique() == 1 else ["layer", "map"]
-        return self.photos.groupby(keys, sort=False)[list(MEASURES)].mean().dropna(axis=1, how="all")
-
-    def only(self, which: Series, words: str) -> MapEvaluation:
-        """The same evaluation over some of its photos.
-
-        Args:
-            which: a condition on ``photos``, such as ``evaluation.photos["right"]``.
-            words: what these photos are, for the title.
-
-        Raises:
-            SettingsError: the condition holds for no photo.
-        """
-        photos = self.photos[which]
-        if photos.empty:
-            raise SettingsError(f"no photo is left: {words}")
-        return replace(self, title=f"{self.title}, {words}", photos=photos)
-
-    def differences(
-        self, measure: str = "mass", baseline: str = "uniform", resamples: int = 2000, seed: int = 0
-    ) -> DataFrame:
-        """How much more of a measure each map has than a baseline, photo by photo, and how sure that is.
-
-        Args:
-            measure: of `MEASURES`.
-            baseline: a map of this evaluation.
-            resamples: draws of the percentile bootstrap over photos (Efron 1979, doi:10.1214/aos/1176344552).
-            seed: of these draws.
-
-        Returns:
-            A row a map: ``difference`` (mean over photos), ``low`` and ``high`` (its 95 % interval), ``more`` (share of
-            the photos in which the map has more than the baseline), ``photos``.
-
-        Raises:
-            SettingsError: no such measure or map, several layers, or no photo that has the measure.
-        """
-        import pandas
-
-        names = list(self.photos["map"].unique())
-        for what, given, possible in (("measure", measure, list(MEASURES)), ("map", baseline, names)):
-            if given not in possible:
-                raise SettingsError(f"{what} {given!r} does not exist; possible: {', '.join(possible)}")
-        if self.photos["layer"].nunique() > 1:
-            raise SettingsError("differences are those of one layer; choose it with only(...)")
-        values = self.photos.pivot(index="photo", columns="map", values=measure)[names].dropna()
-        if values.empty:
-            raise SettingsError(f"no photo has the measure {measure!r}, which needs masks of the evidence")
-        gains = values.drop(columns=baseline).sub(values[baseline], axis=0)
-        drawn = np.random.default_rng(seed).integers(len(gains), size=(resamples, len(gains)))
-        low, high = np.percentile(gains.to_numpy()[drawn].mean(1), [2.5, 97.5], axis=0)
-        more = (gains > 0).mean()
-        columns = {"difference": gains.mean(), "low": low, "high": high, "more": more, "photos": len(gains)}
-        return pandas.DataFrame(columns)
-
-    @property
-    def heading(self) -> str:
-        """The title and the number of photos."""
-        return f"{self.title}: {self.photos['photo'].nunique()} photos"
-
-    def __repr__(self) -> str:
-        return f"{self.heading}\n{self.table().rename(columns=MEASURES).to_string(float_format='%.3f', na_rep='-')}"
-
-    def _repr_html_(self) -> str:
-        table = self.table().rename(columns=MEASURES).to_html(float_format="%.3f", na_rep="-")
-        return f"<p>{self.heading}</p>{table}"
+PLAIN = ("attention", "show")
+"""Source and sinks of the map that a batch's rows hold; every other one needs the whole capture of a photo."""
 
 
 def evaluate_maps(
@@ -160,11 +68,12 @@ def evaluate_maps(
         photos: a split of a data set, with or without masks.
         layers: layer numbers; negative ones count from the end.
         aggregations: of `AGGREGATIONS`; mean / std is left out for a layer with one head.
-        batch_size: photos a forward pass.
+        batch_size: photos a forward pass, where only plain attention with its sinks is measured.
         progress: show a progress bar.
-        sources: of `SOURCES`, each with those of the aggregations that it has; classes are the predicted ones. All but
-            plain attention take a forward pass a photo more, gradients a backward pass.
-        sinks: ``"show"``, ``"leave_out"`` or both, each a map of its own.
+        sources: of `SOURCES`, each with those of the aggregations that it has; classes are the predicted ones. With any
+            but plain attention each photo is captured alone, once, and all its maps come from that capture; sources
+            that depend on the class share one forward and backward pass a photo more.
+        sinks: ``"show"``, ``"leave_out"`` or both, each a map of its own; leaving out takes such a capture too.
 
     Returns:
         A row a photo, layer and map, and the table of their means.
@@ -181,34 +90,22 @@ def evaluate_maps(
     unknown = [source for source in sources if source not in SOURCES]
     if unknown:
         raise SettingsError(f"source {unknown[0]!r} does not exist; possible: {', '.join(SOURCES)}")
+    wanted = [(source, shown) for source in sources for shown in sinks]
+    looks = _whole_looks(model, photos, sources) if {*wanted} - {PLAIN} else _row_looks(model, photos, batch_size)
     baselines = [_Map(name, make(model.layout.grid), 1.0) for name, make in BASELINES.items()]
     heats = {map_.name: _heat(model, map_.grid_map) for map_ in baselines}
     lines: list[dict[str, Any]] = []
     with tqdm(total=len(photos), unit="photo", disable=not progress, leave=False) as bar:
-        for start in range(0, len(photos), batch_size):
-            indices = range(start, min(start + batch_size, len(photos)))
-            grounds, rows = _look(model, photos, indices)
-            for place, (index, ground) in enumerate(zip(indices, grounds, strict=True)):
-                answer = _answer(rows, photos, place, index)
-                wanted = [(source, shown) for source in sources for shown in sinks]
-                plain = set(wanted) <= {("attention", "show")}
-                capture = None if plain else capture_attention(model, photos.load(index))
-                for layer in layers:
-                    maps = []
-                    for source, shown in wanted:
-                        if (source, shown) == ("attention", "show"):
-                            maps += _maps(rows.patch_attention(layer)[place], aggregations)
-                        else:
-                            settings = ViewSettings(source=source, layer=layer, sinks=shown)
-                            capture = complete_capture(model, capture, settings)
-                            maps += _source_maps(capture, settings, aggregations)
-                    for map_ in (*baselines, *maps):
-                        heat = heats.get(map_.name)
-                        if heat is None and ground.mask is not None:
-                            heat = _heat(model, map_.grid_map)
-                        measured = _measure(map_, heat, ground)
-                        lines.append(answer | {"layer": rows.layer_index(layer), "map": map_.name} | measured)
-                bar.update()
+        for index, look in enumerate(looks):
+            answer = _answer(photos, index, look)
+            for layer in layers:
+                for map_ in (*baselines, *_maps(look, layer, wanted, aggregations)):
+                    heat = heats.get(map_.name)
+                    if heat is None and look.ground.mask is not None:
+                        heat = _heat(model, map_.grid_map)
+                    place = {"layer": look.seen.layer_index(layer), "map": map_.name}
+                    lines.append(answer | place | _measure(map_, heat, look.ground))
+            bar.update()
     return MapEvaluation(f"{model.name} on {split_words(photos)}", pandas.DataFrame(lines))
 
 
@@ -235,22 +132,53 @@ class _Ground:
     outline: np.ndarray | None
 
 
-def _look(model: AttentionModel, photos: PhotoSet, indices: range) -> tuple[list[_Ground], AttentionRows]:
-    """One forward pass over some photos, and what their maps are measured on."""
-    grounds, tensors = [], []
-    for index in indices:
-        view = model.preprocessing.view(photos.load(index))
-        tensors.append(model.preprocessing.tensor(view.pixels))
-        seen = seen_part(model, view)
-        mask, outline = photos.mask(index), None
-        if mask is not None:
-            mask = mask_on_view(mask, seen.crop_box, seen.pixels.shape[:2])
-            outline = mask_outline(mask, model.layout.patch_size // 2)
-        grounds.append(_Ground(flat_ground(seen.pixels, model.layout.grid), mask, outline))
-    return grounds, capture_rows_tensor(model, torch.stack(tensors).to(model.device, model.dtype))
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """One photo after its one forward pass: its place in a batch's rows, or all of a capture of its own."""
+
+    ground: _Ground
+    seen: AttentionRows | AttentionCapture
+    place: int | EllipsisType = ...
 
 
-def _maps(heads: np.ndarray, aggregations: Sequence[str]) -> Iterator[_Map]:
+def _row_looks(model: AttentionModel, photos: PhotoSet, batch_size: int) -> Iterator[_Look]:
+    """Every photo in order; batches keep nothing but the rows that plain attention is made of."""
+    for start in range(0, len(photos), batch_size):
+        indices = range(len(photos))[start : start + batch_size]
+        views = [model.preprocessing.view(photos.load(index)) for index in indices]
+        tensor = torch.stack([model.preprocessing.tensor(view.pixels) for view in views])
+        rows = capture_rows_tensor(model, tensor.to(model.device, model.dtype))
+        for place, (index, view) in enumerate(zip(indices, views, strict=True)):
+            seen = seen_part(model, view)
+            yield _Look(_ground(model, photos.mask(index), seen.pixels, seen.crop_box), rows, place)
+
+
+def _whole_looks(model: AttentionModel, photos: PhotoSet, sources: Sequence[str]) -> Iterator[_Look]:
+    """Every photo in order, captured whole and completed for some sources."""
+    for index in range(len(photos)):
+        capture = capture_attention(model, photos.load(index))
+        for source in sources:
+            capture = complete_capture(model, capture, ViewSettings(source=source))
+        yield _Look(_ground(model, photos.mask(index), capture.view, capture.crop_box), capture)
+
+
+def _ground(model: AttentionModel, mask: np.ndarray | None, view: np.ndarray, crop_box: CropBox) -> _Ground:
+    outline = None
+    if mask is not None:
+        mask = mask_on_view(mask, crop_box, view.shape[:2])
+        outline = mask_outline(mask, model.layout.patch_size // 2)
+    return _Ground(flat_ground(view, model.layout.grid), mask, outline)
+
+
+def _maps(look: _Look, layer: int, wanted: Sequence[tuple[str, str]], aggregations: Sequence[str]) -> Iterator[_Map]:
+    if isinstance(look.seen, AttentionRows):
+        yield from _row_maps(look.seen.patch_attention(layer)[look.place], aggregations)
+        return
+    for source, sinks in wanted:
+        yield from _source_maps(look.seen, ViewSettings(source=source, layer=layer, sinks=sinks), aggregations)
+
+
+def _row_maps(heads: np.ndarray, aggregations: Sequence[str]) -> Iterator[_Map]:
     agreement = head_agreement(heads)
     for aggregation in aggregations:
         if aggregation in possible_aggregations(len(heads)) or aggregation not in AGGREGATIONS:
@@ -275,15 +203,16 @@ def _heat(model: AttentionModel, grid_map: np.ndarray) -> np.ndarray:
     return smooth_map(grid_map, (rows * height, cols * width), model.layout.patch_size)
 
 
-def _answer(rows: AttentionRows, photos: PhotoSet, place: int, index: int) -> dict[str, Any]:
+def _answer(photos: PhotoSet, index: int, look: _Look) -> dict[str, Any]:
     label = photos.class_names[photos.labels[index]]
     answer = {"photo": photos.names[index], "label": label, "predicted": None, "confidence": np.nan, "right": None}
-    if not rows.class_names:
+    names = look.seen.class_names
+    if not names:
         return answer
-    best = int(rows.probabilities[place].argmax())
-    predicted = rows.class_names[best]
-    right = predicted == label if label in rows.class_names else None
-    return answer | {"predicted": predicted, "confidence": float(rows.probabilities[place, best]), "right": right}
+    probabilities = look.seen.probabilities[look.place]
+    best = int(probabilities.argmax())
+    right = names[best] == label if label in names else None
+    return answer | {"predicted": names[best], "confidence": float(probabilities[best]), "right": right}
 
 
 def _measure(map_: _Map, heat: np.ndarray | None, ground: _Ground) -> dict[str, float]:

@@ -11,9 +11,10 @@ import numpy as np
 
 from .capture import AttentionCapture
 from .errors import DataError, SettingsError
-from .evaluation import BASELINES, MEASURES, MapEvaluation, split_words
+from .evaluation import BASELINES, split_words
 from .render import RenderedView, layer_words, query_words, render_view, render_views
 from .settings import ViewSettings
+from .worth import MEASURES, MapEvaluation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
