@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "checks": ["MapCheck", "check_map"],
         "comparison": ["Comparison", "DifferenceView", "Panel", "compare_views", "difference_view"],
         "datasets.loading": ["DATASETS", "load_dataset"],
-        "datasets.masked": ["load_masked_folder"],
+        "datasets.masked": ["load_boxed_folder", "load_masked_folder"],
         "datasets.photos": ["Dataset", "DatasetInfo", "PhotoSet"],
         "demo": ["build_demo"],
         "drawing": ["overlay", "place_on_source", "scale_map"],

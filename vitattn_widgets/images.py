@@ -21,6 +21,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM")
 MAX_PIXELS = 80_000_000
 """Largest picture that is decoded; more is refused before any pixel is read."""
 
+_TURNED = (5, 6, 7, 8)
+"""EXIF orientations that exchange width and height."""
+
 _DECODING = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, OverflowError)
 
 
@@ -56,6 +59,20 @@ def load_picture(picture: Picture) -> Image.Image:
     except PermissionError as error:
         raise _forbidden(str(path)) from error
     return _read(path, str(path))
+
+
+def picture_size(path: str | os.PathLike) -> tuple[int, int]:
+    """Width and height of the upright picture, from its header alone.
+
+    Raises:
+        PictureError: not found, or not a picture of a type that is read.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as opened:
+            turned = opened.getexif().get(0x0112) in _TURNED
+            return opened.size[::-1] if turned else opened.size
+    except _DECODING as error:
+        raise PictureError(f"{path}: cannot be read ({error})") from error
 
 
 def read_picture(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:

@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "loading": ["DATASETS", "load_dataset"],
-        "masked": ["load_masked_folder"],
+        "masked": ["load_boxed_folder", "load_masked_folder"],
         "photos": ["Dataset", "DatasetInfo", "FolderPhotos", "PhotoSet"],
     },
 )

@@ -104,7 +104,7 @@ def require_classes(class_names: tuple[str, ...], labels: tuple[int, ...], root:
         raise DataError(f"{root}: only one class ({', '.join(class_names)}); two or more are needed")
 
 
-def _walk(root: Path) -> Iterator[tuple[PurePosixPath, list[str]]]:
+def walk_photos(root: Path) -> Iterator[tuple[PurePosixPath, list[str]]]:
     """Every folder below, relative to the root, with the names of its photos; hidden ones left out."""
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(part for part in folders if not part.startswith((".", "__")))
@@ -123,7 +123,7 @@ def _collect(root: Path, class_of: Callable[[PurePosixPath], str | None], wanted
     found: dict[str, str] = {}
     classes: set[str] = set()
     without: dict[PurePosixPath, int] = {}
-    for folder, photos in _walk(root):
+    for folder, photos in walk_photos(root):
         class_name = class_of(folder)
         if class_name is not None:
             classes.add(class_name)
@@ -245,7 +245,7 @@ def list_imagenet(root: Path) -> Listing:
     """
     found, test = {}, set()
     ids_without_photos = set()
-    for folder, photos in _walk(root):
+    for folder, photos in walk_photos(root):
         ids = [part[:9] for part in folder.parts if WORDNET_ID.match(part)]
         if ids and not photos and not any((root / folder).iterdir()):
             ids_without_photos.add(ids[-1])

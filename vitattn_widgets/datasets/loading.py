@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..errors import DataError
+from ..errors import DataError, PictureError
+from .annotations import boxes_of_photos
+from .boxes import Box
 from .catalogue import INFOS
 from .inspection import copy_groups, inspect_photos
 from .layouts import list_photos, require_classes
@@ -34,7 +36,7 @@ def load_dataset(
     Looked for in `data`, then in ``$VITATTN_DATA/<name>``. Where neither is given or there, one line says so and the
     stand-in comes: pictures made by code, with masks of the evidence. Photos are opened once, to leave unreadable ones
     out and to keep copies of one photo in one split; what was seen is kept in the user's cache folder, and only files
-    that changed are opened again.
+    that changed are opened again. ImageNet's own boxes are read where its ``Annotations`` lie beside the photos.
 
     Args:
         name: of `DATASETS`.
@@ -122,6 +124,7 @@ def _read(name: str, root: Path, seed: int, say: Callable[[str], None]) -> Datas
     held_out = frozenset(place for place, number in enumerate(readable) if number in listing.held_out)
     numbers = split_photos(labels, groups, seed, held_out)
     names = tuple(listing.names[number] for number in readable)
+    boxes = _boxes(name, root, names, say)
     splits = {
         split: FolderPhotos(
             info=INFOS[name],
@@ -131,6 +134,7 @@ def _read(name: str, root: Path, seed: int, say: Callable[[str], None]) -> Datas
             names=tuple(names[number] for number in chosen),
             labels=tuple(labels[number] for number in chosen),
             root=root,
+            boxes=None if boxes is None else tuple(boxes[number] for number in chosen),
         )
         for split, chosen in zip(SPLITS, numbers, strict=True)
     }
@@ -146,3 +150,17 @@ def _read(name: str, root: Path, seed: int, say: Callable[[str], None]) -> Datas
         ),
         skipped=skipped,
     )
+
+
+def _boxes(
+    name: str, root: Path, names: Sequence[str], say: Callable[[str], None]
+) -> tuple[tuple[Box, ...], ...] | None:
+    """The boxes of ImageNet's localisation challenge, where they lie beside the photos."""
+    place = root / "Annotations"
+    if name != "imagenet" or not place.is_dir():
+        return None
+    try:
+        return boxes_of_photos(root, names, place, say)
+    except (DataError, PictureError) as error:
+        say(f"going on without boxes: {error}")
+        return None

@@ -12,8 +12,9 @@ import numpy as np
 from PIL import Image
 
 from ..errors import DataError
-from ..images import load_picture
+from ..images import load_picture, picture_size
 from ..measures import IGNORE
+from .boxes import Box, box_mask
 
 if TYPE_CHECKING:
     from typing import Self
@@ -94,15 +95,24 @@ class PhotoSet:
 
 @dataclass(frozen=True)
 class FolderPhotos(PhotoSet):
-    """Photos that lie in a folder; `masks` names a mask file a photo, under the same folder, or nothing."""
+    """Photos that lie in a folder, of which some data sets say where the evidence is.
+
+    Attributes:
+        root: the folder.
+        masks: a mask file a photo, under the same folder.
+        boxes: the boxes of each photo, which count as its mask; none says nothing of that photo.
+    """
 
     root: Path = Path()
     masks: tuple[str, ...] | None = field(default=None, repr=False)
+    boxes: tuple[tuple[Box, ...], ...] | None = field(default=None, repr=False)
 
     def load(self, index: int) -> Image.Image:
         return load_picture(self.root / self.names[index])
 
     def mask(self, index: int) -> np.ndarray | None:
+        if self.boxes is not None and self.boxes[index]:
+            return box_mask(self.boxes[index], picture_size(self.root / self.names[index]))
         if self.masks is None:
             return None
         path = self.root / self.masks[index]
@@ -118,8 +128,10 @@ class FolderPhotos(PhotoSet):
         return evidence
 
     def take(self, indices: Sequence[int]) -> Self:
-        masks = None if self.masks is None else tuple(self.masks[index] for index in indices)
-        return replace(super().take(indices), masks=masks)
+        masks, boxes = (
+            None if values is None else tuple(values[index] for index in indices) for values in (self.masks, self.boxes)
+        )
+        return replace(super().take(indices), masks=masks, boxes=boxes)
 
 
 @dataclass(frozen=True)
