@@ -12,17 +12,8 @@ from scipy import stats
 from torch import Tensor, nn
 
 import vitattn_widgets as va
-from vitattn_widgets import checks
+from vitattn_widgets import checks, perturbation
 from vitattn_widgets.interventions import first_shuffled_block, probabilities_of, shuffled_copy, silence_heads
-from vitattn_widgets.perturbation import (
-    BASELINES,
-    altered_pictures,
-    area,
-    baseline_order,
-    blurred,
-    map_order,
-    removed_counts,
-)
 from vitattn_widgets.render import grid_map
 
 from . import model_zoo
@@ -36,32 +27,32 @@ CLASSIFIERS = [name for name in model_zoo.FAMILIES if not name.endswith("_encode
 
 def test_a_map_orders_its_patches_from_the_most_marked_and_draws_ties_at_random() -> None:
     values = np.array([[0.1, 0.9, 0.0], [0.5, 0.0, 0.0]])
-    order = map_order(values)
+    order = perturbation.map_order(values)
     assert list(order[:3]) == [1, 3, 0]
     assert sorted(order[3:]) == [2, 4, 5]
-    orders = {tuple(map_order(np.zeros((2, 3)), seed)) for seed in range(20)}
+    orders = {tuple(perturbation.map_order(np.zeros((2, 3)), seed)) for seed in range(20)}
     assert len(orders) > 10
 
 
 def test_baselines_go_outwards_and_inwards() -> None:
-    centre, edge = (list(baseline_order(name, (3, 5))) for name in ("centre", "edge"))
+    centre, edge = (list(perturbation.baseline_order(name, (3, 5))) for name in ("centre", "edge"))
     assert centre[0] == 7
     assert edge[-1] == 7
     assert set(centre[1:3]) == {6, 8}  # a fifth of the width is nearer than a third of the height
     assert set(edge[:4]) <= {0, 4, 5, 9, 10, 14}
-    assert sorted(centre) == sorted(edge) == sorted(baseline_order("random", (3, 5))) == list(range(15))
+    assert sorted(centre) == sorted(edge) == sorted(perturbation.baseline_order("random", (3, 5))) == list(range(15))
 
 
 def test_counts_run_from_none_to_all() -> None:
-    assert list(removed_counts(196, 4)) == [0, 49, 98, 147, 196]
-    assert list(removed_counts(3, 3)) == [0, 1, 2, 3]
+    assert list(perturbation.removed_counts(196, 4)) == [0, 49, 98, 147, 196]
+    assert list(perturbation.removed_counts(3, 3)) == [0, 1, 2, 3]
 
 
 def test_altered_pictures_show_the_ground_in_the_first_patches_of_the_order() -> None:
     rng = np.random.default_rng(0)
     picture, ground = rng.integers(0, 256, (2, 13, 18, 3), np.uint8)  # a pixel is left over on each axis
     order = rng.permutation(6)
-    pictures = altered_pictures(picture, ground, order, np.array([0, 2, 5, 6]), (2, 3))
+    pictures = perturbation.altered_pictures(picture, ground, order, np.array([0, 2, 5, 6]), (2, 3))
     for count, found in zip((0, 2, 5, 6), pictures, strict=True):
         expected = picture.copy()
         for patch in order[:count]:
@@ -73,15 +64,15 @@ def test_altered_pictures_show_the_ground_in_the_first_patches_of_the_order() ->
 
 def test_blurring_keeps_places_and_constant_pictures() -> None:
     flat = np.full((20, 30, 3), (10, 200, 77), np.uint8)
-    np.testing.assert_array_equal(blurred(flat, 5), flat)
+    np.testing.assert_array_equal(perturbation.blurred(flat, 5), flat)
     noise = noise_photo((40, 40))
-    assert blurred(noise, 8).std() < noise.std() / 8
+    assert perturbation.blurred(noise, 8).std() < noise.std() / 8
 
 
 def test_areas_by_hand() -> None:
-    assert area(np.array([1.0, 1.0, 1.0])) == 1
-    assert area(np.array([1.0, 0.0])) == 0.5
-    assert area(np.array([1.0, 0.5, 0.0, 0.0])) == pytest.approx((0.75 + 0.25 + 0) / 3)
+    assert perturbation.area(np.array([1.0, 1.0, 1.0])) == 1
+    assert perturbation.area(np.array([1.0, 0.0])) == 0.5
+    assert perturbation.area(np.array([1.0, 0.5, 0.0, 0.0])) == pytest.approx((0.75 + 0.25 + 0) / 3)
 
 
 # ---- silencing heads ----
@@ -201,7 +192,7 @@ def slow_deletion(
     model: va.AttentionModel, capture: va.AttentionCapture, order: np.ndarray, target: int
 ) -> list[float]:
     answers = []
-    for count in removed_counts(order.size, checks.STEPS):
+    for count in perturbation.removed_counts(order.size, checks.STEPS):
         pixels = capture.pixels.copy()
         for patch in order[:count]:
             row, col = divmod(int(patch), capture.layout.grid[1])
@@ -224,14 +215,14 @@ def test_a_check_gives_the_numbers_of_its_parts(
     assert check.removed[0] == 0
     assert check.removed[-1] == 1
     np.testing.assert_allclose(
-        check.deletion["map"], slow_deletion(wide_model, capture, map_order(shown), 3), atol=1e-5
+        check.deletion["map"], slow_deletion(wide_model, capture, perturbation.map_order(shown), 3), atol=1e-5
     )
-    edge = baseline_order("edge", (4, 6))
+    edge = perturbation.baseline_order("edge", (4, 6))
     np.testing.assert_allclose(check.deletion["edge"], slow_deletion(wide_model, capture, edge, 3), atol=1e-5)
-    randoms = [baseline_order("random", (4, 6), seed) for seed in range(3)]
+    randoms = [perturbation.baseline_order("random", (4, 6), seed) for seed in range(3)]
     expected = np.mean([slow_deletion(wide_model, capture, order, 3) for order in randoms], 0)
     np.testing.assert_allclose(check.deletion["random"], expected, atol=1e-5)
-    for order in ("map", *BASELINES):
+    for order in ("map", *perturbation.BASELINES):
         assert check.insertion[order][-1] == check.deletion[order][0]
         assert check.insertion[order][0] == check.insertion["map"][0]
 
@@ -290,7 +281,7 @@ def test_the_sentences_follow_from_the_numbers() -> None:
     assert silenced == (
         "Of the heads of layer 11, head 1 matters most: with it silenced, tabby goes from 80.0% to 60.0%."
     )
-    worse = {"map": np.full(3, 0.6), **{name: known().deletion[name] for name in BASELINES}}
+    worse = {"map": np.full(3, 0.6), **{name: known().deletion[name] for name in perturbation.BASELINES}}
     assert "less than removing patches at random, the centre and the edge." in known(deletion=worse).sentences[0]
     assert "hardly changes (rank correlation 0.93): it does not show" in known(similarity=0.93).sentences[2]
     assert "one of the two maps is constant" in known(similarity=np.nan).sentences[2]

@@ -22,16 +22,8 @@ import numpy as np
 import torch
 
 import vitattn_widgets as va
+from vitattn_widgets import perturbation
 from vitattn_widgets.interventions import probabilities_of
-from vitattn_widgets.perturbation import (
-    BASELINES,
-    altered_pictures,
-    area,
-    baseline_order,
-    blurred,
-    map_order,
-    removed_counts,
-)
 from vitattn_widgets.render import grid_map
 from vitattn_widgets.sinks import leave_out
 
@@ -68,19 +60,22 @@ def faithfulness(
 ) -> dict[str, tuple[float, float]]:
     """Deletion and insertion area of each map and baseline for the predicted class."""
     grid, target = capture.layout.grid, capture.class_or_predicted()
-    counts = removed_counts(grid[0] * grid[1], STEPS)
+    counts = perturbation.removed_counts(grid[0] * grid[1], STEPS)
     picture = capture.pixels
     grey = np.broadcast_to(np.rint(255 * np.array(model.preprocessing.mean)).astype(np.uint8), picture.shape)
-    blank = blurred(picture, capture.layout.patch_size)
-    orders = {name: map_order(grid_map) for name, grid_map in maps.items()}
-    orders |= {f"{name} order": baseline_order(name, grid) for name in BASELINES}
+    blank = perturbation.blurred(picture, capture.layout.patch_size)
+    orders = {name: perturbation.map_order(grid_map) for name, grid_map in maps.items()}
+    orders |= {f"{name} order": perturbation.baseline_order(name, grid) for name in perturbation.BASELINES}
     pictures = [np.stack([picture, grey, blank])]
     for order in orders.values():
-        pictures += [altered_pictures(*ends, order, counts[1:-1], grid) for ends in ((picture, grey), (blank, picture))]
+        pictures += [
+            perturbation.altered_pictures(*ends, order, counts[1:-1], grid)
+            for ends in ((picture, grey), (blank, picture))
+        ]
     answers = probabilities_of(model, np.concatenate(pictures))[:, target]
     (whole, empty, blind), between = answers[:3], answers[3:].reshape(len(orders), 2, -1)
     return {
-        name: (area(np.array([whole, *taken, empty])), area(np.array([blind, *given, whole])))
+        name: (perturbation.area(np.array([whole, *taken, empty])), perturbation.area(np.array([blind, *given, whole])))
         for name, (taken, given) in zip(orders, between, strict=True)
     }
 
