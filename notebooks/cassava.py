@@ -21,13 +21,13 @@
 #
 # **What you'll do.** Load photos of healthy and diseased cassava leaves. Take a Vision Transformer that tells five
 # conditions apart. Follow one photo from the scores to the finished map. Explore heads and layers by hand. Draw the
-# paper's figure. Then measure, over the whole test split, how much of the attention lies on lesions, on the border
-# and on flat ground, and whether that has to do with being right.
+# paper's figure, and what fine-tuning changed. Measure, over the whole test split, how much of the attention lies on
+# the border and on flat ground, and whether that has to do with being right. Then put two maps on trial.
 #
 # **What you'll learn.** What eq. 3 and eq. 4 of Calderaro et al. (2023) compute, how to turn "it looks at the
-# background" into a number with an interval, and why such a number alone does not tell a good model from a bad one.
+# background" into a number with an interval, and how to test whether a map shows what the model used.
 #
-# **What you need.** About 75 minutes (read and run 25, explore 20, measure and discuss 30), this kit, two CPU cores.
+# **What you need.** About 80 minutes (read and run 30, explore 15, measure and discuss 35), this kit, two CPU cores.
 # No network: without the photos you get a stand-in, without the weights the embedded model; a printed line says so.
 
 # %% [markdown]
@@ -42,6 +42,7 @@ MODEL = "vit_tiny_patch16_224"  # published weights that are fine-tuned where th
 EPOCHS = 3  # of the quick fine-tuning
 PHOTOS_PER_CLASS = 10  # that it learns from: few, on purpose
 MADE = (40, 10, 40)  # size of the stand-in: pictures a class for training, validation and test
+TABLE_PHOTOS = 40  # the last table is of at most so many photos of sick plants
 SEED = 0  # of the split, the made pictures and the fine-tuning
 
 # %%
@@ -158,7 +159,7 @@ va.smoothing_figure(capture, va.ViewSettings(aggregation="mean_over_std"))
 # %% [markdown]
 # ## 4. Explore
 #
-# Move the controls; click a patch to ask what *it* attends to; click a small map to go to its layer and head. Twenty
+# Move the controls; click a patch to ask what *it* attends to; click a small map to go to its layer and head. Fifteen
 # minutes, in pairs; one of you is the prosecutor, one the defender:
 #
 # 1. The prosecutor finds a layer and head that show the model looking at the background.
@@ -176,8 +177,22 @@ explorer
 # The paper shows leaves beside mean, max and mean / std. This is the same figure for your model and data.
 
 # %%
-captures = [va.capture_attention(model, data.test.load(i)) for i in (sick[0], sick[len(sick) // 2], sick[-1])]
+captures = [capture, *(va.capture_attention(model, data.test.load(i)) for i in (sick[len(sick) // 2], sick[-1]))]
 va.paper_figure(captures, note=data.describe())
+
+# %% [markdown]
+# ### Before and after fine-tuning
+#
+# The same photo through the model that the fine-tuning started from, which has not seen a single leaf. Above, each
+# panel has a scale of its own; here they share one, in *times the average patch of its map*: 3 is a patch that has
+# three times what the average patch of the same map has. Red in the last panel: more after fine-tuning. (If you run
+# on the embedded model and the stand-in, it has no such past, and there is no difference.)
+
+# %%
+start, _ = va.load_model_or_demo(MODEL)
+before = va.capture_attention(start, data.test.load(sick[0]))
+panels = [va.Panel(capture, name="after fine-tuning"), va.Panel(before, name="before")]
+va.comparison_figure(panels, difference=True, note=data.describe())
 
 # %% [markdown]
 # ## 6. Lesion or background? The whole test split
@@ -206,35 +221,21 @@ va.measures_figure(worth)
 # is more. An interval that contains 0 means: not shown.
 
 # %%
-print(worth.heading, "; on flat ground, more than a uniform map", sep="")
-worth.differences("flat").round(3)
-
-# %%
-print(worth.heading, "; on the border, more than a uniform map", sep="")
-worth.differences("border").round(3)
+for measure in ("flat", "border"):
+    print(f"{worth.heading}; {va.MEASURES[measure]}, more than a uniform map")
+    print(worth.differences(measure).round(3), "\n")
 
 # %% [markdown]
-# Convicted? Not yet: was it the *fine-tuning*? The same photos through the model that it started from, which has not
-# seen a single leaf. (If you run on the embedded model, it has no such past, and the two lines are equal.)
+# Convicted? Not yet: was it the *fine-tuning*? The same photos through the model of before, as in section 5.
 
 # %%
-start, _ = va.load_model_or_demo(MODEL)
 before = va.evaluate_maps(start, data.test, aggregations=["mean"]).table().loc["mean"]
 after = worth.table().loc["mean"]
 print(f"border, mean over heads:      {before['border']:.3f} before fine-tuning, {after['border']:.3f} after it")
 print(f"flat ground, mean over heads: {before['flat']:.3f} before fine-tuning, {after['flat']:.3f} after it")
 
 # %% [markdown]
-# Then the defence: the lesions, disease by disease. The uniform column is what the lesions cover. Where there are no
-# masks, the table is of flat ground.
-
-# %%
-measure = "mass" if "mass" in worth.table() else "flat"
-print(f"{worth.heading}; {va.MEASURES[measure]}")
-worth.photos.pivot_table(index="label", columns="map", values=measure, sort=False).round(3)
-
-# %% [markdown]
-# Last, the paper's inference: if attention on the border or on flat ground is a sign of overfitting, wrongly told
+# Then the paper's inference: if attention on the border or on flat ground is a sign of overfitting, wrongly told
 # photos should have more of it than rightly told ones. Look at the differences beside the number of wrong photos:
 # with few, or none, the question cannot be answered here.
 
@@ -245,44 +246,110 @@ print(f"right: {known.drop_duplicates('photo')['right'].mean():.1%} of {known['p
 groups[list(worth.table())].mean().assign(photos=groups.size()).round(3)
 
 # %% [markdown]
-# ## 7. What was in it
+# ## 7. What did the classifier use?
+#
+# Attention says where one token looked in one layer, and nothing about the answer. *Gradient times attention* weighs
+# each bit of attention by about how much the score of a class would fall without it. The map that the kit recommends
+# sums this over the last third of the layers; the explorer's button of this name shows it. Sinks, patches that draw
+# attention in most heads whatever the photo, are framed where there are any; the robust scale lets them saturate, so
+# that they do not blacken the rest. Red in the last panel is where the first map has more, blue where plain attention
+# has more.
+
+# %%
+used = va.ViewSettings.recommended()
+capture = va.complete_capture(model, capture, used)  # one backward pass, for the predicted class
+panels = [va.Panel(capture, used), va.Panel(capture, va.ViewSettings(sinks="outline"))]
+va.comparison_figure(panels, scale="robust", difference=True, note=data.describe())
+
+# %% [markdown]
+# ### Both maps on trial
+#
+# Prosecutor and defender each have a map now. The witness is the model. Patches are taken away from the photo, those
+# that a map marks most first, and the probability of the answer is followed; then they are given back to a blurred
+# photo in the same order. Three orders that know nothing of the model stand beside it. Then each map is drawn once
+# more with the weights of the last blocks shuffled: a map that hardly changes does not show what was learnt there.
+# Last, each head of the last layer is silenced in turn. For which of the two will the answer fall faster?
+
+# %%
+checks = {"gradient_late": va.check_map(model, capture, used), "attention": va.check_map(model, capture)}
+for name, check in checks.items():
+    print(f"{name}: deletion {check.deletion_area():.2f}, insertion {check.insertion_area():.2f}")
+    print("", *check.sentences, sep="\n- ")
+
+# %%
+va.check_figure(checks["gradient_late"])
+
+# %% [markdown]
+# ## 8. All maps in one table
+#
+# The trial was about one photo. So here are all sources beside the two baselines, on sick plants of the test split:
+# attention; attention times the length of the values that it brings (*norm*, Kobayashi et al. 2020); attention
+# multiplied through the layers (*rollout*, Abnar and Zuidema 2020); the map of section 7 (*gradient_late*); and its
+# relative that runs through all layers (*relevance*, Chefer et al. 2021). The uniform row is what the lesions cover.
+
+# %%
+few = data.test.take([sick[i] for i in np.unique(np.linspace(0, len(sick) - 1, TABLE_PHOTOS).astype(int))])
+sources = ["attention", "norm", "rollout", "gradient_late", "relevance"]
+table = va.evaluate_maps(model, few, aggregations=["mean", "max"], sources=sources)
+table
+
+# %%
+va.measures_figure(table)
+
+# %% [markdown]
+# The blob in the centre is the harder baseline: it knows where people put what they photograph. Where there are no
+# masks, the difference is on flat ground, where less is better.
+
+# %%
+measure = "mass" if "mass" in table.table() else "flat"
+print(f"{table.heading}; {va.MEASURES[measure]}, more than the centre blob")
+table.differences(measure, baseline="centre blob").round(3)
+
+# %% [markdown]
+# ## 9. What was in it
 #
 # - Attention is a row of a softmax; eq. 3 leaves the class token out, eq. 4 divides by how much heads disagree.
 # - "It looks at the background" is a share, and a share means something beside a baseline and with an interval.
-# - Layers, heads and aggregations differ so much that whoever chooses among them can argue either side.
+# - Whoever chooses among layers, heads and sources can argue either side. Changing the photo lets the model answer.
 #
 # ### Three questions
 #
 # Answer each for yourself before you open it.
 #
-# **1. The mean over heads has 40 % of its mass on the border, the uniform map 27 %. Does the model overfit?**
+# **1. In section 5 a colleague finds red along the border: more attention there after fine-tuning. Does the model
+# overfit?**
 #
 # <details><summary>Answer</summary>
 #
-# That does not follow. Some patches draw attention whatever the photo shows (Darcet et al. 2023), and the published
-# ViT-Tiny has its in the corners before it has seen a single leaf. To blame the fine-tuning, compare before and after
-# it, as above. To show overfitting, compare training and test accuracy.
+# That does not follow. It is one photo; the numbers before and after fine-tuning in section 6 are of the whole split,
+# so ask them first. Some patches draw attention whatever the photo shows (Darcet et al. 2023), and the published
+# ViT-Tiny has its in the corners before it has seen a single leaf. Where these grow, every other share shrinks, for
+# the shares of a map sum to 1. So fine-tuning can have moved attention to the border; whether that is overfitting is
+# asked of training and test accuracy, and of right and wrong photos as in section 6.
 #
 # </details>
 #
-# **2. Wrongly told photos have 3 points more on flat ground than rightly told ones, and there are eight of them. What
-# do you report?**
+# **2. A map lies on the lesion, and the check says that it hardly changes when the weights of the last blocks are
+# shuffled. What has been shown?**
 #
 # <details><summary>Answer</summary>
 #
-# The number, the eight, and an interval, which will very likely contain 0. And that it would not say which caused
-# which: a photo with little leaf on it has more flat ground to look at, and is harder.
+# That the map owes little to what these blocks have learnt. It may follow contrast or colour, which lesions have and
+# which any network sees; an edge filter would lie there too. It is no evidence that the model knows the disease. The
+# reverse holds as well: a map that becomes another one depends on the weights, which does not make it right.
 #
 # </details>
 #
-# **3. Your model is right 95 % of the time and none of its maps beats the centre blob on the lesions. Would you use
-# it on a farm?**
+# **3. Your model is right 95 % of the time, and no map in section 8 beats the centre blob on the lesions. What would
+# you look at in section 7 before you use it on a farm, and what would you still have to do?**
 #
 # <details><summary>Answer</summary>
 #
-# Not for that reason alone, and not against it for that reason alone. The maps do not show what the model uses. Test
-# it where the easy cues are gone: photos from another farm, with the background exchanged, with the lesions painted
-# over. If the answer survives painting over the lesions, something else was used.
+# Whether taking away what a map marks hurts the answer more than the centre and the edge do: then the map shows
+# something that the model needs, and if that is not the lesion, you know what to worry about. If nothing beats the
+# centre there either, these maps do not show what is used. Then test where the easy cues are gone: photos from another
+# farm, with the background exchanged, with the lesions painted over. If the answer survives painting over the
+# lesions, something else was used.
 #
 # </details>
 #
@@ -290,6 +357,6 @@ groups[list(worth.table())].mean().assign(photos=groups.size()).round(3)
 #
 # That a patch was attended to does not mean that it decided the answer: values, later layers and the residual stream
 # decide what becomes of it. That a patch was *not* attended to does not mean that it was not used: it may have come
-# by way of another one. Some patches draw attention whatever the photo shows. And the masks of the stand-in are of
-# made pictures: what you measured there holds for made pictures. Whether a map marks what the model *used* is tested
-# by changing the photo, not by looking harder at the map.
+# by way of another one. A gradient says what a small change would do, not what happens without the patch; and a photo
+# with patches taken away is one that the model never saw, so only the comparison of orders counts. The masks of the
+# stand-in are of made pictures: what you measured there holds for made pictures.

@@ -18,13 +18,14 @@
 # by with the outline, the colour of the ground, or a corner of the photo. This notebook measures which it is.
 #
 # **What you'll do.** Load photos of good and bad fruit. Take a Vision Transformer that tells them apart. Follow one
-# photo from the scores to the finished map. Explore heads and layers by hand. Draw the paper's figure. Then measure,
-# over the whole test split, how much of the attention lies on the blemish.
+# photo from the scores to the finished map. Explore heads and layers by hand. Draw the paper's figure. Measure, over
+# the whole test split, how much of the attention lies on the blemish. Then ask what the classifier used, and put the
+# answer to the test.
 #
 # **What you'll learn.** What eq. 3 and eq. 4 of Calderaro et al. (2023) compute, what each smoothing step changes,
-# and why a map must stand beside a baseline before you believe it.
+# and why a map must stand beside a baseline, beside other maps on one scale, and a test before you believe it.
 #
-# **What you need.** About 75 minutes (read and run 25, explore 20, measure and discuss 30), this kit, two CPU cores.
+# **What you need.** About 80 minutes (read and run 30, explore 15, measure and discuss 35), this kit, two CPU cores.
 # No network: without the photos you get a stand-in, without the weights the embedded model; a printed line says so.
 
 # %% [markdown]
@@ -39,6 +40,7 @@ MODEL = "vit_tiny_patch16_224"  # published weights that are fine-tuned where th
 EPOCHS = 2  # of the quick fine-tuning
 PHOTOS_PER_CLASS = 40  # that it learns from
 MADE = (40, 10, 20)  # size of the stand-in: pictures a class for training, validation and test
+TABLE_PHOTOS = 40  # the last table is of at most so many photos of bad fruit
 SEED = 0  # of the split, the made pictures and the fine-tuning
 
 # %%
@@ -148,7 +150,7 @@ va.smoothing_figure(capture, va.ViewSettings(aggregation="max"))
 # %% [markdown]
 # ## 4. Explore
 #
-# Move the controls; click a patch to ask what *it* attends to; click a small map to go to its layer and head. Twenty
+# Move the controls; click a patch to ask what *it* attends to; click a small map to go to its layer and head. Fifteen
 # minutes, in pairs:
 #
 # 1. Find a head and a layer whose map you would show as proof that the model sees the blemish.
@@ -162,13 +164,28 @@ explorer
 # %% [markdown]
 # ## 5. The paper's figure
 #
-# The paper shows fruit beside mean, max and mean / std. This is the same figure for your model and data. If a few
-# corners outshine the rest, give `va.ViewSettings(scale="robust")` as the second argument: same numbers, other
-# picture.
+# The paper shows fruit beside mean, max and mean / std. This is the same figure for your model and data.
 
 # %%
-captures = [va.capture_attention(model, data.test.load(i)) for i in (bad[0], bad[1], good[0])]
+captures = [capture, *(va.capture_attention(model, data.test.load(i)) for i in (bad[1], good[0]))]
 va.paper_figure(captures, note=data.describe())
+
+# %% [markdown]
+# ### Side by side, on one scale
+#
+# Above, each panel has a scale of its own: two equally bright spots need not be equally strong. Below, all panels
+# share one, in *times the average patch of its map*: 3 is a patch that has three times what the average patch of the
+# same map has, whatever that map is made of.
+
+# %%
+ways = [va.ViewSettings(aggregation=aggregation, opacity=0.7) for aggregation in va.AGGREGATIONS]
+va.comparison_figure([va.Panel(capture, way) for way in ways], note=data.describe())
+
+# %%
+for way in ways:
+    grid = va.render_view(capture, way).grid_map
+    brightest = grid.max() / grid.mean()
+    print(f"{way.aggregation}: the brightest patch has {brightest:.1f} times the average, before smoothing")
 
 # %% [markdown]
 # ## 6. Blemish or outline? The whole test split
@@ -212,53 +229,114 @@ on_good = worth.only(worth.photos["label"].str.contains("good", case=False), "go
 on_good
 
 # %% [markdown]
-# Last, does it matter? If attention on the evidence made the answers right, the rightly told photos should have more
-# of it.
+# ## 7. What did the classifier use?
+#
+# Attention says where one token looked in one layer, and nothing about the answer. *Gradient times attention* weighs
+# each bit of attention by about how much the score of a class would fall without it. The map that the kit recommends
+# sums this over the last third of the layers; the explorer's button of this name shows it. Sinks, patches that draw
+# attention in most heads whatever the photo, are framed where there are any; the robust scale lets them saturate, so
+# that they do not blacken the rest.
 
 # %%
-known = worth.photos[worth.photos["right"].notna()]
-print(f"right: {known.drop_duplicates('photo')['right'].mean():.1%} of {known['photo'].nunique()} photos")
-known.groupby(["map", "right"], sort=False)[list(worth.table())].mean().round(3)
+used = va.ViewSettings.recommended()
+capture = va.complete_capture(model, capture, used)  # one backward pass, for the predicted class
+panels = [va.Panel(capture, used), va.Panel(capture, va.ViewSettings(sinks="outline"))]
+va.comparison_figure(panels, scale="robust", difference=True, note=data.describe())
 
 # %% [markdown]
-# ## 7. What was in it
+# Red in the last panel is where the first map has more; blue where plain attention has more: it looked there, and by
+# this measure the answer owes less to it.
+#
+# ### Is this map worth anything?
+#
+# Now the photo is changed. Its patches are taken away, those that the map marks most first, and the probability of
+# the answer is followed; then they are given back to a blurred photo in the same order. Three orders that know
+# nothing of the model stand beside it. Then the same map is drawn once more with the weights of the last blocks
+# shuffled, and each head of the last layer is silenced in turn. Guess before you run it: for which of the two maps
+# will the answer fall faster?
+
+# %%
+checks = {"gradient_late": va.check_map(model, capture, used), "attention": va.check_map(model, capture)}
+for name, check in checks.items():
+    print(f"{name}: deletion {check.deletion_area():.2f}, insertion {check.insertion_area():.2f}")
+    print("", *check.sentences, sep="\n- ")
+
+# %%
+va.check_figure(checks["gradient_late"])
+
+# %% [markdown]
+# ## 8. All maps in one table
+#
+# The check was of one photo. So here are all sources beside the two baselines, on photos of bad fruit from the test
+# split: attention; attention times the length of the values that it brings (*norm*, Kobayashi et al. 2020);
+# attention multiplied through the layers (*rollout*, Abnar and Zuidema 2020); the map of section 7
+# (*gradient_late*); and its relative that runs through all layers (*relevance*, Chefer et al. 2021).
+
+# %%
+few = data.test.take([bad[i] for i in np.unique(np.linspace(0, len(bad) - 1, TABLE_PHOTOS).astype(int))])
+sources = ["attention", "norm", "rollout", "gradient_late", "relevance"]
+table = va.evaluate_maps(model, few, aggregations=["mean", "max"], sources=sources)
+table
+
+# %%
+va.measures_figure(table)
+
+# %% [markdown]
+# The blob in the centre is the harder baseline: it knows where people put what they photograph.
+
+# %%
+print(f"{table.heading}; {va.MEASURES[measure]}, more than the centre blob")
+table.differences(measure, baseline="centre blob").round(3)
+
+# %% [markdown]
+# ## 9. What was in it
 #
 # - Attention is a row of a softmax; eq. 3 leaves the class token out, eq. 4 divides by how much heads disagree.
-# - Smoothing changes what you see: it removes single patches and lowers peaks.
-# - A map beside a uniform map and a centre blob says more than a map alone, and a split says more than a photo.
+# - Colours of two panels can be compared only on one scale, and then in its unit.
+# - Where a map lies is measured over a split, beside baselines. Whether the model used it is tested by changing the
+#   photo.
 #
 # ### Three questions
 #
 # Answer each for yourself before you open it.
 #
-# **1. The centre blob beats all maps at the pointing game. Is it the better explanation?**
+# **1. You show max on a slide, once from the paper's figure and once from the comparison in section 5. What may your
+# audience read from its colours each time?**
 #
 # <details><summary>Answer</summary>
 #
-# No. It has never seen the photo. It wins because people, and our generator, put fruit near the middle. That is why
-# it belongs in the table: whoever shows a map that points at the fruit must first show that it points better than
-# this.
+# From the paper's figure: where this map is strong and where it is weak, and nothing about its neighbours, for each
+# panel runs from its own smallest to its own largest value. From the comparison: also that it is stronger here than
+# mean is, in times the average patch of each map. Neither says how much attention there is: a maximum over heads is
+# no share of anything, which is why every map is divided by its own average first.
 #
 # </details>
 #
-# **2. On good fruit, a map has 45 % of its mass on the fruit, and the fruit covers 45 % of the photo. What has the
-# model looked at?**
+# **2. Find the map of section 8 that has the most on the blemishes, and the map of section 7 for which the answer
+# falls faster (the smaller deletion area). Must they be the same?**
 #
 # <details><summary>Answer</summary>
 #
-# As far as this number goes, anything: it is what a uniform map has. The share on the evidence means something only
-# beside the evidence's share of the picture, which is the uniform row of the table.
+# No. The table asks whether a map agrees with us about where the blemish is; the check asks whether it agrees with
+# the model about what counts. If a model gets by with the outline, an honest map of it lies on the outline: bad in
+# the table, good in the check. Only a map that does well in both, and better than the baselines, speaks for the
+# blemish. Deletion and insertion need not agree either: the one starts from the whole photo, the other from a
+# blurred one. And the check was of one photo: before you report it, repeat it on others.
+#
+# (Photos without masks have no column for the blemish. Then the table cannot ask its question at all, and the check
+# still can.)
 #
 # </details>
 #
-# **3. The model is right on nearly every bad fruit, yet little of its attention in the last layer lies on the
-# blemish. How can both be true?**
+# **3. Suppose the model is right on nearly every bad fruit, and little of its attention in the last layer lies on
+# the blemish. How can both be true, and what in section 7 would tell?**
 #
 # <details><summary>Answer</summary>
 #
 # The class token can have gathered the spot in an earlier layer, or through other patches that had taken it up
-# before. The residual stream carries it on. The last layer's map shows only who was asked last. Look at earlier
-# layers in the explorer.
+# before; the residual stream carries it on. Then the map summed over the late layers can have more there than the
+# last layer's attention: red on the spot in the difference. If it has not either, cover the spot. If the answer
+# stays, something else was used, and no map of the spot would have been true.
 #
 # </details>
 #
@@ -266,6 +344,7 @@ known.groupby(["map", "right"], sort=False)[list(worth.table())].mean().round(3)
 #
 # That a patch was attended to does not mean that it decided the answer: values, later layers and the residual stream
 # decide what becomes of it. That a patch was *not* attended to does not mean that it was not used: it may have come
-# by way of another one. Some patches draw attention whatever the photo shows. And the masks of the stand-in are of
-# made pictures: what you measured there holds for made pictures. Whether a map marks what the model *used* is tested
-# by changing the photo, not by looking harder at the map.
+# by way of another one. Some patches draw attention whatever the photo shows. A gradient says what a small change
+# would do, not what happens without the spot; and a photo with patches taken away is one that the model never saw,
+# so only the comparison of orders counts. The masks of the stand-in are of made pictures: what you measured there
+# holds for made pictures.

@@ -20,12 +20,13 @@
 #
 # **What you'll do.** Load photos of objects. Take a published model, with a small layer on top for ten classes, as in
 # the paper. Follow one photo from the scores to the finished map. Explore heads and layers by hand. Draw the paper's
-# figure. Then measure, layer by layer and over the whole test split, how much of the attention lies on the object.
+# figure. Measure, layer by layer and over the whole test split, how much of the attention lies on the object. Then ask
+# what the classifier used for one class and not for another, and put the answer to the test.
 #
 # **What you'll learn.** What eq. 3 and eq. 4 of Calderaro et al. (2023) compute, what an attention sink is and how to
-# find one, and in which layers attention follows the object, if in any.
+# find one, in which layers attention follows the object, if in any, and what attention cannot answer.
 #
-# **What you need.** About 80 minutes (read and run 30, explore 20, measure and discuss 30), this kit, two CPU cores.
+# **What you need.** About 80 minutes (read and run 30, explore 15, measure and discuss 35), this kit, two CPU cores.
 # No network: without the photos you get a stand-in, without the weights the embedded model; a printed line says so.
 
 # %% [markdown]
@@ -41,6 +42,7 @@ EPOCHS = 3  # of the quick fine-tuning
 PHOTOS_PER_CLASS = 40  # that it learns from
 MADE = (40, 10, 20)  # size of the stand-in: pictures a class for training, validation and test
 LAYER_PHOTOS = 60  # section 7 goes through all layers for at most so many test photos
+TABLE_PHOTOS = 40  # section 9 compares all maps on at most so many test photos
 SEED = 0  # of the split, the made pictures and the fine-tuning
 
 # %%
@@ -154,7 +156,7 @@ va.smoothing_figure(capture, va.ViewSettings(layer=-1, aggregation="mean"))
 # %% [markdown]
 # ## 4. Explore
 #
-# Move the controls; click a patch to ask what *it* attends to; click a small map to go to its layer and head. Twenty
+# Move the controls; click a patch to ask what *it* attends to; click a small map to go to its layer and head. Fifteen
 # minutes, in pairs:
 #
 # 1. Start in layer 0 and go up. What do the heads of the first layers look at? When does the object appear?
@@ -169,16 +171,11 @@ explorer
 # %% [markdown]
 # ## 5. The paper's figure
 #
-# The paper shows ImageNet photos beside mean, max and mean / std. This is the same figure for your model and data,
-# and once more with the robust scale, in which a few very bright patches do not blacken the rest. Same numbers, other
-# picture.
+# The paper shows ImageNet photos beside mean, max and mean / std. This is the same figure for your model and data.
 
 # %%
 captures = [va.capture_attention(model, some.load(i)) for i in range(3)]
 va.paper_figure(captures, note=data.describe())
-
-# %%
-va.paper_figure(captures, va.ViewSettings(scale="robust"), note=data.describe())
 
 # %% [markdown]
 # ### Sinks
@@ -193,6 +190,16 @@ average = np.concatenate([rows.patch_attention(-1).mean(axis=1) for rows in batc
 corners = average[[0, 0, -1, -1], [0, -1, 0, -1]].sum()
 print(f"corner patches: {corners:.1%} of the attention of {len(some)} photos, {4 / average.size:.1%} of the patches")
 print(f"brightest patch of the average: row and column {tuple(map(int, np.argwhere(average == average.max())[0]))}")
+
+# %% [markdown]
+# For one photo the kit finds them by a rule (`va.find_sinks` states it), frames them and can leave them out. The next
+# figure has both panels on one scale, in *times the average patch of its map*: 3 is a patch that has three times what
+# the average patch of the same map has. The last panel is their difference.
+
+# %%
+print(f"sink patches by the kit's rule in this photo: {va.find_sinks(capture).sum()}")
+panels = [va.Panel(capture, va.ViewSettings(sinks=sinks)) for sinks in ("leave_out", "outline")]
+va.comparison_figure(panels, difference=True, note=data.describe())
 
 # %% [markdown]
 # ## 6. On the object? The whole test split
@@ -243,45 +250,117 @@ print(f"{va.MEASURES[measure]}, mean over heads: highest in layer {by_layer.idxm
 print(f"lowest in layer {by_layer.idxmin()} ({by_layer.min():.3f}), last layer {by_layer.iloc[-1]:.3f}")
 
 # %% [markdown]
-# ## 8. What was in it
+# ## 8. What did the classifier use?
+#
+# Attention says where one token looked, and nothing about the answer. Other sources of a map weigh it: *norm* by the
+# length of the values that it brings (Kobayashi et al. 2020); *rollout* multiplies it through the layers (Abnar and
+# Zuidema 2020); *gradient times attention* weighs it by about how much the score of a class would fall without it,
+# here summed over the last third of the layers; *relevance* carries that through all layers (Chefer et al. 2021). All
+# five of one photo, on one scale, the robust one: it lets the brightest pixels saturate, so that a few sinks do not
+# blacken the rest.
+
+# %%
+ways = [va.ViewSettings(source=source) for source in ("attention", "norm", "rollout", "gradient_late", "relevance")]
+for way in ways:
+    capture = va.complete_capture(model, capture, way)
+va.comparison_figure([va.Panel(capture, way) for way in ways], scale="robust", note=data.describe())
+
+# %% [markdown]
+# The last two belong to a class, so they can be asked: why this class and not that one? Here are the two most
+# probable classes, and what the first has more than the second (red) or less (blue).
+
+# %%
+panels = []
+for target in map(int, np.argsort(-capture.probabilities)[:2]):
+    capture = va.capture_gradients(model, capture, target)
+    panels.append(va.Panel(capture, va.ViewSettings(source="gradient_late", target=target)))
+va.comparison_figure(panels, difference=True, note=data.describe())
+
+# %% [markdown]
+# ### Is this map worth anything?
+#
+# Now the photo is changed. Its patches are taken away, those that the map marks most first, and the probability of
+# the class is followed; then they are given back to a blurred photo in the same order. Three orders that know nothing
+# of the model stand beside it. Then the same map is drawn once more with the weights of the last blocks shuffled, and
+# each head of the last layer is silenced in turn. The recommended settings are gradient times attention of the late
+# layers; beside them the paper's map. Guess first: for which of the two will the class fall faster?
+
+# %%
+used = va.ViewSettings.recommended()
+checks = {"gradient_late": va.check_map(model, capture, used), "attention": va.check_map(model, capture)}
+for name, check in checks.items():
+    print(f"{name}: deletion {check.deletion_area():.2f}, insertion {check.insertion_area():.2f}")
+    print("", *check.sentences, sep="\n- ")
+
+# %%
+va.check_figure(checks["gradient_late"])
+
+# %% [markdown]
+# ## 9. All maps in one table
+#
+# The check was of one photo. So here are all five sources beside the two baselines, over test photos from all
+# classes.
+
+# %%
+few = data.test.take(np.unique(np.linspace(0, len(data.test) - 1, TABLE_PHOTOS).astype(int)))
+table = va.evaluate_maps(model, few, aggregations=["mean", "max"], sources=[way.source for way in ways])
+table
+
+# %%
+va.measures_figure(table)
+
+# %% [markdown]
+# The blob in the centre is the harder baseline: it knows where people put what they photograph.
+
+# %%
+print(f"{table.heading}; {va.MEASURES[measure]}, more than the centre blob")
+table.differences(measure, baseline="centre blob").round(3)
+
+# %% [markdown]
+# ## 10. What was in it
 #
 # - Attention is a row of a softmax; eq. 3 leaves the class token out, eq. 4 divides by how much heads disagree.
-# - Sinks are the model's, not the photo's. Averaging maps over photos shows them, and a scale can hide everything
-#   else.
-# - Layers differ more than aggregations do. Say which layer you show, and what the others show.
+# - Sinks are the model's, not the photo's. Say which layer you show, what its sinks hold, and on which scale.
+# - Plain attention does not know the class. Where a map lies is measured over a split, beside baselines; whether the
+#   model used it is tested by changing the photo.
 #
 # ### Three questions
 #
 # Answer each for yourself before you open it.
 #
-# **1. In this notebook's way of fine-tuning, can the map of a photo change when you train longer?**
+# **1. In the row of five maps in section 8, two panels have the same colour on the same patch, short of the
+# brightest. Has that patch the same share of both maps? Does it then matter equally?**
 #
 # <details><summary>Answer</summary>
 #
-# Not by the recipe `paper` for ImageNet: only the layer on top of the classifier learns. The maps are those of the
-# published model, and the class that is told does not enter them at all. With the recommended recipe, which trains
-# every weight, it can.
+# The first is true, up to smoothing: all panels have one scale, in times the average patch of each map, and the maps
+# have equally many patches. (Of the brightest colour it need not be: there the robust scale saturates.) The second
+# does not follow: the one is a share of attention, the other of attention times gradient, or of a product of layers.
+# The scale makes shares comparable, not what they are shares of.
 #
 # </details>
 #
-# **2. A colleague switches to the robust scale, and the bright corners are gone. Has the model stopped looking
-# there?**
+# **2. Draw the two panels of "why this class and not that one" with plain attention instead. What will their
+# difference be, and what does that say about a caption such as "the model saw the fish"?**
 #
 # <details><summary>Answer</summary>
 #
-# No. The numbers are the same; only what counts as bright has changed. The corners are still there, as saturated as
-# many other patches now. Whoever shows such a map should say what share of the attention the corners hold.
+# Nothing, at every patch: no class enters plain attention, norm or rollout. The same map would stand under "fish" and
+# under "cup". And by the recipe *paper*, where only the layer on top of the classifier learns, it is also the map of
+# the published model, before it had heard of your classes. (The recommended recipe trains every weight.) The caption
+# may still be true; the map is not what shows it.
 #
 # </details>
 #
-# **3. The mean over heads has twice the object's share of the picture on the object. Name two things that this could
-# mean without the object having decided the answer.**
+# **3. A check says: removing first what the map marks hurts the class more than removing patches at random, but no
+# more than removing the centre. What has the map told you about this photo?**
 #
 # <details><summary>Answer</summary>
 #
-# Objects stand near the middle, and a map that prefers the middle gets that for nothing: compare the centre blob. And
-# objects have edges and texture, which draw attention in early layers whatever they are: compare a busy piece of
-# ground. A third: it was attended to in this layer and what was gathered was dropped in the next.
+# That what it marks is not beside the point, but nothing that the middle of the photo does not tell: the object may
+# simply stand there. The centre plays the same part in the check as the centre blob in the table. Take photos whose
+# object stands elsewhere, and see whether the map goes with it. And mind what was tested: a photo with patches taken
+# away is one that the model never saw, so compare orders; the fall alone says little.
 #
 # </details>
 #
@@ -289,7 +368,5 @@ print(f"lowest in layer {by_layer.idxmin()} ({by_layer.min():.3f}), last layer {
 #
 # That a patch was attended to does not mean that it decided the answer: values, later layers and the residual stream
 # decide what becomes of it. That a patch was *not* attended to does not mean that it was not used: it may have come
-# by way of another one. Plain attention does not know the class: "why a fish and not a cup" is a question that these
-# maps cannot answer. And the masks of the stand-in are of made pictures: what you measured there holds for made
-# pictures. Whether a map marks what the model *used* is tested by changing the photo, not by looking harder at the
-# map.
+# by way of another one. A gradient says what a small change would do, not what happens without the patch. And the
+# masks of the stand-in are of made pictures: what you measured there holds for made pictures.

@@ -95,6 +95,23 @@ def test_bars_are_as_long_as_the_tables_numbers(evaluation: va.MapEvaluation) ->
     assert figure.get_suptitle() == one.heading
 
 
+def test_a_map_without_a_measure_has_a_dash_in_its_own_row(wide_model: va.AttentionModel) -> None:
+    photos = make_dataset("cassava", per_class=(1, 1, 1)).test
+    sources = ["attention", "relevance", "gradient_late"]
+    evaluation = va.evaluate_maps(wide_model, photos, progress=False, sources=sources)
+    figure = va.measures_figure(evaluation)
+    agreement = figure.axes[-1]
+    assert agreement.get_title() == MEASURES["agreement"]
+    assert [text.get_text() for text in agreement.texts][-2:] == ["-", "-"]
+    rows = {axis.get_ylim() for axis in figure.axes}
+    assert len(rows) == 1  # a row is at the same height in every panel
+    ((low, high),) = rows
+    assert all(low < text.get_position()[1] < high for axis in figure.axes for text in axis.texts)
+    colors = [bar.get_facecolor() for bar in figure.axes[0].patches]
+    assert colors[0] == colors[1]
+    assert len(set(colors[1:])) == len(colors) - 1
+
+
 def test_curves_run_over_the_layers(evaluation: va.MapEvaluation) -> None:
     figure = va.layers_figure(evaluation)
     border = next(axis for axis in figure.axes if axis.get_title() == MEASURES["border"])

@@ -19,17 +19,13 @@ from .lab import ROOT, execute_notebook, explorer_states
 NAMES = ("imagenet", "fruitsgb", "cassava")
 FOLDER = ROOT / "notebooks"
 
-SMALL = {"MADE": "(4, 2, 2)", "EPOCHS": "1", "PHOTOS_PER_CLASS": "6"}
+SMALL = {"MADE": "(4, 2, 2)", "EPOCHS": "1", "PHOTOS_PER_CLASS": "6", "TABLE_PHOTOS": "4"}
 """What a test run changes: these values of the parameters cell and where the data lie, and nothing else."""
 
 MOST_LINES = 10
 
-SHARES = {
-    "imagenet": (r"corner patches: ([\d.]+)% of the attention", r"mean over heads: highest in layer \d+ \(([\d.]+)\)"),
-    "fruitsgb": (r"the heads agree: ([\d.]+)", r"right: ([\d.]+)% of"),
-    "cassava": (r"border, mean over heads: +([\d.]+) before fine-tuning", r"right: ([\d.]+)% of"),
-}
-"""Shares that each notebook prints about its own question."""
+ATTENTION = ["mean", "max", "mean / std"]
+EVERY_SOURCE = ["mean", "max", "norm, mean", "norm, max", "rollout, mean", "rollout, max", "gradient_late", "relevance"]
 
 
 @pytest.fixture(params=NAMES)
@@ -141,28 +137,27 @@ def tables(notebook: NotebookNode) -> list[pandas.DataFrame]:
 def read_table(table: ElementTree.Element) -> pandas.DataFrame:
     columns = [cell.text for cell in table.find("thead/tr")][1:]
     rows = [[cell.text for cell in row] for row in table.findall("tbody/tr")]
-    return pandas.DataFrame([row[1:] for row in rows], [row[0] for row in rows], columns).astype(float)
+    return (
+        pandas.DataFrame([row[1:] for row in rows], [row[0] for row in rows], columns).replace("-", "nan").astype(float)
+    )
 
 
 def check_a_run(name: str, notebook: NotebookNode, masks: bool) -> None:
     """No error, a figure and an explorer in place, numbers in range, and baselines that are what they must be."""
     outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
     assert [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"] == []
-    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 5
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 8
     (explorer,) = explorer_states(notebook)
     assert explorer["status"] == ""
     assert explorer["_shown"]["image"]
 
-    worth = next(table for table in tables(notebook) if "on the border" in table)
-    shares = ["on the evidence", "pointing game", "on its outline"]
-    assert [column in worth for column in shares] == [masks] * 3
-    assert list(worth.index) == ["uniform", "centre blob", "mean", "max", "mean / std"]
-    assert worth.notna().all(axis=None)
-    assert ((worth >= 0) & (worth <= 1)).all(axis=None)
+    worth, *_, at_the_end = (
+        table for table in tables(notebook) if "on the border" in table and "uniform" in table.index
+    )
     rows, cols = map(int, re.search(r"(\d+) x (\d+) patches", printed(notebook)).groups())
-    border = 1 - (rows - 2) * (cols - 2) / (rows * cols)
-    assert worth.loc["uniform", "on the border"] == pytest.approx(border, abs=0.001)
-    assert worth.loc["uniform", "on flat ground"] == pytest.approx(0.25, abs=0.001)
+    for table, maps in ((worth, ATTENTION), (at_the_end, EVERY_SOURCE)):
+        check_a_table(table, maps, masks, border=1 - (rows - 2) * (cols - 2) / (rows * cols))
+    check_the_check(notebook)
     differences = next(table for table in tables(notebook) if "difference" in table)
     assert (differences["low"] <= differences["difference"]).all()
     assert (differences["difference"] <= differences["high"]).all()
@@ -172,6 +167,27 @@ def check_a_run(name: str, notebook: NotebookNode, masks: bool) -> None:
         re.search(r"by hand and by the kit differ by a factor of at most (\S+)", printed(notebook)).group(1)
     )
     assert by_hand < 1e-3
+
+
+def check_a_table(table: pandas.DataFrame, maps: list[str], masks: bool, border: float) -> None:
+    assert list(table.index) == ["uniform", "centre blob", *maps]
+    shares = ["on the evidence", "pointing game", "on its outline"]
+    assert [column in table for column in shares] == [masks] * 3
+    whole = table.drop(columns="heads agree")  # which a map without heads does not have
+    assert whole.notna().all(axis=None)
+    assert ((whole >= 0) & (whole <= 1)).all(axis=None)
+    assert table.loc["uniform", "on the border"] == pytest.approx(border, abs=0.001)
+    assert table.loc["uniform", "on flat ground"] == pytest.approx(0.25, abs=0.001)
+
+
+def check_the_check(notebook: NotebookNode) -> None:
+    """Two maps were put to the test, and each was given its numbers and its four sentences."""
+    areas = re.findall(r"(\w+): deletion ([\d.]+), insertion ([\d.]+)", printed(notebook))
+    assert [name for name, *_ in areas] == ["gradient_late", "attention"]
+    assert all(0 <= float(area) <= 1 for _, *both in areas for area in both)
+    for words in ("Removing first what this map marks", "Giving back first what it marks", "With the weights shuffled"):
+        assert printed(notebook).count(f"- {words}") == 2
+    assert len(re.findall(r"- (Of the heads of|Silencing any one head of) layer", printed(notebook))) == 2
 
 
 def test_it_runs_on_the_stand_in_with_the_embedded_model(

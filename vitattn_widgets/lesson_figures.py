@@ -29,7 +29,8 @@ MOST_HEADS = 6
 
 COLUMNS = 6
 
-BASELINE_COLOR, MAP_COLORS = "0.65", ("#d1495b", "#edae49", "#00798c")
+BASELINE_COLOR = "0.65"
+MAP_COLORS = ("#d1495b", "#edae49", "#00798c", "#7b5ea7", "#66a182", "#2e4057", "#c97b4a", "#5b8fd6")
 
 LINES = {"uniform": ":", "centre blob": "--"}
 
@@ -120,7 +121,7 @@ def smoothing_figure(capture: AttentionCapture, settings: ViewSettings | None = 
 
 
 def measures_figure(evaluation: MapEvaluation) -> Figure:
-    """The table of an evaluation of one layer as bars, a panel a measure, the baselines in grey.
+    """The table of an evaluation of one layer as bars, a panel a measure, the baselines in grey; no value is a dash.
 
     Raises:
         SettingsError: an evaluation of several layers, which `layers_figure` draws.
@@ -134,8 +135,8 @@ def measures_figure(evaluation: MapEvaluation) -> Figure:
     for axis, measure in zip(axes[0], table, strict=True):
         axis.barh(places, table[measure], color=[colors[name] for name in table.index], height=0.7)
         for place, value in zip(places, table[measure], strict=True):
-            axis.text(0.03, place, f"{value:.2f}", va="center", fontsize=7)
-        axis.set(xlim=(0, 1), xticks=[0, 0.5, 1], yticks=[])
+            axis.text(0.03, place, "-" if np.isnan(value) else f"{value:.2f}", va="center", fontsize=7)
+        axis.set(xlim=(0, 1), ylim=(-0.6, len(table) - 0.4), xticks=[0, 0.5, 1], yticks=[])
         axis.tick_params(labelsize=7)
         axis.set_title(MEASURES[measure], fontsize=8)
     axes[0, 0].set_yticks(places, table.index, fontsize=8)
