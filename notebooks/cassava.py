@@ -190,8 +190,8 @@ va.paper_figure(captures, note=data.describe())
 
 # %%
 start, _ = va.load_model_or_demo(MODEL)
-before = va.capture_attention(start, data.test.load(sick[0]))
-panels = [va.Panel(capture, name="after fine-tuning"), va.Panel(before, name="before")]
+earlier = va.capture_attention(start, data.test.load(sick[0]))
+panels = [va.Panel(capture, name="after fine-tuning"), va.Panel(earlier, name="before")]
 va.comparison_figure(panels, difference=True, note=data.describe())
 
 # %% [markdown]
@@ -282,10 +282,11 @@ va.check_figure(checks["gradient_late"])
 # %% [markdown]
 # ## 8. All maps in one table
 #
-# The trial was about one photo. So here are all sources beside the two baselines, on sick plants of the test split:
+# The trial was about one photo. So here are five sources beside the two baselines, on sick plants of the test split:
 # attention; attention times the length of the values that it brings (*norm*, Kobayashi et al. 2020); attention
 # multiplied through the layers (*rollout*, Abnar and Zuidema 2020); the map of section 7 (*gradient_late*); and its
-# relative that runs through all layers (*relevance*, Chefer et al. 2021). The uniform row is what the lesions cover.
+# relative that runs through all layers (*relevance*, Chefer et al. 2021). Where there are masks, the uniform row is
+# what the lesions cover.
 
 # %%
 few = data.test.take([sick[i] for i in np.unique(np.linspace(0, len(sick) - 1, TABLE_PHOTOS).astype(int))])

@@ -267,7 +267,7 @@ va.check_figure(checks["gradient_late"])
 # %% [markdown]
 # ## 8. All maps in one table
 #
-# The check was of one photo. So here are all sources beside the two baselines, on photos of bad fruit from the test
+# The check was of one photo. So here are five sources beside the two baselines, on photos of bad fruit from the test
 # split: attention; attention times the length of the values that it brings (*norm*, Kobayashi et al. 2020);
 # attention multiplied through the layers (*rollout*, Abnar and Zuidema 2020); the map of section 7
 # (*gradient_late*); and its relative that runs through all layers (*relevance*, Chefer et al. 2021).

@@ -30,7 +30,7 @@ MOST_HEADS = 6
 COLUMNS = 6
 
 BASELINE_COLOR = "0.65"
-MAP_COLORS = ("#d1495b", "#edae49", "#00798c", "#7b5ea7", "#66a182", "#2e4057", "#c97b4a", "#5b8fd6")
+MAP_COLORS = ("#d1495b", "#edae49", "#00798c", "#7b5ea7", "#66a182", "#e07bb5", "#c97b4a", "#5b8fd6")
 
 LINES = {"uniform": ":", "centre blob": "--"}
 
