@@ -65,8 +65,9 @@ print(data.describe())
 va.photos_figure(data.train)
 
 # %% [markdown]
-# A cyan line, where there is one, is ground truth: it surrounds the object. Only the stand-in has such masks, since
-# its pictures are drawn by code. The model never sees them.
+# A cyan line, where there is one, is ground truth: it surrounds the object. The stand-in has such masks, since its
+# pictures are drawn by code; ImageNet has boxes, where its `Annotations` lie beside the photos. The model never sees
+# them.
 
 # %% [markdown]
 # ## 2. The model
