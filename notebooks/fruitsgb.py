@@ -282,7 +282,8 @@ table
 va.measures_figure(table)
 
 # %% [markdown]
-# The blob in the centre is the harder baseline: it knows where people put what they photograph.
+# The blob in the centre is the harder baseline: it knows where people put what they photograph. (Photos without
+# masks are measured on flat ground, which seldom lies in the middle; read the table against the uniform row.)
 
 # %%
 print(f"{table.heading}; {va.MEASURES[measure]}, more than the centre blob")

@@ -311,7 +311,8 @@ table
 va.measures_figure(table)
 
 # %% [markdown]
-# The blob in the centre is the harder baseline: it knows where people put what they photograph.
+# The blob in the centre is the harder baseline: it knows where people put what they photograph. (Photos without
+# masks are measured on the border, where the blob has little by its shape; read the table against the uniform row.)
 
 # %%
 print(f"{table.heading}; {va.MEASURES[measure]}, more than the centre blob")
