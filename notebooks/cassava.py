@@ -250,10 +250,10 @@ groups[list(worth.table())].mean().assign(photos=groups.size()).round(3)
 #
 # Attention says where one token looked in one layer, and nothing about the answer. *Gradient times attention* weighs
 # each bit of attention by about how much the score of a class would fall without it. The map that the kit recommends
-# sums this over the last third of the layers; the explorer's button of this name shows it. Sinks, patches that draw
-# attention in most heads whatever the photo, are framed where there are any; the robust scale lets them saturate, so
-# that they do not blacken the rest. Red in the last panel is where the first map has more, blue where plain attention
-# has more.
+# sums this over the last third of the layers; the explorer's button of this name shows it. Framed, where there are
+# any, are sinks: patches that draw far more attention than their neighbours in most heads. Many do so whatever the
+# photo shows, but a small spot can look like one. The robust scale lets the brightest pixels saturate, so that they do
+# not blacken the rest. Red in the last panel is where the first map has more, blue where plain attention has more.
 
 # %%
 used = va.ViewSettings.recommended()

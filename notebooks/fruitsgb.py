@@ -233,9 +233,10 @@ on_good
 #
 # Attention says where one token looked in one layer, and nothing about the answer. *Gradient times attention* weighs
 # each bit of attention by about how much the score of a class would fall without it. The map that the kit recommends
-# sums this over the last third of the layers; the explorer's button of this name shows it. Sinks, patches that draw
-# attention in most heads whatever the photo, are framed where there are any; the robust scale lets them saturate, so
-# that they do not blacken the rest.
+# sums this over the last third of the layers; the explorer's button of this name shows it. Framed, where there are
+# any, are sinks: patches that draw far more attention than their neighbours in most heads. Many do so whatever the
+# photo shows, but a small spot can look like one. The robust scale lets the brightest pixels saturate, so that they do
+# not blacken the rest.
 
 # %%
 used = va.ViewSettings.recommended()
@@ -307,7 +308,7 @@ table.differences(measure, baseline="centre blob").round(3)
 # <details><summary>Answer</summary>
 #
 # From the paper's figure: where this map is strong and where it is weak, and nothing about its neighbours, for each
-# panel runs from its own smallest to its own largest value. From the comparison: also that it is stronger here than
+# panel runs from its own smallest to its own largest value. From the comparison: also whether it is stronger here than
 # mean is, in times the average patch of each map. Neither says how much attention there is: a maximum over heads is
 # no share of anything, which is why every map is divided by its own average first.
 #

@@ -193,8 +193,9 @@ print(f"corner patches: {corners:.1%} of the attention of {len(some)} photos, {4
 print(f"brightest patch of the average: row and column {tuple(map(int, np.argwhere(average == average.max())[0]))}")
 
 # %% [markdown]
-# For one photo the kit finds them by a rule (`va.find_sinks` states it), frames them and can leave them out. The next
-# figure has both panels on one scale, in *times the average patch of its map*: 3 is a patch that has three times what
+# For one photo the kit finds them by a rule (`va.find_sinks` states it), frames them and can leave them out. A small
+# object that everything looks at fits the rule too; only other photos can tell. The next figure has both panels on
+# one scale, in *times the average patch of its map*: 3 is a patch that has three times what
 # the average patch of the same map has. The last panel is their difference.
 
 # %%
