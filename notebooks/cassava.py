@@ -299,7 +299,7 @@ va.measures_figure(table)
 
 # %% [markdown]
 # The blob in the centre is the harder baseline: it knows where people put what they photograph. (Photos without
-# masks are measured on flat ground, which seldom lies in the middle; read the table against the uniform row.)
+# masks are measured on flat ground, where less is better; there the uniform row is the one to compare with.)
 
 # %%
 measure = "mass" if "mass" in table.table() else "flat"
@@ -317,8 +317,8 @@ table.differences(measure, baseline="centre blob").round(3)
 #
 # Answer each for yourself before you open it.
 #
-# **1. In section 5 a colleague finds red along the border: more attention there after fine-tuning. Does the model
-# overfit?**
+# **1. Suppose a colleague finds red along the border in section 5: more attention there after fine-tuning. Does the
+# model overfit?**
 #
 # <details><summary>Answer</summary>
 #

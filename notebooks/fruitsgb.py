@@ -284,7 +284,7 @@ va.measures_figure(table)
 
 # %% [markdown]
 # The blob in the centre is the harder baseline: it knows where people put what they photograph. (Photos without
-# masks are measured on flat ground, which seldom lies in the middle; read the table against the uniform row.)
+# masks are measured on flat ground, where less is better; there the uniform row is the one to compare with.)
 
 # %%
 print(f"{table.heading}; {va.MEASURES[measure]}, more than the centre blob")

@@ -313,7 +313,7 @@ va.measures_figure(table)
 
 # %% [markdown]
 # The blob in the centre is the harder baseline: it knows where people put what they photograph. (Photos without
-# masks are measured on the border, where the blob has little by its shape; read the table against the uniform row.)
+# masks are measured on the border, where the blob has little by its shape; there compare with the uniform row.)
 
 # %%
 print(f"{table.heading}; {va.MEASURES[measure]}, more than the centre blob")
