@@ -178,7 +178,7 @@ va.paper_figure(captures, note=data.describe())
 # same map has, whatever that map is made of.
 
 # %%
-ways = [va.ViewSettings(aggregation=aggregation, opacity=0.7) for aggregation in va.AGGREGATIONS]
+ways = [va.ViewSettings(aggregation=aggregation) for aggregation in va.AGGREGATIONS]
 va.comparison_figure([va.Panel(capture, way) for way in ways], note=data.describe())
 
 # %%
