@@ -13,6 +13,7 @@ from PIL import Image
 import vitattn_widgets as va
 from vitattn_widgets.render import grid_map
 
+from . import model_zoo
 from .test_evaluation import NoisePhotos, photos  # noqa: F401 a fixture
 
 
@@ -49,6 +50,9 @@ def test_a_source_that_does_not_exist_or_needs_a_classifier_is_told(
 ) -> None:
     with pytest.raises(va.SettingsError, match="source 'saliency' does not exist; possible: attention, norm"):
         va.evaluate_maps(wide_model, photos, sources=["saliency"], progress=False)
+    encoder = va.load_model(model_zoo.build("deepseek_encoder", model_zoo.SQUARE))
+    with pytest.raises(va.SettingsError, match="has no classifier, so no map can be asked for a class"):
+        va.evaluate_maps(encoder, photos, sources=["attention", "relevance"], progress=False)
 
 
 REFERENCE = {  # ViT-Tiny, last block, 26 masked pets: measured by an independent implementation
