@@ -33,5 +33,9 @@ class TrainingError(VitattnError, ValueError):
     """A fine-tuning cannot start or go on: its recipe, its data, its folder or its disk does not allow it."""
 
 
+class SweepError(VitattnError, ValueError):
+    """A sweep cannot start or go on: its folder, its options or its disk do not allow it."""
+
+
 class DataError(VitattnError, ValueError):
     """A data set cannot be used: unknown name, no such folder, nothing of its kind in it, a class without photos."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import islice
@@ -67,8 +67,12 @@ class AttentionRows:
         return split_prefix(rows, len(self.tokens[index].key_prefix), self.layout.grid)
 
 
-def capture_rows_tensor(model: AttentionModel, tensor: Tensor) -> AttentionRows:
-    """`capture_rows` for one prepared batch: ``(batch, 3, H, W)``, normalised, on the model's device."""
+def capture_rows_tensor(model: AttentionModel, tensor: Tensor, sites: Sequence[str] | None = None) -> AttentionRows:
+    """`capture_rows` for one prepared batch: ``(batch, 3, H, W)``, normalised, on the model's device.
+
+    With `sites`, some names of ``model.sites`` in their order, only these layers are looked at, as if the model had no
+    other; the pass then costs next to nothing beyond a plain one.
+    """
     names: list[str] = []
     tokens: list[LayerTokens] = []
     rows: list[Tensor] = []
@@ -81,7 +85,8 @@ def capture_rows_tensor(model: AttentionModel, tensor: Tensor) -> AttentionRows:
         tokens.append(layer)
         rows.append(mean_row(seen.attention, queries, batch * heads, keys, torch.float32))
 
-    logits = watched_forward(model.module, model.parts, model.sites, tensor, keep)
+    watched = model.sites if sites is None else {name: model.sites[name] for name in sites}
+    logits = watched_forward(model.module, model.parts, watched, tensor, keep)
     return AttentionRows(
         model_name=model.name,
         layout=model.layout,

@@ -28,7 +28,8 @@ from .training_loop import answer, learning_rate, make_optimizer, plain_attentio
 from .training_recipes import TrainingRecipe, training_recipe
 from .training_report import FinetuneResult, read_report, write_report
 from .training_setup import architecture_name, loading_processes, locked, make_accelerator, start_model
-from .training_state import EpochRecord, RunFolder, RunState, best_epoch, require_same_run, state_sizes
+from .training_state import EpochRecord, RunFolder, RunState, best_epoch, state_sizes
+from .work_folder import require_same
 
 if TYPE_CHECKING:
     from .datasets import Dataset, PhotoSet
@@ -89,7 +90,7 @@ def finetune(
         accelerator.wait_for_everyone()
         there = folder.read_identity()
         if there is not None:
-            require_same_run(there, identity, folder.path)
+            require_same(there, identity, folder.path, TrainingError)
         finished = read_report(folder)
         if finished is not None:
             folder.state.unlink(missing_ok=True)  # of a run that was killed between its numbers and its end

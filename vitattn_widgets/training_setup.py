@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import filelock
 import timm
 import torch
 from accelerate import Accelerator, DataLoaderConfiguration
@@ -20,6 +19,7 @@ from .training_heads import add_further_layer
 from .training_loop import seeded
 from .training_recipes import PRECISIONS, TrainingRecipe
 from .training_state import RunFolder
+from .work_folder import lock_folder
 
 if TYPE_CHECKING:
     from .datasets import Dataset
@@ -81,11 +81,7 @@ def locked(folder: RunFolder, accelerator: Accelerator) -> AbstractContextManage
     """
     if not accelerator.is_main_process:
         return nullcontext()
-    lock = filelock.FileLock(folder.path / ".lock", blocking=False)
-    try:
-        lock.acquire()
-    except filelock.Timeout as error:
-        raise TrainingError(f"{folder.path}: another run is working in this folder; wait, or choose another") from error
+    lock = lock_folder(folder.path, TrainingError)
     folder.remove_leftovers()
     return lock
 

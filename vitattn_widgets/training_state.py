@@ -9,7 +9,6 @@ kept.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -22,8 +21,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .checkpoints import read_header
-from .errors import SettingsError, TrainingError, WeightsError
+from .errors import TrainingError, WeightsError
 from .files import write_file
+from .work_folder import prepare_folder
 
 NAMES = ("best.safetensors", "best.json", "last.safetensors", "last.json", "state.safetensors", "metrics.json")
 FIGURES = ("curves.png", "confusion.png", "recall.png")
@@ -110,21 +110,7 @@ class RunFolder:
         Raises:
             TrainingError: it cannot be made or written to, or it is no folder.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise TrainingError(
-                f"{self.path}: the folder cannot be made ({error.strerror}); choose another one for the run"
-            ) from error
-        probe = self.path / f".probe{os.getpid()}"
-        try:
-            write_file(probe, b"x" * 4096)
-        except SettingsError as error:
-            raise TrainingError(
-                f"{self.path}: cannot be written to ({error.__cause__.strerror}); choose another folder for the run"
-            ) from error
-        finally:
-            probe.unlink(missing_ok=True)
+        prepare_folder(self.path, TrainingError)
 
     def remove_leftovers(self) -> None:
         """Remove what a killed process left half-written; only while no other process uses the folder."""
@@ -219,37 +205,6 @@ class RunFolder:
             )
         except (WeightsError, ValueError, KeyError, TypeError, OSError) as error:
             raise TrainingError(f"{self.state}: damaged ({error}); remove the folder or choose another one") from error
-
-
-def require_same_run(there: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
-    """Raise where a folder holds another run, and say in what it differs.
-
-    Raises:
-        TrainingError: one line a difference.
-    """
-    differences = [
-        f"{name}: {_short(_flat(there).get(name))} there, {_short(_flat(now).get(name))} now"
-        for name in dict.fromkeys((*_flat(there), *_flat(now)))
-        if _flat(there).get(name) != _flat(now).get(name)
-    ]
-    if differences:
-        raise TrainingError(
-            f"{path} holds another run, which cannot go on as this one; choose another folder or remove it. "
-            f"They differ in {'; '.join(differences)}"
-        )
-
-
-def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested groups as one level, in JSON's own types."""
-    flat: dict[str, Any] = {}
-    for name, value in json.loads(json.dumps(values)).items():
-        flat |= {f"{name}.{key}": part for key, part in value.items()} if isinstance(value, dict) else {name: value}
-    return flat
-
-
-def _short(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _size(count: int) -> str:

@@ -131,7 +131,7 @@ def _collect(root: Path, class_of: Callable[[PurePosixPath], str | None], wanted
         elif photos:
             without[folder] = len(photos)
     if not found:
-        raise DataError(f"{root}: {wanted} are not in this folder; {_content(root)}")
+        raise DataError(f"{root}: {wanted} are not in this folder; {folder_content(root)}")
     skipped = tuple(f"{folder}: {count} photos of no known class left out" for folder, count in sorted(without.items()))
     return _listing(tuple(sorted(classes)), found, skipped=skipped)
 
@@ -142,7 +142,8 @@ def _listing(class_names: tuple[str, ...], found: dict[str, str], **more: object
     return Listing(class_names, names, tuple(label[found[name]] for name in names), **more)
 
 
-def _content(root: Path) -> str:
+def folder_content(root: Path) -> str:
+    """What a folder holds, in words, for messages."""
     there = sorted(entry.name for entry in root.iterdir())
     if not there:
         return "it is empty"
@@ -256,7 +257,7 @@ def list_imagenet(root: Path) -> Listing:
                     test.add((folder / photo).as_posix())
     if not found:
         raise DataError(
-            f"{root}: folders or files named by WordNet ids (n01440764) are not in this folder; {_content(root)}"
+            f"{root}: folders or files named by WordNet ids (n01440764) are not in this folder; {folder_content(root)}"
         )
     listing = _listing(tuple(sorted({*found.values(), *ids_without_photos})), found)
     held_out = frozenset(number for number, name in enumerate(listing.names) if name in test)
