@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import vitattn_widgets as va
-from vitattn_widgets import checkpoints, cli, training, training_report, training_state, work_folder
+from vitattn_widgets import checkpoints, cli, training, training_report, training_state, long_runs
 from vitattn_widgets.training_state import EpochRecord, RunFolder, RunState
 
 from . import training_lab
@@ -158,7 +158,7 @@ def test_a_run_killed_at_any_of_its_writes_ends_as_an_unbroken_one(
         if len(writes) == number:
             raise Killed
 
-    for module in (checkpoints, training_report, training_state, work_folder):
+    for module in (checkpoints, training_report, training_state, long_runs):
         monkeypatch.setattr(module, "write_file", write_file)
     changes = {"epochs": 2}
     unbroken = training_lab.run(tmp_path / "unbroken", **changes)

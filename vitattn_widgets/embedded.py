@@ -94,9 +94,10 @@ def make_embedded(out: Path, checkpoint: Path = DEMO_CHECKPOINT, **how: Any) -> 
     from accelerate import PartialState
 
     from .datasets import load_dataset
+    from .long_runs import is_main_process
     from .training import finetune
     from .training_recipes import training_recipe
-    from .training_setup import is_main_process, start_model
+    from .training_setup import start_model
 
     data = load_dataset("demo", seed=TRAINING_SEED, per_class=PER_CLASS)
     view = start_model(data, training_recipe("demo", "recommended"), None).preprocessing

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .aggregate import aggregate_heads
 from .capture import capture_attention
-from .datasets.folders import class_key
+from .datasets.folders import UNLABELLED, class_key
 from .errors import PictureError
 from .measures import border_share, entropy, head_agreement, share_on
 from .rows import AttentionRows
@@ -94,6 +95,10 @@ class Sums:
         self.counts[key] += count
         self.totals[key] = self.totals[key] + maps if key in self.totals else maps
 
+    def mean(self, key: GroupKey) -> np.ndarray:
+        """The mean map of a group."""
+        return self.totals[key] / self.counts[key]
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -169,19 +174,54 @@ def mass_on_patches(grid_map: np.ndarray, photo: Prepared) -> float:
     return float((grid_map * photo.evidence).sum()) / counted if counted > 0 else np.nan
 
 
-def is_right(label: str, predicted: str, keys: frozenset[str]) -> int:
-    """Whether a prediction is the photo's class; `NOT_SAID` where the model has no such class.
+@dataclass(frozen=True)
+class Classes:
+    """What the data call each photo, and which predictions are right.
 
-    Classes of one name count as one.
-
-    Args:
-        label: what the data calls the photo.
-        predicted: what the model calls it; empty without a classifier.
-        keys: `class_key` of every class of the model.
+    Attributes:
+        labels: one a photo; `UNLABELLED` where nothing says its class.
+        predicted: names of the model's classes; empty without a classifier.
+        keys: `class_key` of each of them.
     """
-    if not predicted or class_key(label) not in keys:
-        return NOT_SAID
-    return RIGHT if class_key(label) == class_key(predicted) else WRONG
+
+    labels: tuple[str, ...]
+    predicted: tuple[str, ...]
+    keys: frozenset[str]
+
+    @classmethod
+    def of(cls, photos: PhotoSet, class_names: Sequence[str]) -> Classes:
+        """The classes of a set and of a model."""
+        labels = tuple(photos.class_names[label] for label in photos.labels)
+        return cls(labels, tuple(class_names), frozenset(class_key(name) for name in class_names))
+
+    @cached_property
+    def known(self) -> tuple[str, ...]:
+        """The classes of the data, in order; empty where no photo has one."""
+        return tuple(sorted(set(self.labels))) if any(self.labels) else ()
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {label: number for number, label in enumerate(self.known)}
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """What mean maps are made by: the classes of the data, else those of the model, else one group."""
+        return self.known or self.predicted or ("all",)
+
+    def right(self, index: int, predicted: int) -> int:
+        """Whether a prediction is the photo's class; `NOT_SAID` where the model has no such class.
+
+        Classes of one name count as one.
+        """
+        label = self.labels[index]
+        if predicted < 0 or label == UNLABELLED or class_key(label) not in self.keys:
+            return NOT_SAID
+        return RIGHT if class_key(label) == class_key(self.predicted[predicted]) else WRONG
+
+    def group(self, index: int, predicted: int) -> GroupKey:
+        """The group of a photo's map: number in `groups`, and whether the prediction is right."""
+        number = self._numbers[self.labels[index]] if self.known else max(predicted, 0)
+        return number, self.right(index, predicted)
 
 
 def unusual(values: Series) -> Series:

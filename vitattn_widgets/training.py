@@ -21,15 +21,15 @@ from tqdm.auto import tqdm
 from . import __version__
 from .checkpoints import read_card, write_checkpoint
 from .errors import TrainingError, WeightsError
+from .long_runs import loading_processes, require_same
 from .models import AttentionModel, load_model
 from .training_batches import EpochOrder, PhotoTensors, photo_batches, require_trainable, training_indices
 from .training_heads import choose_trained, exported_weights
 from .training_loop import answer, learning_rate, make_optimizer, plain_attention, seeded, train_epoch
 from .training_recipes import TrainingRecipe, training_recipe
 from .training_report import FinetuneResult, read_report, write_report
-from .training_setup import architecture_name, loading_processes, locked, make_accelerator, start_model
+from .training_setup import architecture_name, locked, make_accelerator, start_model
 from .training_state import EpochRecord, RunFolder, RunState, best_epoch, state_sizes
-from .work_folder import require_same
 
 if TYPE_CHECKING:
     from .datasets import Dataset, PhotoSet
@@ -100,7 +100,7 @@ def finetune(
         for choice in plan.chosen:
             say(f"  chosen here, left open there: {choice}")
         attention = start_model(dataset, plan, checkpoint, weights=there is None)
-        workers = loading_processes(workers, accelerator)
+        workers = loading_processes(workers, accelerator.num_processes, TrainingError)
         run = _Run(accelerator, dataset, plan, folder, identity, workers, progress, say)
         return run.report(run.train(attention))
 

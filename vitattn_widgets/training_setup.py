@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,20 +13,15 @@ from accelerate.state import AcceleratorState
 from torch import nn
 
 from .errors import TrainingError
+from .long_runs import lock_folder
 from .models import AttentionModel, create_module, load_model
 from .training_heads import add_further_layer
 from .training_loop import seeded
 from .training_recipes import PRECISIONS, TrainingRecipe
 from .training_state import RunFolder
-from .work_folder import lock_folder
 
 if TYPE_CHECKING:
     from .datasets import Dataset
-
-
-def is_main_process() -> bool:
-    """Whether this is the process that speaks, among those that `accelerate launch` started."""
-    return int(os.environ.get("RANK", "0")) == 0
 
 
 def make_accelerator(mixed_precision: str | None, cpu: bool, batch_size: int) -> Accelerator:
@@ -58,19 +52,6 @@ def make_accelerator(mixed_precision: str | None, cpu: bool, batch_size: int) ->
             "multiple"
         )
     return accelerator
-
-
-def loading_processes(asked: int | None, accelerator: Accelerator) -> int:
-    """How many processes load photos for each training process.
-
-    Raises:
-        TrainingError: fewer than none.
-    """
-    if asked is None:
-        return max(0, min(8, (os.cpu_count() or 1) // accelerator.num_processes - 1))
-    if asked < 0:
-        raise TrainingError(f"workers must be at least 0, got {asked}")
-    return asked
 
 
 def locked(folder: RunFolder, accelerator: Accelerator) -> AbstractContextManager:

@@ -23,7 +23,7 @@ from torch.optim import Optimizer
 from .checkpoints import read_header
 from .errors import TrainingError, WeightsError
 from .files import write_file
-from .work_folder import prepare_folder
+from .long_runs import prepare_folder
 
 NAMES = ("best.safetensors", "best.json", "last.safetensors", "last.json", "state.safetensors", "metrics.json")
 FIGURES = ("curves.png", "confusion.png", "recall.png")

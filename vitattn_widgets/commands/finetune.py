@@ -86,9 +86,9 @@ def add_command(commands: argparse._SubParsersAction) -> None:
 def run(options: argparse.Namespace) -> None:
     """Carry the command out."""
     from ..datasets.loading import load_dataset
+    from ..long_runs import is_main_process
     from ..training import finetune
     from ..training_recipes import training_recipe
-    from ..training_setup import is_main_process
 
     recipe = training_recipe(options.name, options.recipe)  # an unknown one is told before any photo is read
     say = print if is_main_process() else _quiet

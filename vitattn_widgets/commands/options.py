@@ -17,13 +17,18 @@ if TYPE_CHECKING:
     from ..models import AttentionModel
 
 
-def add_shared(parser: argparse.ArgumentParser) -> None:
-    """The options of every command that draws maps: model, what is shown, how it is drawn."""
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """The options that name a model."""
     model = parser.add_argument_group("model")
     model.add_argument("--model", help=f"timm name; else the checkpoint card's, else {DEFAULT_MODEL}")
     model.add_argument("--checkpoint", type=Path, help="local weights: safetensors or torch file")
     model.add_argument("--img-size", type=_size, help="input size in pixels: SIDE or HEIGHTxWIDTH")
     model.add_argument("--device", help="cpu, cuda, cuda:1, ...; else CUDA where there is one")
+
+
+def add_shared(parser: argparse.ArgumentParser) -> None:
+    """The options of every command that draws maps: model, what is shown, how it is drawn."""
+    add_model(parser)
     shown = parser.add_argument_group("what is shown")
     shown.add_argument("--layer", type=int, default=-1, help="layer number; negative ones count from the end")
     shown.add_argument(

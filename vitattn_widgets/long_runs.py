@@ -1,4 +1,4 @@
-"""A folder that belongs to one long run: files can be written, one process works in it, it is still the same run."""
+"""What long runs share: a folder that is one run's own and can be written to, and processes that load photos."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ import filelock
 
 from .errors import SettingsError, VitattnError
 from .files import write_file
+
+
+def is_main_process() -> bool:
+    """Whether this is the process that speaks, among those that `accelerate launch` started."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 def prepare_folder(path: Path, error: type[VitattnError]) -> None:
@@ -89,3 +94,18 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
 def _short(value: object) -> str:
     text = json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def loading_processes(asked: int | None, processes: int, error: type[VitattnError]) -> int:
+    """How many processes load photos for each one that computes.
+
+    Args:
+        asked: so many; None is 8, or one fewer than there are cores for each.
+        processes: those that compute.
+        error: what is raised for fewer than none.
+    """
+    if asked is None:
+        return max(0, min(8, (os.cpu_count() or 1) // processes - 1))
+    if asked < 0:
+        raise error(f"workers must be at least 0, got {asked}")
+    return asked
