@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import vitattn_widgets as va
-from vitattn_widgets import checkpoints, cli, training, training_report, training_state, long_runs
+from vitattn_widgets import checkpoints, cli, long_runs, training, training_report, training_state
 from vitattn_widgets.training_state import EpochRecord, RunFolder, RunState
 
 from . import training_lab

@@ -15,9 +15,9 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "sweep",
         help="measure the maps of a whole data set: a table and a report",
-        description="Look at every photo of a folder or a data set: what the model says, where its attention lies, which "
-        "photos an expert should look at first. A sweep that was stopped goes on when it is started again with the same "
-        "options. Several processes or GPUs: accelerate launch -m vitattn_widgets sweep ...",
+        description="Look at every photo of a folder or a data set: what the model says, where its attention lies, "
+        "which photos an expert should look at first. A sweep that was stopped goes on when it is started again with "
+        "the same options. Several processes or GPUs: accelerate launch -m vitattn_widgets sweep ...",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("photos", help="folder of photos at any depth, one with images and masks, or a data set's name")

@@ -1,0 +1,421 @@
+"""A sweep's numbers against each photo captured alone and measured by formulas written out, and its ways in."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pytest
+import torch
+from PIL import Image
+from scipy import stats
+
+import vitattn_widgets as va
+from vitattn_widgets import cli, sweep_measures
+from vitattn_widgets.datasets.folders import UNLABELLED
+from vitattn_widgets.rows import capture_rows_tensor
+from vitattn_widgets.sweep_measures import look_first, mass_on_patches, model_sinks
+from vitattn_widgets.sweep_photos import Prepared, mask_on_patches
+from vitattn_widgets.sweep_result import difference
+from vitattn_widgets.sweep_state import Plan
+
+from . import model_zoo, sweep_lab
+from .conftest import noise_photo
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return sweep_lab.write_photos(tmp_path_factory.mktemp("photos") / "set")
+
+
+@pytest.fixture(scope="module")
+def swept(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> va.SweepResult:
+    return sweep_lab.run(folder, tmp_path_factory.mktemp("sweep") / "out")
+
+
+def formulas(heads: np.ndarray, flat: np.ndarray, sinks: np.ndarray) -> dict[str, float]:
+    """The measures of one photo's maps, in plain loops over patches."""
+    grid_map = heads.astype(np.float64).mean(0)
+    rows, cols = grid_map.shape
+    cells = [(row, col) for row in range(rows) for col in range(cols)]
+    border = [cell for cell in cells if cell[0] in (0, rows - 1) or cell[1] in (0, cols - 1)]
+    kept = [cell for cell in cells if not sinks[cell]]
+    whole, left = sum(grid_map[c] for c in cells), sum(grid_map[c] for c in kept)
+    shares = [grid_map[c] / whole for c in cells]
+    each = [[head[c] / head.sum() for c in cells] for head in heads.astype(np.float64)]
+    mixed = [np.mean([head[place] for head in each]) for place in range(len(cells))]
+
+    def bits(values: list[float]) -> float:
+        return -sum(value * math.log(value) for value in values if value > 0)
+
+    divergence = bits(mixed) - np.mean([bits(head) for head in each])
+    return {
+        "border_share": sum(grid_map[c] for c in border) / whole,
+        "border_share_without_sinks": sum(grid_map[c] for c in border if not sinks[c]) / left,
+        "flat_share": sum(grid_map[c] * flat[c] for c in cells) / whole,
+        "flat_share_without_sinks": sum(grid_map[c] * flat[c] for c in kept) / left,
+        "entropy": bits(shares) / math.log(len(cells)),
+        "head_agreement": 1 - divergence / math.log(len(heads)),
+        "sink_share": 1 - left / whole,
+    }
+
+
+def test_every_number_is_that_of_the_photo_captured_alone(swept: va.SweepResult, folder: Path) -> None:
+    model = sweep_lab.colour_model()
+    assert len(swept.table) == 2 * 29
+    assert list(swept.table["photo"]) == sorted(swept.table["photo"])
+    for _, line in swept.table.iterrows():
+        capture = va.capture_attention(model, folder / line["photo"])
+        (name, probability), layer = capture.top(1)[0], line["layer"]
+        assert line["predicted"] == name
+        assert line["confidence"] == pytest.approx(probability, abs=1e-5)
+        assert line["prefix_share"] == pytest.approx(capture.prefix_share(layer).mean(), abs=1e-5)
+        flat = va.flat_ground(capture.view, (4, 6))
+        for measure, value in formulas(capture.patch_attention(layer), flat, swept.sinks(layer)).items():
+            assert line[measure] == pytest.approx(value, abs=1e-5), measure
+    assert "mass_on_mask" not in swept.table
+
+
+def test_sinks_of_a_model_are_those_of_most_photos(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what they hold is left out where it is asked for."""
+    seen = []
+
+    def found(capture: va.AttentionCapture, layer: int) -> np.ndarray:
+        seen.append(layer)
+        sinks = np.zeros((4, 6), bool)
+        sinks[0, 0] = True  # in every photo
+        sinks[1, 1 + len(seen) % 3] = True  # elsewhere in each
+        return sinks
+
+    monkeypatch.setattr(sweep_measures, "find_sinks", found)
+    result = sweep_lab.run(folder, tmp_path / "out", layers=(-1,))
+    assert seen == [2] * 8
+    assert result.state.sinks == {"2": [[0, 0]]}
+    model = sweep_lab.colour_model()
+    for _, line in result.table.iterrows():
+        heads = va.capture_attention(model, folder / line["photo"]).patch_attention()
+        assert line["sink_share"] == pytest.approx(heads.mean(0)[0, 0] / heads.mean(0).sum(), abs=1e-5)
+        assert line["border_share_without_sinks"] < line["border_share"]
+    page = result.report.read_text()
+    assert "1 sink patch (on the border), which holds" in page
+    assert "with the model&#x27;s sinks left out" in page or "with the model's sinks left out" in page
+
+
+def test_unreadable_photos_have_no_say_in_the_sinks(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"no")
+    photos = va.load_photo_folder(tmp_path)
+    assert not model_sinks(sweep_lab.colour_model(), photos, (1,))[1].any()
+
+
+def test_right_is_said_where_the_model_has_the_class(swept: va.SweepResult) -> None:
+    table = swept.of_layer()
+    said = {"red": "red", "Green": "green", "dark_blue": "dark blue"}
+    for photo, label, predicted, right in table[["photo", "label", "predicted", "right"]].itertuples(index=False):
+        first = photo.partition("/")[0]
+        assert label == said.get(first, "unknown")
+        assert pandas.isna(right) if first == "other" else right == (label == predicted)
+    assert table["right"].notna().sum() == 23
+
+
+def test_what_cannot_be_read_is_one_line_and_no_stop(swept: va.SweepResult) -> None:
+    assert len(swept.skipped) == 1
+    assert swept.skipped[0].endswith("red/04.png: not a picture of a known type (JPEG, PNG, WEBP, GIF, TIFF, BMP, PPM)")
+    assert (swept.folder / "skipped.txt").read_text() == swept.skipped[0] + "\n"
+    assert "red/04.png" not in set(swept.table["photo"])
+
+
+def test_mean_maps_are_means_of_maps_that_sum_to_one(swept: va.SweepResult, folder: Path) -> None:
+    model = sweep_lab.colour_model()
+    assert set(swept.mean_maps) == {"red", "green", "dark blue", "unknown"}
+    assert set(swept.right_maps) <= {"right", "wrong"}
+    groups = {name: swept.of_layer()["label"] == name for name in swept.mean_maps}
+    said = swept.of_layer()["right"]
+    groups |= {name: (said == (name == "right")).fillna(False) for name in swept.right_maps}
+    for name, which in groups.items():
+        photos = swept.of_layer()[which]["photo"]
+        rows = [va.capture_attention(model, folder / photo).patch_attention() for photo in photos]
+        mean = np.mean([heads.mean(0) / heads.mean(0).sum() for heads in rows], axis=0)
+        kept = (swept.mean_maps | swept.right_maps)[name]
+        np.testing.assert_allclose(kept[1], mean, atol=1e-6)
+        assert kept.shape == (2, 4, 6)
+        np.testing.assert_allclose(kept.sum((1, 2)), 1, rtol=1e-5)
+
+
+def test_other_batches_give_the_same_numbers(swept: va.SweepResult, folder: Path, tmp_path: Path) -> None:
+    other = sweep_lab.run(folder, tmp_path / "out", batch_size=7, workers=1, layers=(2,))
+    pandas.testing.assert_frame_equal(
+        other.table.drop(columns="look_first"),
+        swept.of_layer(2).drop(columns="look_first").reset_index(drop=True),
+        atol=1e-5,
+    )
+
+
+def test_a_csv_table_holds_what_a_parquet_table_holds(swept: va.SweepResult, folder: Path, tmp_path: Path) -> None:
+    other = sweep_lab.run(folder, tmp_path / "out", table="csv")
+    assert (tmp_path / "out" / "table.csv").read_text().startswith("photo,label,predicted,confidence,right,layer,")
+    pandas.testing.assert_frame_equal(other.table, swept.table, rtol=1e-12, check_dtype=False)
+
+
+def test_aggregations_are_those_of_the_maps(folder: Path, tmp_path: Path) -> None:
+    result = sweep_lab.run(folder, tmp_path / "out", aggregation="max", layers=(1,), limit=5)
+    assert list(result.table["photo"]) == [result.table["photo"][0], *result.table["photo"][1:]]
+    model = sweep_lab.colour_model()
+    for _, line in result.table.iterrows():
+        heads = va.capture_attention(model, folder / line["photo"]).patch_attention(1)
+        assert line["border_share"] == pytest.approx(va.border_share(heads.max(0)), abs=1e-5)
+
+
+def test_a_limit_is_spread_evenly(folder: Path, tmp_path: Path) -> None:
+    names = va.load_photo_folder(folder).names
+    result = sweep_lab.run(folder, tmp_path / "out", limit=4)
+    assert list(result.of_layer()["photo"]) == [names[0], names[10], names[19], names[29]]
+
+
+def test_maps_with_negative_weights_are_measured_by_their_size(folder: Path, tmp_path: Path) -> None:
+    """CaiT mixes its heads after the softmax."""
+    model = va.load_model(model_zoo.build("cait", model_zoo.WIDE))
+    result = va.sweep(model, folder, tmp_path / "out", layers=(0,), limit=3, workers=0, progress=False, pictures=1)
+    for _, line in result.table.iterrows():
+        heads = va.capture_attention(model, folder / line["photo"]).patch_attention(0)
+        assert heads.min() < 0
+        assert line["border_share"] == pytest.approx(va.border_share(np.abs(heads).mean(0)), abs=1e-5)
+
+
+def test_a_model_without_classifier_has_maps_all_the_same(folder: Path, tmp_path: Path) -> None:
+    module = model_zoo.build("vit", model_zoo.WIDE)
+    module.reset_classifier(0)
+    result = va.sweep(va.load_model(module), folder, tmp_path / "out", workers=0, progress=False, pictures=1)
+    assert result.table["predicted"].isna().all()
+    assert result.table["right"].isna().all()
+    assert result.table["border_share"].notna().all()
+    assert set(result.mean_maps) == {"red", "Green", "dark_blue", "unknown"}
+    assert "nothing says which predictions are right" in result.report.read_text()
+
+
+def test_photos_without_classes_are_grouped_by_what_is_predicted(tmp_path: Path) -> None:
+    for number in range(4):
+        Image.fromarray(noise_photo((40, 50), number)).save(tmp_path / f"{number}.jpg")
+    result = sweep_lab.run(tmp_path, tmp_path / "out")
+    assert result.table["label"].isna().all()
+    assert set(result.mean_maps) == set(result.table["predicted"])
+    assert result.right_and_wrong() is None
+    page = result.report.read_text()
+    assert "Mean map by predicted class" in page
+    assert "nothing says which predictions are right" in page
+
+
+def test_rows_of_some_layers_are_those_of_all(wide_model: va.AttentionModel) -> None:
+    tensor = torch.randn(2, 3, *model_zoo.WIDE)
+    whole = capture_rows_tensor(wide_model, tensor)
+    names = list(wide_model.sites)
+    some = capture_rows_tensor(wide_model, tensor, [names[0], names[2]])
+    assert some.layer_names == (names[0], names[2])
+    np.testing.assert_array_equal(some.attention(1), whole.attention(2))
+    np.testing.assert_array_equal(some.attention(0), whole.attention(0))
+    np.testing.assert_array_equal(some.probabilities, whole.probabilities)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_mass_on_patches_is_the_mass_of_the_map_as_squares(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    grid_map = rng.gamma(0.3, size=(4, 6))
+    mask = rng.choice([0, 1, 7, 255], size=(32, 48)).astype(np.uint8)
+    evidence, counted = mask_on_patches(mask, (4, 6))
+    photo = Prepared(0, None, None, evidence, counted)
+    squares = np.kron(grid_map, np.ones((8, 8)))
+    assert mass_on_patches(grid_map, photo) == pytest.approx(va.mass_on_mask(squares, mask), rel=1e-12)
+    assert evidence.sum() / counted.sum() == pytest.approx(va.mass_on_mask(np.ones((32, 48)), mask))
+
+
+def test_masks_are_measured_where_there_are_any(tmp_path: Path) -> None:
+    for part in ("images", "masks"):
+        (tmp_path / part).mkdir()
+    for number in range(5):
+        Image.fromarray(noise_photo((40, 60), number)).save(tmp_path / "images" / f"{number}.png")
+        mask = np.zeros((40, 60), np.uint8)
+        mask[5:25, 10 + 4 * number : 30] = number > 0  # the first has no evidence
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{number}.png")
+    (tmp_path / "masks" / "4.png").write_bytes((tmp_path / "masks" / "4.png").read_bytes()[:60])
+    result = sweep_lab.run(tmp_path, tmp_path / "out", layers=(-1,))
+    assert len(result.table) == 5
+    assert len(result.skipped) == 1
+    assert result.skipped[0].endswith("its mask is left out")
+    photos = va.load_masked_folder(tmp_path)
+    model = sweep_lab.colour_model()
+    for index, line in result.table.iterrows():
+        if index in (0, 4):
+            assert math.isnan(line["mass_on_mask"])
+            continue
+        capture = va.capture_attention(model, photos.load(index))
+        seen = va.mask_on_view(photos.mask(index), capture.crop_box, capture.view.shape[:2])
+        squares = np.kron(capture.patch_attention().mean(0), np.ones((8, 8)))
+        assert line["mass_on_mask"] == pytest.approx(va.mass_on_mask(squares, seen), abs=1e-5)
+        assert line["mask_area"] == pytest.approx((seen == 1).sum() / (seen != 255).sum())
+
+
+def test_look_first_follows_its_rule() -> None:
+    border = [0.1, 0.2, 0.3, 0.4, 0.9, 0.2]
+    flat = [0.5, 0.1, 0.1, 0.3, 0.1, np.nan]
+    table = pandas.DataFrame({"border_share_without_sinks": border, "flat_share_without_sinks": flat})
+
+    def above(values: list[float], value: float) -> float:
+        low, middle, high = np.nanpercentile(values, [25, 50, 75])
+        return 0.0 if math.isnan(value) else max(0.0, (value - middle) / (high - low))
+
+    urgent = [max(above(border, b), above(flat, f)) for b, f in zip(border, flat, strict=True)]
+    order = sorted(range(6), key=lambda place: -urgent[place])
+    assert look_first(table).tolist() == [order.index(place) + 1 for place in range(6)]
+    same = pandas.DataFrame({name: [0.3] * 4 for name in table})
+    assert look_first(same).tolist() == [1, 2, 3, 4]
+
+
+def test_ranks_are_those_of_each_layer(swept: va.SweepResult) -> None:
+    for _, table in swept.table.groupby("layer"):
+        assert sorted(table["look_first"]) == list(range(1, 30))
+
+
+def test_the_interval_of_a_difference_is_the_bootstraps() -> None:
+    rng = np.random.default_rng(0)
+    right, wrong = rng.normal(0.3, 0.1, 200), rng.normal(0.4, 0.2, 60)
+    found = difference(right, wrong)
+    assert (found.right, found.wrong) == (right.mean(), wrong.mean())
+    assert found.difference == pytest.approx(wrong.mean() - right.mean())
+    other = stats.bootstrap(
+        (wrong, right), lambda a, b, axis: a.mean(axis) - b.mean(axis), n_resamples=4000, method="percentile"
+    ).confidence_interval
+    assert (found.low, found.high) == pytest.approx((other.low, other.high), abs=0.005)
+
+
+@pytest.mark.parametrize(("photos", "batch"), [(1, 32), (29, 4), (1046, 32), (100_000, 16)])
+def test_parts_hold_every_photo_once(photos: int, batch: int) -> None:
+    plan = Plan(photos, batch)
+    batches = [indices for part in range(plan.parts) for indices in plan.batches(part)]
+    assert [index for indices in batches for index in indices] == list(range(photos))
+    assert all(len(indices) == batch for indices in batches[:-1])
+    assert plan.parts <= max(32, photos / batch / 64 + 1)
+
+
+LAYOUTS = {
+    "tabby/2021/a.jpg": "tabby",
+    "Egyptian_cat/b.jpg": "Egyptian cat",
+    "train/n02123045/c.jpg": "tabby",
+    "val/n02123045_tabby_d.jpg": "tabby",
+    "images/e.jpg": UNLABELLED,
+    "f.jpg": UNLABELLED,
+    "day 2/my cats/g.jpg": "my cats",
+    ".hidden/h.jpg": None,
+}
+
+
+def test_classes_are_read_from_folders_at_any_depth(tmp_path: Path) -> None:
+    for name in LAYOUTS:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise_photo((20, 20))).save(tmp_path / name)
+    photos = va.load_photo_folder(tmp_path, ["tabby", "Egyptian cat", "goldfish"])
+    found = dict(zip(photos.names, (photos.class_names[label] for label in photos.labels), strict=True))
+    assert found == {name: label for name, label in LAYOUTS.items() if label is not None}
+    assert photos.names == tuple(sorted(photos.names))
+
+
+def test_a_split_of_a_data_set_is_swept_as_it_is(tmp_path: Path) -> None:
+    model = va.load_model("demo", device="cpu")
+    named = va.sweep(
+        model, "cassava", tmp_path / "one", stand_in=True, split="validation", limit=6, workers=0, progress=False
+    )
+    data = va.load_dataset("cassava", stand_in=True).validation
+    given = va.sweep(model, data, tmp_path / "two", limit=6, workers=0, progress=False)
+    pandas.testing.assert_frame_equal(named.table, given.table)
+    assert named.table["mass_on_mask"].notna().any()
+    assert named.table["right"].notna().all()
+    assert "STAND-IN for Cassava, validation split" in named.title
+    assert "These pictures were made by code" in named.report.read_text()
+
+
+def test_the_figures_of_the_masked_pets(real_model: va.AttentionModel, shared: Path, tmp_path: Path) -> None:
+    """As measured by others: on the border 0.458, on flat ground 0.264, entropy 0.743, on the animal 0.483 smoothed."""
+    result = va.sweep(real_model, shared / "data/pets_masks", tmp_path / "out", progress=False)
+    means = result.table.mean(numeric_only=True)
+    assert means["border_share"] == pytest.approx(0.458, abs=0.001)
+    assert means["flat_share"] == pytest.approx(0.264, abs=0.001)
+    assert means["entropy"] == pytest.approx(0.743, abs=0.001)
+    assert means["mass_on_mask"] == pytest.approx(0.483, abs=0.01)
+    assert result.state.sinks == {"11": [[0, 0], [0, 13], [13, 0], [13, 13]]}
+    assert len(result.report.read_bytes()) < 3_000_000
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layers": (9,)}, "layer 9 does not exist"),
+        ({"layers": ()}, "at least one layer"),
+        ({"aggregation": "median"}, "possible: mean, max, mean_over_std"),
+        ({"table": "xlsx"}, "possible: parquet, csv"),
+        ({"batch_size": 0}, "at least 1 photo"),
+        ({"limit": 0}, "limit must be at least 1"),
+        ({"split": "test"}, "belong to the name of a data set"),
+        ({"workers": -1}, "workers must be at least 0"),
+    ],
+)
+def test_mistakes_are_told_before_any_work(
+    folder: Path, tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    with pytest.raises(va.VitattnError, match=message):
+        sweep_lab.run(folder, tmp_path / "out", **change)
+    assert not (tmp_path / "out").exists()
+
+
+def test_photos_that_are_not_there_are_told(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(va.DataError, match="no such folder"):
+        sweep_lab.run(tmp_path / "nowhere", tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").touch()
+    with pytest.raises(va.DataError, match=r"no photos in this folder or below; it holds notes\.txt"):
+        sweep_lab.run(tmp_path / "empty", tmp_path / "out")
+    (tmp_path / "empty" / "a.png").write_bytes(b"no")
+    with pytest.raises(va.DataError, match=r"none of the 1 photos can be read; the first: .*a\.png"):
+        sweep_lab.run(tmp_path / "empty", tmp_path / "out")
+    with pytest.raises(va.SettingsError, match="split 'all' does not exist"):
+        va.sweep(sweep_lab.colour_model(), "demo", split="all")
+
+
+def test_the_command_line_does_what_the_function_does(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        cli.main(["sweep", "imagenet", "--stand-in", "--model", "demo", "--limit", "9", "-o", str(tmp_path / "a")]) == 0
+    )
+    printed = capsys.readouterr().out
+    assert "9 photos, 0 problems" in printed
+    assert f"report {tmp_path / 'a' / 'report.html'}" in printed
+    table = pandas.read_parquet(tmp_path / "a" / "table.parquet")
+    model = va.load_model("demo", device="cpu")
+    other = va.sweep(model, "imagenet", tmp_path / "b", stand_in=True, limit=9, progress=False)
+    pandas.testing.assert_frame_equal(table, other.table)
+    assert cli.main(["sweep", str(tmp_path / "none"), "--model", "demo", "-o", str(tmp_path / "c")]) == 2
+    assert capsys.readouterr().err == f"vitattn: error: {tmp_path / 'none'}: no such folder; give a folder of photos\n"
+    (tmp_path / "file").touch()
+    assert cli.main(["sweep", str(folder), "--model", "demo", "-o", str(tmp_path / "file")]) == 2
+    assert "is a file; give the name of a folder" in capsys.readouterr().err
+
+
+def test_a_dataset_changes_with_its_files(folder: Path) -> None:
+    from vitattn_widgets.sweep_state import photos_fingerprint, weights_digest
+
+    photos = va.load_photo_folder(folder)
+    assert photos_fingerprint(photos) == photos_fingerprint(va.load_photo_folder(folder))
+    assert photos_fingerprint(photos) != photos_fingerprint(va.load_photo_folder(folder, sweep_lab.CLASSES))
+    assert photos_fingerprint(photos) != photos_fingerprint(photos.take(range(5)))
+    model = sweep_lab.colour_model()
+    digest = weights_digest(model)
+    assert digest == weights_digest(sweep_lab.colour_model())
+    assert digest != weights_digest(replace(model, class_names=("a",) * 5))
+    with torch.no_grad():
+        model.module.norm.bias[0] += 1e-3
+    assert digest != weights_digest(model)
