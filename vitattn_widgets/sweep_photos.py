@@ -76,7 +76,8 @@ class SweepPhotos(Dataset):
 
     def __getitem__(self, index: int) -> Prepared:
         try:
-            view = self.preprocessing.view(self.photos.load(index))
+            photo = self.photos.load(index)
+            view = self.preprocessing.view(photo)
         except PictureError as error:
             return Prepared(index, None, problem=str(error))
         tensor = self.preprocessing.tensor(view.pixels)
@@ -88,9 +89,13 @@ class SweepPhotos(Dataset):
         try:
             mask = self.photos.mask(index)
         except DataError as error:
-            return Prepared(index, tensor, flat, problem=f"{error}; its mask is left out")
+            return Prepared(index, tensor, flat, problem=f"{error}; the photo is measured without it")
         if mask is None:
             return Prepared(index, tensor, flat)
+        if mask.shape[::-1] != photo.size:
+            sizes = f"its mask has {mask.shape[1]} x {mask.shape[0]} px, the photo {photo.width} x {photo.height} px"
+            problem = f"{self.photos.names[index]}: {sizes}; the photo is measured without it"
+            return Prepared(index, tensor, flat, problem=problem)
         evidence, counted = mask_on_patches(mask_on_view(mask, seen.crop_box, seen.pixels.shape[:2]), self.layout.grid)
         return Prepared(index, tensor, flat, evidence, counted)
 
@@ -165,7 +170,7 @@ def find_photos(
     elif isinstance(photos, PhotoSet):
         found = photos
     else:
-        found = load_photo_folder(photos, model.class_names)
+        found = load_photo_folder(photos, model.class_names, say)
     if not len(found):
         raise DataError(f"{set_words(found)}: no photo to look at")
     if limit is not None and limit < len(found):

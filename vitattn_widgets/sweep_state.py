@@ -12,7 +12,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -153,11 +153,9 @@ class SweepFolder:
 
     def remove_leftovers(self) -> None:
         """Remove what a killed process left half-written; only while no other process uses the folder."""
-        for folder in (self.path, self.parts):
-            for path in (*folder.glob(".*.json.*"), *folder.glob(".*.npz.*"), *folder.glob(".*.html.*")):
-                path.unlink(missing_ok=True)
-            for path in folder.glob(f".{self.table.name}.*"):
-                path.unlink(missing_ok=True)
+        for path in (self.table, self.report, self.mean_maps, self.skipped, self.state, self.parts / "*.npz"):
+            for leftover in path.parent.glob(f".{path.name}.*"):
+                leftover.unlink(missing_ok=True)
 
     def read_state(self, identity: Mapping[str, Any]) -> SweepState | None:
         """The state of the sweep in this folder; None where there is none.
@@ -222,8 +220,12 @@ class SweepFolder:
         return [part for part in range(plan.parts) if self.read_part(part) is None]
 
     def finish(self, state: SweepState) -> None:
-        """Say that all is there, and remove the parts, which the finished files replace."""
-        self.write_state(SweepState(state.identity, state.sinks, state.facts, finished=True))
+        """Say that all is there, and remove the parts."""
+        self.write_state(replace(state, finished=True))
+        self.remove_parts()
+
+    def remove_parts(self) -> None:
+        """Remove what the finished files replace."""
         shutil.rmtree(self.parts, ignore_errors=True)
 
 
@@ -265,7 +267,8 @@ def photos_fingerprint(photos: PhotoSet) -> str:
     labels = [photos.class_names[label] for label in photos.labels]
     what: list[Any] = [photos.info.name, photos.split, photos.stand_in, photos.names, labels]
     if isinstance(photos, FolderPhotos):
-        files = (*photos.names, *(photos.masks or ()))
+        files = (*photos.names, *filter(None, photos.masks or ()))
+        what += [photos.boxes]
         what += [_stamp(photos.root / name) for name in files]
     else:
         what.append(getattr(photos, "seed", None))

@@ -196,7 +196,7 @@ class Work:
                 batch = next(loader)
                 measured.problems.extend(batch.problems)
                 for _, problem in batch.problems:
-                    self.say(f"left out: {problem}")
+                    self.say(problem)
                 if batch.tensor is not None:
                     lines, maps = measure_photos(self._capture(batch.tensor), batch.photos, self.asked)
                     measured.lines.extend(lines)

@@ -60,8 +60,8 @@ def sweep(
 
     Args:
         model: from `load_model`.
-        photos: a folder of photos at any depth (`load_photo_folder` says which class each has), one with ``images`` and
-            ``masks``, a name of `DATASETS`, or a split of a data set.
+        photos: a folder of photos at any depth (`load_photo_folder` says which class each has, and where masks or boxes
+            are taken from), a name of `DATASETS`, or a split of a data set.
         out: the sweep's folder, which all processes must see; else ``runs/sweep-DATA-MODEL``.
         layers: layer numbers; negative ones count from the end. The figures of the report show the deepest.
         aggregation: of `AGGREGATIONS`; how heads become one map.
@@ -135,7 +135,9 @@ def _begin(
             sinks = model_sinks(request.model, photos, request.layers)
             places = {str(layer): np.argwhere(of_layer).tolist() for layer, of_layer in sinks.items()}
             folder.write_state(SweepState(identity, places, _facts(request, photos, source)))
-        if state is None or not state.finished:
+        if state is not None and state.finished:
+            folder.remove_parts()  # of a sweep that was killed between its last file and its end
+        else:
             folder.parts.mkdir(exist_ok=True)
     team.wait()
     state = folder.read_state(identity)

@@ -20,7 +20,9 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         "the same options. Several processes or GPUs: accelerate launch -m vitattn_widgets sweep ...",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("photos", help="folder of photos at any depth, one with images and masks, or a data set's name")
+    parser.add_argument(
+        "photos", help="folder of photos at any depth, with masks or boxes where there are any, or a data set's name"
+    )
     parser.add_argument("-o", "--output", type=Path, help="folder of the sweep; else runs/sweep-DATA-MODEL")
     parser.add_argument("--limit", type=positive, metavar="N", help="at most N photos, evenly spread over the set")
     add_model(parser)

@@ -1,16 +1,17 @@
-"""Any folder of photos as it is: subfolders at any depth, which may name classes or not, with masks or without."""
+"""Any folder of photos as it is: subfolders at any depth, which may name classes or not, with evidence or without."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from ..errors import DataError
-from .layouts import OTHER_WORDS, WORDNET_ID, folder_content, walk_photos, wordnet_names
-from .masked import load_masked_folder
+from ..errors import DataError, PictureError
+from .annotations import Annotation, boxes_on_photo, match_annotations, read_annotations
+from .boxes import Box
+from .layouts import OTHER_WORDS, SUFFIXES, WORDNET_ID, folder_content, walk_photos, wordnet_names
+from .masked import BOX_PLACES
 from .photos import DatasetInfo, FolderPhotos
 
 UNLABELLED = ""
@@ -22,41 +23,81 @@ WHOLE = "all"
 _ID_IN_BRACKETS = re.compile(r" \(n\d{8}\)$")
 
 
-def load_photo_folder(path: str | Path, class_names: Sequence[str] = ()) -> FolderPhotos:
-    """All photos below a folder, sorted by name; none is opened.
+def load_photo_folder(
+    path: str | Path, class_names: Sequence[str] = (), say: Callable[[str], None] = print
+) -> FolderPhotos:
+    """All photos below a folder, sorted by name; an unreadable one is told when it is asked for, not before.
 
-    A photo's class is the name of the nearest folder above it that is one of `class_names` (upper and lower case,
-    ``_`` and ``-`` are the same as in `class_key`; a WordNet id stands for its name, also at the start of a file's
-    name). Where none is, it is the name of the nearest folder that says more than ``images`` or ``train``; else the
-    photo is `UNLABELLED`. Hidden folders are left out. A folder that holds ``images`` and ``masks`` is read with its
-    masks (`load_masked_folder`).
+    A photo's class is the name of the nearest folder above it that is one of `class_names` (compared by `class_key`; a
+    WordNet id stands for its name, also at the start of a file's name). Where none is, it is the name of the nearest
+    folder that says more than ``images`` or ``train``; else the photo is `UNLABELLED`. Hidden folders are left out.
+
+    Evidence is taken where it lies there: a folder ``masks`` beside ``images`` (masks have their photos' names, see
+    `load_masked_folder`), else boxes in one of `BOX_PLACES` (see `load_boxed_folder`). Photos may lack either.
 
     Args:
         path: the folder.
         class_names: those that a model tells apart.
+        say: takes a line where boxes lie there that cannot be used.
 
     Returns:
         One split, named `WHOLE`.
 
     Raises:
-        DataError: no such folder, or no photo in it; masks that do not fit.
+        DataError: no such folder, or no photo in it.
     """
     root = Path(path).expanduser()
     if not root.is_dir():
         raise DataError(f"{root}: {'is not a folder' if root.exists() else 'no such folder'}; give a folder of photos")
-    if (root / "images").is_dir() and (root / "masks").is_dir():
-        found = load_masked_folder(root)
-    else:
-        names = sorted((folder / photo).as_posix() for folder, photos in walk_photos(root) for photo in photos)
-        if not names:
-            raise DataError(f"{root}: no photos in this folder or below; {folder_content(root)}")
-        info = DatasetInfo("folder", f"Photos in {root.resolve().name or root}", None, "", "", "")
-        found = FolderPhotos(info, WHOLE, (), False, tuple(names), (0,) * len(names), root=root)
+    masked = (root / "images").is_dir() and (root / "masks").is_dir()
+    listed = walk_photos(root / "images" if masked else root)
+    below = PurePosixPath("images" if masked else "")
+    names = tuple(sorted((below / folder / photo).as_posix() for folder, photos in listed for photo in photos))
+    if not names:
+        raise DataError(f"{root}: no photos in this folder or below; {folder_content(root)}")
     known = {class_key(name): name for name in class_names}
-    of_photos = [class_of_photo(PurePosixPath(name), known) for name in found.names]
+    of_photos = [class_of_photo(PurePosixPath(name), known) for name in names]
     classes = tuple(sorted(set(of_photos)))
     number = {name: place for place, name in enumerate(classes)}
-    return replace(found, split=WHOLE, class_names=classes, labels=tuple(number[name] for name in of_photos))
+    return FolderPhotos(
+        info=DatasetInfo("folder", f"Photos in {root.resolve().name or root}", None, "", "", ""),
+        split=WHOLE,
+        class_names=classes,
+        stand_in=False,
+        names=names,
+        labels=tuple(number[name] for name in of_photos),
+        root=root,
+        masks=_masks(root, names) if masked else None,
+        boxes=None if masked else _boxes(root, names, say),
+    )
+
+
+def _masks(root: Path, names: Sequence[str]) -> tuple[str, ...]:
+    """The mask of each photo; empty where it has none."""
+    below = root / "masks"
+    files = sorted(file for file in below.rglob("*") if file.suffix.lower() in SUFFIXES)
+    found = {file.relative_to(below).with_suffix(""): file.relative_to(root).as_posix() for file in files}
+    return tuple(found.get(Path(name).relative_to("images").with_suffix(""), "") for name in names)
+
+
+def _boxes(root: Path, names: Sequence[str], say: Callable[[str], None]) -> tuple[tuple[Box, ...], ...] | None:
+    """The boxes of each photo; None where there are none that could be used."""
+    place = next((root / place for place in BOX_PLACES if (root / place).exists()), None)
+    if place is None:
+        return None
+    try:
+        found, _ = match_annotations(names, read_annotations(place))
+        return tuple(_boxes_of(root / name, found[name]) if name in found else () for name in names)
+    except DataError as error:
+        say(f"boxes are left out: {error}")
+        return None
+
+
+def _boxes_of(photo: Path, annotation: Annotation) -> tuple[Box, ...]:
+    try:
+        return boxes_on_photo(annotation, photo)
+    except PictureError:
+        return ()  # reading the photo will say why
 
 
 def class_of_photo(name: PurePosixPath, known: dict[str, str]) -> str:

@@ -99,7 +99,7 @@ class FolderPhotos(PhotoSet):
 
     Attributes:
         root: the folder.
-        masks: a mask file a photo, under the same folder.
+        masks: a mask file a photo, under the same folder; an empty name says nothing of that photo.
         boxes: the boxes of each photo, which count as its mask; none says nothing of that photo.
     """
 
@@ -113,7 +113,7 @@ class FolderPhotos(PhotoSet):
     def mask(self, index: int) -> np.ndarray | None:
         if self.boxes is not None and self.boxes[index]:
             return box_mask(self.boxes[index], picture_size(self.root / self.names[index]))
-        if self.masks is None:
+        if self.masks is None or not self.masks[index]:
             return None
         path = self.root / self.masks[index]
         try:
