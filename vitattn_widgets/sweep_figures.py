@@ -145,14 +145,14 @@ def mirrored(above: Group, below: Group, unit: str, uniform: float | None = None
         x = across(uniform)
         parts.append(
             f'<line x1="{x:.2f}" x2="{x:.2f}" y1="{middle - HALF}" y2="{bottom}" class="uniform"/>'
-            f'<text x="{x:.2f}" y="{bottom + 30}" text-anchor="middle" class="faint">uniform map {uniform:.2f}</text>'
+            f'<text x="{x:.2f}" y="{bottom + 38}" text-anchor="middle" class="faint">uniform map {uniform:.2f}</text>'
         )
     for value in np.linspace(0, top, 5):
         anchor = "start" if value == 0 else "end" if value == top else "middle"
-        parts.append(f'<text x="{across(value):.2f}" y="{bottom + 14}" text-anchor="{anchor}">{value:.2g}</text>')
+        parts.append(f'<text x="{across(value):.2f}" y="{bottom + 16}" text-anchor="{anchor}">{value:.2g}</text>')
     words = f"{unit}: {above.words}, mean {above.values.mean():.2f}; {below.words}, mean {below.values.mean():.2f}"
     return (
-        f'<svg viewBox="0 0 {WIDTH} {bottom + 36}" role="img" aria-label="{escape(words)}" class="plot">'
+        f'<svg viewBox="0 0 {WIDTH} {bottom + 44}" role="img" aria-label="{escape(words)}" class="plot">'
         f"{''.join(parts)}</svg>"
     )
 

@@ -147,7 +147,7 @@ def _maps(result: SweepResult) -> str:
         f"<figcaption>{escape(name)} <small>{count}</small></figcaption></figure>"
         for name, tile, count in tiles
     )
-    notes = ["One square a patch; one scale for all. Numbers are photos."]
+    notes = ["One square a patch; one scale for all; most on the border first. Numbers are photos."]
     if sinks.any():
         notes.append("Framed patches are the model's sinks, which the scale leaves out of account.")
     if sizes.median() < FEW:

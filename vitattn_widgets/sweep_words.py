@@ -12,6 +12,9 @@ from .sweep_measures import SINK_PHOTOS
 if TYPE_CHECKING:
     from .sweep_result import SweepResult
 
+FEW = 20
+"""Fewer photos than this in a group make a rough interval."""
+
 CAVEATS = (
     "A bright patch was looked at by one token in one layer. That does not make it the reason for the answer; vitattn "
     "map --source gradient_late asks what the classifier used.",
@@ -20,7 +23,8 @@ CAVEATS = (
     "Right and wrong predictions differ in more than their maps: classes, framing and difficulty differ too. A "
     "difference is a reason to look, not its cause.",
     "Intervals take photos as drawn one by one. Copies of one photo, or photos of one session, make them too narrow.",
-    "Attention along the border is what framing asks for where the thing itself reaches the border.",
+    "Attention on the border or on flat ground is as it should be where the thing itself reaches the border or is "
+    "smooth: flat are the patches in which brightness varies least, whatever they show.",
 )
 
 GLOSSARY = {
@@ -78,6 +82,10 @@ def findings(result: SweepResult) -> list[str]:
             lines.append(
                 _difference_words("on the border, sinks left out,", kept.right, kept.wrong, kept.low, kept.high)
             )
+        counts = photos["right"].value_counts()
+        if counts.min() < FEW:
+            fewer = "right" if counts[True] < counts[False] else "wrong"
+            lines.append(f"With only {counts.min()} {fewer} predictions, these intervals are rough.")
     flat = photos["flat_share"].mean()
     lines.append(
         f"{percent(flat)} lies on the flattest quarter of each photo, where a map that is the same everywhere has "
@@ -120,7 +128,7 @@ def _sink_words(result: SweepResult) -> str:
 
 
 def _difference_words(where: str, right: float, wrong: float, low: float, high: float) -> str:
-    words = f"{percent(right)} of a map lie {where} where the prediction is right, {percent(wrong)} where it is wrong"
+    words = f"{percent(right)} of a map lies {where} where the prediction is right, {percent(wrong)} where it is wrong"
     if low <= 0 <= high:
         return f"{words}: no difference that these photos could show (95 % interval {low:+.3f} to {high:+.3f})."
     side = "more" if low > 0 else "less"
