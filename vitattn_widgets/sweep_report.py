@@ -231,7 +231,8 @@ def _by_class(result: SweepResult) -> str:
         return ""
     shown = table.head(MOST_CLASSES)
     without_sinks = not result.sinks(result.layers[-1]).any()
-    left_out = [name for name in (*SIGNS, "sink_share") if without_sinks and name in shown]
+    left_out = [name for name in (*SIGNS, "sink_share") if without_sinks]
+    left_out += [] if shown["accuracy"].notna().any() else ["accuracy"]
     note = "Means over photos, most on the border first"
     if len(shown) < len(table):
         note += f"; {len(table) - len(shown):,} more classes in the table"

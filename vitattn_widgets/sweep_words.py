@@ -12,6 +12,12 @@ from .sweep_measures import SINK_PHOTOS
 if TYPE_CHECKING:
     from .sweep_result import SweepResult
 
+
+def percent(share: float) -> str:
+    """A share as people read it; its sign does not part from it at the end of a line."""
+    return f"{100 * share:.{1 if share < 0.0995 else 0}f}\u00a0%"
+
+
 FEW = 20
 """Fewer photos than this in a group make a rough interval."""
 
@@ -34,7 +40,7 @@ GLOSSARY = {
     "numbers are of the patches alone",
     "border_share": "share of the map in its outermost patches",
     "border_share_without_sinks": "likewise, of what is left when the model's sinks are taken away",
-    "flat_share": f"share of the map on the {FLAT_PART:.0%} of the photo's patches in which brightness varies least",
+    "flat_share": f"share of the map on those {percent(FLAT_PART)} of the photo's patches whose brightness varies least",
     "flat_share_without_sinks": "likewise, of what is left when the model's sinks are taken away",
     "entropy": "0 for a map on one patch, 1 for one that is the same everywhere (Shannon)",
     "head_agreement": "1 minus the Jensen-Shannon divergence of the heads: 1 where all look at the same patches",
@@ -46,11 +52,6 @@ GLOSSARY = {
     "in interquartile ranges",
 }
 """The columns of the table that need a word."""
-
-
-def percent(share: float) -> str:
-    """A share as people read it; its sign does not part from it at the end of a line."""
-    return f"{100 * share:.{1 if share < 0.0995 else 0}f}\u00a0%"
 
 
 def shown_words(result: SweepResult) -> str:
@@ -95,7 +96,7 @@ def findings(result: SweepResult) -> list[str]:
         masked = photos.dropna(subset=["mass_on_mask"])
         mass, area = masked["mass_on_mask"].mean(), masked["mask_area"].mean()
         lines.append(
-            f"Of {len(masked):,} photos with a mask, {percent(mass)} of the map lies on it; it covers {percent(area)} "
+            f"In {len(masked):,} photos with a mask, {percent(mass)} of a map lies on it; it covers {percent(area)} "
             f"of what the model saw: {_compared(mass, area)}."
         )
     return lines
@@ -123,7 +124,7 @@ def _sink_words(result: SweepResult) -> str:
     many = sinks.sum() > 1
     return (
         f"The model has {sinks.sum()} sink patch{'es' if many else ''} ({where}), which hold{'' if many else 's'} "
-        f"{percent(photos['sink_share'].mean())} whatever the picture; of what is left, {kept} lies on the border."
+        f"{percent(photos['sink_share'].mean())} of a map whatever the picture; of what is left, {kept} is on the border."
     )
 
 
