@@ -40,7 +40,7 @@ GLOSSARY = {
     "numbers are of the patches alone",
     "border_share": "share of the map in its outermost patches",
     "border_share_without_sinks": "likewise, of what is left when the model's sinks are taken away",
-    "flat_share": f"share of the map on those {percent(FLAT_PART)} of the photo's patches whose brightness varies least",
+    "flat_share": f"share of the map on the {percent(FLAT_PART)} of the photo's patches whose brightness varies least",
     "flat_share_without_sinks": "likewise, of what is left when the model's sinks are taken away",
     "entropy": "0 for a map on one patch, 1 for one that is the same everywhere (Shannon)",
     "head_agreement": "1 minus the Jensen-Shannon divergence of the heads: 1 where all look at the same patches",
@@ -124,7 +124,7 @@ def _sink_words(result: SweepResult) -> str:
     many = sinks.sum() > 1
     return (
         f"The model has {sinks.sum()} sink patch{'es' if many else ''} ({where}), which hold{'' if many else 's'} "
-        f"{percent(photos['sink_share'].mean())} of a map whatever the picture; of what is left, {kept} is on the border."
+        f"{percent(photos['sink_share'].mean())} of a map whatever the picture; of the rest, {kept} lies on the border."
     )
 
 
