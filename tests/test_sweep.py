@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from PIL import Image
 from scipy import stats
 
 import vitattn_widgets as va
-from vitattn_widgets import cli, sweep_measures
+from vitattn_widgets import cli, sweep_measures, sweep_result
 from vitattn_widgets.datasets.folders import UNLABELLED
 from vitattn_widgets.rows import capture_rows_tensor
 from vitattn_widgets.sweep_measures import look_first, mass_on_patches, model_sinks
@@ -172,6 +173,21 @@ def test_aggregations_are_those_of_the_maps(folder: Path, tmp_path: Path) -> Non
         assert line["border_share"] == pytest.approx(va.border_share(heads.max(0)), abs=1e-5)
 
 
+def test_names_that_are_no_text_stop_nothing(tmp_path: Path) -> None:
+    bad = tmp_path / os.fsdecode(b"class \xff")
+    try:
+        bad.mkdir()
+    except OSError:
+        pytest.skip("this file system takes only names that are text")
+    Image.fromarray(noise_photo((40, 50))).save(bad / os.fsdecode(b"\xfe.png"))
+    (bad / os.fsdecode(b"\xfd.png")).write_bytes(b"no")
+    for table in ("parquet", "csv"):
+        result = sweep_lab.run(tmp_path, tmp_path / table, table=table, limit=None, progress=True)
+        assert list(result.of_layer()["photo"]) == ["class ?/?.png"]
+        assert list(result.mean_maps) == ["class ?"]
+        assert "class ?/?.png: not a picture" in result.skipped[0]
+
+
 def test_a_limit_is_spread_evenly(folder: Path, tmp_path: Path) -> None:
     names = va.load_photo_folder(folder).names
     result = sweep_lab.run(folder, tmp_path / "out", limit=4)
@@ -306,7 +322,7 @@ def test_ranks_are_those_of_each_layer(swept: va.SweepResult) -> None:
         assert sorted(table["look_first"]) == list(range(1, 30))
 
 
-def test_the_interval_of_a_difference_is_the_bootstraps() -> None:
+def test_the_interval_of_a_difference_is_the_bootstraps(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     right, wrong = rng.normal(0.3, 0.1, 200), rng.normal(0.4, 0.2, 60)
     found = difference(right, wrong, resamples=20_000)
@@ -316,6 +332,10 @@ def test_the_interval_of_a_difference_is_the_bootstraps() -> None:
         (wrong, right), lambda a, b, axis: a.mean(axis) - b.mean(axis), n_resamples=20_000, method="percentile"
     ).confidence_interval
     assert (found.low, found.high) == pytest.approx((other.low, other.high), abs=0.004)
+    monkeypatch.setattr(sweep_result, "MOST_RESAMPLED", 259)
+    normal = difference(right, wrong)
+    assert normal[:3] == found[:3]
+    assert (normal.low, normal.high) == pytest.approx((other.low, other.high), abs=0.004)
 
 
 @pytest.mark.parametrize(("photos", "batch"), [(1, 32), (29, 4), (1046, 32), (100_000, 16)])

@@ -12,6 +12,7 @@ from PIL import Image
 from .capture import capture_attention
 from .render import render_view
 from .settings import ViewSettings
+from .sweep_photos import plain_text
 from .sweep_words import percent
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def draw_cards(model: AttentionModel, photos: PhotoSet, result: SweepResult, cou
         aggregation=result.state.identity["options"]["aggregation"],
         sinks="leave_out" if result.sinks(layer).any() else "show",
     )
-    place = {name: index for index, name in enumerate(photos.names)}
+    place = {plain_text(name): index for index, name in enumerate(photos.names)}
     return [
         _draw(model, photos, place[line["photo"]], line, reasons(table, line), settings)
         for _, line in table.sort_values("look_first").head(count).iterrows()

@@ -17,7 +17,7 @@ from .errors import PictureError
 from .measures import border_share, entropy, head_agreement, share_on
 from .rows import AttentionRows
 from .sinks import find_sinks, share_of
-from .sweep_photos import Prepared
+from .sweep_photos import Prepared, plain_text
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -191,7 +191,8 @@ class Classes:
     @classmethod
     def of(cls, photos: PhotoSet, class_names: Sequence[str]) -> Classes:
         """The classes of a set and of a model."""
-        labels = tuple(photos.class_names[label] for label in photos.labels)
+        names = [plain_text(name) for name in photos.class_names]
+        labels = tuple(names[label] for label in photos.labels)
         return cls(labels, tuple(class_names), frozenset(class_key(name) for name in class_names))
 
     @cached_property

@@ -79,7 +79,7 @@ class SweepPhotos(Dataset):
             photo = self.photos.load(index)
             view = self.preprocessing.view(photo)
         except PictureError as error:
-            return Prepared(index, None, problem=str(error))
+            return Prepared(index, None, problem=plain_text(str(error)))
         tensor = self.preprocessing.tensor(view.pixels)
         if not self.grounds:
             return Prepared(index, tensor)
@@ -89,13 +89,13 @@ class SweepPhotos(Dataset):
         try:
             mask = self.photos.mask(index)
         except DataError as error:
-            return Prepared(index, tensor, flat, problem=f"{error}; the photo is measured without it")
+            return Prepared(index, tensor, flat, problem=plain_text(f"{error}; the photo is measured without it"))
         if mask is None:
             return Prepared(index, tensor, flat)
         if mask.shape[::-1] != photo.size:
             sizes = f"its mask has {mask.shape[1]} x {mask.shape[0]} px, the photo {photo.width} x {photo.height} px"
             problem = f"{self.photos.names[index]}: {sizes}; the photo is measured without it"
-            return Prepared(index, tensor, flat, problem=problem)
+            return Prepared(index, tensor, flat, problem=plain_text(problem))
         evidence, counted = mask_on_patches(mask_on_view(mask, seen.crop_box, seen.pixels.shape[:2]), self.layout.grid)
         return Prepared(index, tensor, flat, evidence, counted)
 
@@ -132,6 +132,11 @@ def _collate(photos: list[Prepared]) -> Batch:
     tensor = torch.stack([photo.tensor for photo in read]) if read else None
     problems = tuple((photo.index, photo.problem) for photo in photos if photo.problem)
     return Batch(tuple(photo._replace(tensor=None) for photo in read), tensor, problems)
+
+
+def plain_text(name: str) -> str:
+    """A file's name as text; bytes that are none, which some systems allow in names, become question marks."""
+    return name.encode(errors="replace").decode()
 
 
 def find_photos(

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 RESAMPLES = 2000
 """Draws of the bootstrap."""
 
+MOST_RESAMPLED = 20_000
+"""Photos up to which an interval is drawn by the bootstrap."""
+
 MASK_COLUMNS = ("mass_on_mask", "mask_area")
 
 
@@ -137,8 +140,13 @@ class SweepResult:
 def difference(right: np.ndarray, wrong: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> Difference:
     """The difference of two groups' means and its 95 % interval.
 
-    The percentile bootstrap over photos, each group drawn from itself (Efron 1979, doi:10.1214/aos/1176344552).
+    The percentile bootstrap over photos, each group drawn from itself (Efron 1979, doi:10.1214/aos/1176344552); of more
+    than `MOST_RESAMPLED` photos the normal interval, which by then is the same.
     """
+    means = float(right.mean()), float(wrong.mean())
+    if len(right) + len(wrong) > MOST_RESAMPLED:
+        half = 1.96 * float(np.sqrt(right.var() / len(right) + wrong.var() / len(wrong)))
+        return Difference(*means, means[1] - means[0], means[1] - means[0] - half, means[1] - means[0] + half)
     rng = np.random.default_rng(seed)
     drawn = [
         wrong[rng.integers(len(wrong), size=len(wrong))].mean()
@@ -146,7 +154,6 @@ def difference(right: np.ndarray, wrong: np.ndarray, resamples: int = RESAMPLES,
         for _ in range(resamples)
     ]
     low, high = np.percentile(drawn, [2.5, 97.5])
-    means = float(right.mean()), float(wrong.mean())
     return Difference(*means, means[1] - means[0], float(low), float(high))
 
 

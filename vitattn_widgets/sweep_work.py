@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from tqdm.auto import tqdm
 
     from .models import AttentionModel
+
+
+PATIENCE = timedelta(days=7)
+"""How long processes wait for each other at the end: a slow one is not given up."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,8 @@ def gather_team(model: AttentionModel) -> Team:
         return Team()
     from accelerate import PartialState
 
-    state = PartialState(cpu=model.device.type == "cpu" or not torch.accelerator.is_available())
+    cpu = model.device.type == "cpu" or not torch.accelerator.is_available()
+    state = PartialState(cpu=cpu, timeout=PATIENCE)
     model.module.to(state.device)
     return Team(state.process_index, state.num_processes, state)
 

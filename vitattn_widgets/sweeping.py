@@ -17,7 +17,7 @@ from .errors import SweepError
 from .files import write_file
 from .long_runs import loading_processes, lock_folder
 from .sweep_measures import Classes, model_sinks
-from .sweep_photos import find_photos, set_words
+from .sweep_photos import find_photos, plain_text, set_words
 from .sweep_result import SweepResult, read_result, write_results
 from .sweep_state import Plan, SweepFolder, SweepState, sweep_identity
 from .sweep_work import Request, Team, Work, gather_team, processes
@@ -179,7 +179,8 @@ def _finish(
     parts = [folder.read_part(part) for part in range(plan.parts)]
     if None in parts:
         raise SweepError(f"{folder.path}: a part is not there or damaged; the same command measures it again")
-    write_results(folder, parts, photos.names, Classes.of(photos, request.model.class_names))
+    names = [plain_text(name) for name in photos.names]
+    write_results(folder, parts, names, Classes.of(photos, request.model.class_names))
     result = read_result(folder, state)
     say(f"{folder.path}: drawing the report")
     cards = draw_cards(request.model, photos, result, request.pictures)

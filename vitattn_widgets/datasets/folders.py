@@ -116,6 +116,7 @@ def class_of_photo(name: PurePosixPath, known: dict[str, str]) -> str:
     return next((part for part in named if not _is_generic(part)), UNLABELLED)
 
 
+@lru_cache(maxsize=4096)
 def class_key(name: str) -> str:
     """What class names are compared by: neither case counts, nor how words are joined, nor a WordNet id behind them."""
     return re.sub(r"[\s_\-]+", " ", _ID_IN_BRACKETS.sub("", name)).strip().casefold()
