@@ -22,6 +22,9 @@ WIDTH, HALF = 640, 96
 SCALE_PERCENTILE = 99.0
 """What the brightest colour of mean maps stands for, of all their values but those of sinks."""
 
+LEAST_TOP = 2.0
+"""It stands for at least so many times the average patch: maps that are nearly uniform shall look so."""
+
 
 def data_address(content: bytes, mime: str) -> str:
     """A file as an address that needs no request."""
@@ -45,7 +48,7 @@ class MapScale:
         """The scale of maps in times the average patch; sinks, which would blacken the rest, have no say."""
         values = np.stack(maps)
         counted = values[:, ~sinks] if not sinks.all() else values
-        top = max(float(np.percentile(counted, SCALE_PERCENTILE)), 1.0)
+        top = max(float(np.percentile(counted, SCALE_PERCENTILE)), LEAST_TOP)
         return cls(top, bool(values.max() > top * 1.005))
 
 
@@ -77,7 +80,7 @@ def color_bar(scale: MapScale) -> str:
     """The colours of all tiles with what they stand for."""
     colors = ", ".join("#{:02x}{:02x}{:02x}".format(*color) for color in color_table(DEFAULT_CMAP)[::15])
     one = 100 / scale.top
-    mark = f'<span style="left:{one:.2f}%">1, uniform</span>' if 8 < one < 70 else ""
+    mark = f'<span style="left:{one:.2f}%">1, uniform</span>' if one > 8 else ""
     top = f"{scale.top:.1f}{' or more' if scale.clipped else ''}"
     return (
         f'<div class="bar"><div class="colors" style="background:linear-gradient(90deg,{colors})"></div>'

@@ -249,10 +249,11 @@ def _by_layer(result: SweepResult) -> str:
 
 def _table(table: DataFrame, first: str) -> str:
     headings = "".join(f"<th>{escape(MEASURES.get(name, name))}</th>" for name in table)
-    lines = "".join(
-        f"<tr><th>{escape(str(name))}</th>{''.join(f'<td>{_number(name_, line[name_])}</td>' for name_ in table)}</tr>"
+    cells = {
+        name: "".join(f"<td>{_number(column, line[column])}</td>" for column in table)
         for name, line in table.iterrows()
-    )
+    }
+    lines = "".join(f"<tr><th>{_breakable(str(name))}</th>{values}</tr>" for name, values in cells.items())
     head = f"<thead><tr><th>{first}</th>{headings}</tr></thead>"
     return f'<div class="wide"><table>{head}<tbody>{lines}</tbody></table></div>'
 
