@@ -6,6 +6,7 @@ import io
 import os
 import re
 import tempfile
+from base64 import b64encode
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,11 @@ def picture_bytes(image: np.ndarray, suffix: str = ".png") -> bytes:
     stream = io.BytesIO()
     Image.fromarray(image).save(stream, PICTURE_FORMATS[suffix.lower()], quality=95)
     return stream.getvalue()
+
+
+def data_url(content: bytes, mime: str) -> str:
+    """A file as an address that needs no request, for pages that stand alone."""
+    return f"data:{mime};base64,{b64encode(content).decode()}"
 
 
 def map_bytes(capture: AttentionCapture, rendered: RenderedView) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from .drawing import DEFAULT_CMAP, color_map, color_table, scale_map
+from .files import data_url
 
 BINS = 24
 """Bars of a histogram."""
@@ -24,11 +24,6 @@ SCALE_PERCENTILE = 99.0
 
 LEAST_TOP = 2.0
 """It stands for at least so many times the average patch: maps that are nearly uniform shall look so."""
-
-
-def data_address(content: bytes, mime: str) -> str:
-    """A file as an address that needs no request."""
-    return f"data:{mime};base64,{b64encode(content).decode()}"
 
 
 @dataclass(frozen=True)
@@ -71,7 +66,7 @@ def map_tile(relative: np.ndarray, scale: MapScale, sinks: np.ndarray, words: st
     )
     return (
         f'<svg viewBox="0 0 {cols} {rows}" role="img" aria-label="{escape(words)}" class="map">'
-        f'<image href="{data_address(stream.getvalue(), "image/png")}" width="{cols}" height="{rows}" '
+        f'<image href="{data_url(stream.getvalue(), "image/png")}" width="{cols}" height="{rows}" '
         f'preserveAspectRatio="none"/>{frames}</svg>'
     )
 

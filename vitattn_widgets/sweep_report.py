@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .files import data_url
 from .measures import FLAT_PART, border_share, uniform_map
 from .sweep_cards import SIGNS, Card
-from .sweep_figures import Group, MapScale, color_bar, data_address, map_tile, mirrored
+from .sweep_figures import Group, MapScale, color_bar, map_tile, mirrored
 from .sweep_measures import MEASURES, SINK_PHOTOS
 from .sweep_words import CAVEATS, GLOSSARY, findings, percent, shown_words
 
@@ -211,7 +212,7 @@ def _each(cards: Sequence[Card]) -> str:
         told = f"<dt>says</dt><dd>{answer} {verdict}</dd>" if answer else ""
         why = "".join(f"<li>{escape(reason)}</li>" for reason in card.reasons)
         pictures = "".join(
-            f'<img src="{data_address(picture, "image/jpeg")}" alt="{escape(words)}">'
+            f'<img src="{data_url(picture, "image/jpeg")}" alt="{escape(words)}">'
             for picture, words in (
                 (card.view, f"{card.photo}: what the model saw"),
                 (card.overlay, f"its map: {card.caption}"),
