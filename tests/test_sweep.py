@@ -18,7 +18,7 @@ import vitattn_widgets as va
 from vitattn_widgets import cli, sweep_measures, sweep_result
 from vitattn_widgets.datasets.folders import UNLABELLED
 from vitattn_widgets.rows import capture_rows_tensor
-from vitattn_widgets.sweep_measures import look_first, mass_on_patches, model_sinks
+from vitattn_widgets.sweep_measures import Classes, look_first, mass_on_patches, model_sinks
 from vitattn_widgets.sweep_photos import Prepared, mask_on_patches
 from vitattn_widgets.sweep_result import difference
 from vitattn_widgets.sweep_state import Plan
@@ -123,6 +123,19 @@ def test_right_is_said_where_the_model_has_the_class(swept: va.SweepResult) -> N
         assert label == said.get(first, "unknown")
         assert pandas.isna(right) if first == "other" else right == (label == predicted)
     assert table["right"].notna().sum() == 23
+
+
+def test_classes_are_compared_by_name_however_it_is_spelt() -> None:
+    """As ImageNet's two cranes, which a data set tells apart by their ids."""
+    labels = ("crane (n02012849)", "Egyptian-cat", "dog", UNLABELLED)
+    info = va.DatasetInfo("set", "Set", None, "", "", "")
+    photos = va.PhotoSet(info, "test", labels, False, ("a", "b", "c", "d"), (0, 1, 2, 3))
+    classes = Classes.of(photos, ("Crane", "egyptian cat", "crane"))
+    assert [classes.right(0, predicted) for predicted in range(3)] == [1, 0, 1]
+    assert [classes.right(1, predicted) for predicted in range(3)] == [0, 1, 0]
+    assert [classes.right(index, 0) for index in (2, 3)] == [-1, -1]
+    assert classes.right(0, -1) == -1
+    assert [classes.groups[classes.group(index, 0)[0]] for index in range(4)] == list(labels)
 
 
 def test_what_cannot_be_read_is_one_line_and_no_stop(swept: va.SweepResult) -> None:

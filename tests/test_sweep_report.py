@@ -69,7 +69,7 @@ def test_the_numbers_are_the_tables(swept: va.SweepResult) -> None:
         assert re.search(rf" {layer} 0\.\d+ {value:.3f} ", text)
     assert swept.skipped[0] in text
     assert swept.state.identity["model"]["weights"] in text
-    assert "With only 5 right predictions, these intervals are rough." in text
+    assert "With only 5 right predictions such an interval is rough." in text
 
 
 def test_cards_are_drawn_by_the_projects_own_drawing(swept: va.SweepResult, folder: Path) -> None:

@@ -86,7 +86,7 @@ def findings(result: SweepResult) -> list[str]:
         counts = photos["right"].value_counts()
         if counts.min() < FEW:
             fewer = "right" if counts[True] < counts[False] else "wrong"
-            lines.append(f"With only {counts.min()} {fewer} predictions, these intervals are rough.")
+            lines.append(f"With only {counts.min()} {fewer} predictions such an interval is rough.")
     flat = photos["flat_share"].mean()
     lines.append(
         f"{percent(flat)} lies on the flattest quarter of each photo, where a map that is the same everywhere has "
