@@ -387,9 +387,11 @@ def test_a_split_of_a_data_set_is_swept_as_it_is(tmp_path: Path) -> None:
     named = va.sweep(
         model, "cassava", tmp_path / "one", stand_in=True, split="validation", limit=6, workers=0, progress=False
     )
-    data = va.load_dataset("cassava", stand_in=True).validation
-    given = va.sweep(model, data, tmp_path / "two", limit=6, workers=0, progress=False)
-    pandas.testing.assert_frame_equal(named.table, given.table)
+    data = va.load_dataset("cassava", stand_in=True)
+    for number, (photos, split) in enumerate([(data, "validation"), (data.validation, None)]):
+        out = tmp_path / str(number)
+        given = va.sweep(model, photos, out, split=split, limit=6, workers=0, progress=False)
+        pandas.testing.assert_frame_equal(named.table, given.table)
     assert named.table["mass_on_mask"].notna().any()
     assert named.table["right"].notna().all()
     assert "STAND-IN for Cassava, validation split" in named.title
@@ -417,7 +419,8 @@ def test_the_figures_of_the_masked_pets(real_model: va.AttentionModel, shared: P
         ({"table": "xlsx"}, "possible: parquet, csv"),
         ({"batch_size": 0}, "at least 1 photo"),
         ({"limit": 0}, "limit must be at least 1"),
-        ({"split": "test"}, "belong to the name of a data set"),
+        ({"split": "test"}, "a split belongs to a data set"),
+        ({"stand_in": True}, "belong to the name of a data set"),
         ({"workers": -1}, "workers must be at least 0"),
     ],
 )
@@ -457,7 +460,8 @@ def test_the_command_line_does_what_the_function_does(
     other = va.sweep(model, "imagenet", tmp_path / "b", stand_in=True, limit=9, progress=False)
     pandas.testing.assert_frame_equal(table, other.table)
     assert cli.main(["sweep", str(tmp_path / "none"), "--model", "demo", "-o", str(tmp_path / "c")]) == 2
-    assert capsys.readouterr().err == f"vitattn: error: {tmp_path / 'none'}: no such folder; give a folder of photos\n"
+    told = f"vitattn: error: {tmp_path / 'none'}: no such folder; give a folder of photos, or the name of a data set: "
+    assert capsys.readouterr().err == f"{told}imagenet, fruitsgb, cassava, demo\n"
     (tmp_path / "file").touch()
     assert cli.main(["sweep", str(folder), "--model", "demo", "-o", str(tmp_path / "file")]) == 2
     assert "is a file; give the name of a folder" in capsys.readouterr().err

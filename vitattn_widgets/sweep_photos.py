@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils import data as loading
+from torch.utils.data import DataLoader
 
 from .datasets import DATASETS, load_dataset
 from .datasets.folders import WHOLE, load_photo_folder
-from .datasets.photos import SPLITS, PhotoSet
+from .datasets.photos import SPLITS, Dataset, PhotoSet
 from .errors import DataError, PictureError, SettingsError
 from .measures import IGNORE, flat_ground, mask_on_view
 from .preprocess import Preprocessing
@@ -53,7 +54,7 @@ class Batch(NamedTuple):
     problems: tuple[tuple[int, str], ...]
 
 
-class SweepPhotos(Dataset):
+class SweepPhotos(loading.Dataset):
     """The photos of a set as a model takes them, and what their maps are measured on.
 
     Args:
@@ -140,7 +141,7 @@ def plain_text(name: str) -> str:
 
 
 def find_photos(
-    photos: PhotoSet | str | Path,
+    photos: Dataset | PhotoSet | str | Path,
     model: AttentionModel,
     split: str | None,
     limit: int | None,
@@ -148,7 +149,7 @@ def find_photos(
     data: str | Path | None = None,
     stand_in: bool | None = None,
 ) -> PhotoSet:
-    """The photos that are meant: a set as it is, a name of `DATASETS`, or a folder.
+    """The photos that are meant: a split of a data set, which can be a name of `DATASETS`, or a folder.
 
     Args:
         photos: what was given.
@@ -165,13 +166,17 @@ def find_photos(
     """
     if limit is not None and limit < 1:
         raise SettingsError(f"limit must be at least 1 photo, got {limit}")
+    if split not in (None, *SPLITS):
+        raise SettingsError(f"split {split!r} does not exist; possible: {', '.join(SPLITS)}")
     named = isinstance(photos, str) and photos in DATASETS
-    if not named and (split, data, stand_in) != (None, None, None):
-        raise SettingsError("split, data and stand_in belong to the name of a data set, not to a folder of photos")
+    if not named and (data, stand_in) != (None, None):
+        raise SettingsError("data and stand_in belong to the name of a data set")
     if named:
-        if split not in (None, *SPLITS):
-            raise SettingsError(f"split {split!r} does not exist; possible: {', '.join(SPLITS)}")
-        found = getattr(load_dataset(photos, data, stand_in=stand_in, say=say), split or "test")
+        photos = load_dataset(photos, data, stand_in=stand_in, say=say)
+    elif split is not None and not isinstance(photos, Dataset):
+        raise SettingsError("a split belongs to a data set, not to a folder of photos")
+    if isinstance(photos, Dataset):
+        found = getattr(photos, split or "test")
     elif isinstance(photos, PhotoSet):
         found = photos
     else:

@@ -23,7 +23,7 @@ from .sweep_state import Plan, SweepFolder, SweepState, sweep_identity
 from .sweep_work import Request, Team, Work, gather_team, processes
 
 if TYPE_CHECKING:
-    from .datasets.photos import PhotoSet
+    from .datasets.photos import Dataset, PhotoSet
     from .models import AttentionModel
 
 BATCH = 32
@@ -35,7 +35,7 @@ PICTURES = 12
 
 def sweep(
     model: AttentionModel,
-    photos: PhotoSet | str | Path,
+    photos: Dataset | PhotoSet | str | Path,
     out: str | Path | None = None,
     layers: Sequence[int] = (-1,),
     aggregation: str = "mean",
@@ -61,11 +61,11 @@ def sweep(
     Args:
         model: from `load_model`.
         photos: a folder of photos at any depth (`load_photo_folder` says which class each has, and where masks or boxes
-            are taken from), a name of `DATASETS`, or a split of a data set.
+            are taken from), a data set or its name in `DATASETS`, or one of its splits.
         out: the sweep's folder, which all processes must see; else ``runs/sweep-DATA-MODEL``.
         layers: layer numbers; negative ones count from the end. The figures of the report show the deepest.
         aggregation: of `AGGREGATIONS`; how heads become one map.
-        split: of a named data set; None is ``"test"``.
+        split: of a data set; None is ``"test"``.
         data: folder of a named data set; see `load_dataset`.
         stand_in: see `load_dataset`.
         limit: at most so many photos, evenly spread over the set; None takes all.

@@ -18,7 +18,6 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         description="Look at every photo of a folder or a data set: what the model says, where its attention lies, "
         "which photos an expert should look at first. A sweep that was stopped goes on when it is started again with "
         "the same options. Several processes or GPUs: accelerate launch -m vitattn_widgets sweep ...",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(
         "photos", help="folder of photos at any depth, with masks or boxes where there are any, or a data set's name"
@@ -37,25 +36,31 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     )
     measured = parser.add_argument_group("what is measured")
     measured.add_argument(
-        "--layers", type=int, nargs="+", default=[-1], help="layer numbers; negative ones count from the end"
+        "--layers", type=int, nargs="+", default=[-1], help="layer numbers; negative ones count from the end (-1)"
     )
-    measured.add_argument("--aggregation", choices=AGGREGATIONS, default="mean", help="how heads become one map")
-    measured.add_argument("--table", choices=("parquet", "csv"), default="parquet", help="file type of the table")
+    measured.add_argument("--aggregation", choices=AGGREGATIONS, default="mean", help="how heads become one map (mean)")
     measured.add_argument(
-        "--pictures", type=int, default=12, metavar="N", help="photos to look at first, in the report"
+        "--table", choices=("parquet", "csv"), default="parquet", help="file type of the table (parquet)"
+    )
+    measured.add_argument(
+        "--pictures", type=int, default=12, metavar="N", help="photos to look at first, in the report (12)"
     )
     machine = parser.add_argument_group("how it runs")
-    machine.add_argument("--batch-size", type=positive, default=32, help="photos a forward pass")
+    machine.add_argument("--batch-size", type=positive, default=32, help="photos a forward pass (32)")
     machine.add_argument("--workers", type=int, help="processes that load photos; else 8, or one fewer than cores")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     """Carry the command out."""
+    from ..datasets import DATASETS
+    from ..datasets.folders import photo_folder
     from ..long_runs import is_main_process
     from ..models import load_model
     from ..sweeping import sweep
 
+    if options.photos not in DATASETS:
+        photo_folder(options.photos)  # told before a model is fetched
     name = options.model or (None if options.checkpoint else DEFAULT_MODEL)
     model = load_model(name, checkpoint=options.checkpoint, img_size=options.img_size, device=options.device)
     if is_main_process():

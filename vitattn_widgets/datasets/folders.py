@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from ..errors import DataError, PictureError
 from .annotations import Annotation, boxes_on_photo, match_annotations, read_annotations
 from .boxes import Box
+from .catalogue import INFOS
 from .layouts import OTHER_WORDS, SUFFIXES, WORDNET_ID, folder_content, walk_photos, wordnet_names
 from .masked import BOX_PLACES
 from .photos import DatasetInfo, FolderPhotos
@@ -21,6 +22,19 @@ WHOLE = "all"
 """The split that a folder without splits is."""
 
 _ID_IN_BRACKETS = re.compile(r" \(n\d{8}\)$")
+
+
+def photo_folder(path: str | Path) -> Path:
+    """A folder that is there.
+
+    Raises:
+        DataError: no such folder.
+    """
+    root = Path(path).expanduser()
+    if not root.is_dir():
+        what = "is not a folder" if root.exists() else "no such folder"
+        raise DataError(f"{root}: {what}; give a folder of photos, or the name of a data set: {', '.join(INFOS)}")
+    return root
 
 
 def load_photo_folder(
@@ -46,9 +60,7 @@ def load_photo_folder(
     Raises:
         DataError: no such folder, or no photo in it.
     """
-    root = Path(path).expanduser()
-    if not root.is_dir():
-        raise DataError(f"{root}: {'is not a folder' if root.exists() else 'no such folder'}; give a folder of photos")
+    root = photo_folder(path)
     masked = (root / "images").is_dir() and (root / "masks").is_dir()
     listed = walk_photos(root / "images" if masked else root)
     below = PurePosixPath("images" if masked else "")
