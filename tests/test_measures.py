@@ -138,6 +138,15 @@ def test_flat_ground_is_as_large_as_asked_and_so_is_a_uniform_maps_share_on_it(p
     assert va.share_on(va.uniform_map(GRID), flat) == pytest.approx(part)
 
 
+def test_patches_of_the_same_pixels_are_equally_flat() -> None:
+    """To the last bit, in whatever order the pixels come, also where patches are large and bright."""
+    rng = np.random.default_rng(5)
+    pixels = rng.integers(200, 256, (64 * 64, 3), dtype=np.uint8)
+    patches = np.stack([rng.permutation(pixels) for _ in range(24)]).reshape(*GRID, 64, 64, 3)
+    view = patches.swapaxes(1, 2).reshape(256, 384, 3)
+    np.testing.assert_allclose(va.flat_ground(view, GRID), 0.25, rtol=1e-12)
+
+
 def test_the_centre_blob_is_a_gaussian_around_the_middle() -> None:
     blob = va.centre_blob(GRID, sigma=2)
     assert blob.sum() == pytest.approx(1)

@@ -25,8 +25,8 @@ IGNORE = 255
 FLAT_PART = 0.25
 """The share of a photo's patches that is called flat ground: those in which brightness varies least."""
 
-LUMA = np.array([0.299, 0.587, 0.114])
-"""Brightness of red, green and blue (ITU-R BT.601)."""
+LUMA = np.array([299, 587, 114], np.float32)
+"""Brightness of red, green and blue, in thousandths (ITU-R BT.601)."""
 
 
 def mass_on_mask(heat: np.ndarray, mask: np.ndarray) -> float:
@@ -118,8 +118,12 @@ def flat_ground(view: np.ndarray, grid: tuple[int, int], part: float = FLAT_PART
         raise ValueError(f"a grid of {rows} x {cols} does not divide a view of {height} x {width} pixels")
     if not 0 <= part <= 1:
         raise ValueError(f"part must lie in 0..1, got {part}")
-    luma = (view @ LUMA).reshape(rows, height // rows, cols, width // cols)
-    variation = luma.std(axis=(1, 3)).round(6)  # rounded, so that equal patches are equal in spite of the last bits
+    # all is whole numbers, which floats hold exactly at these sizes: equal patches are equal to the last bit
+    luma = view.reshape(-1, 3).astype(np.float32) @ LUMA
+    patches = luma.reshape(rows, height // rows, cols, width // cols).swapaxes(1, 2).reshape(rows * cols, -1)
+    patches = patches.astype(np.float64)
+    total, squares = patches.sum(1).astype(np.int64), np.einsum("ij,ij->i", patches, patches).astype(np.int64)
+    variation = (patches.shape[1] * squares - total**2).reshape(grid)  # the variance, but for a factor
     wanted = part * rows * cols
     limit = np.sort(variation, axis=None)[min(int(wanted), variation.size - 1)]
     below, tied = variation < limit, variation == limit
