@@ -21,7 +21,7 @@ from vitattn_widgets.rows import capture_rows_tensor
 from vitattn_widgets.sweep_measures import Classes, look_first, mass_on_patches, model_sinks
 from vitattn_widgets.sweep_photos import Prepared, mask_on_patches
 from vitattn_widgets.sweep_result import difference
-from vitattn_widgets.sweep_state import Plan
+from vitattn_widgets.sweep_state import Plan, photos_fingerprint, weights_digest
 
 from . import model_zoo, sweep_lab
 from .conftest import noise_photo
@@ -467,13 +467,17 @@ def test_the_command_line_does_what_the_function_does(
     assert "is a file; give the name of a folder" in capsys.readouterr().err
 
 
-def test_a_dataset_changes_with_its_files(folder: Path) -> None:
-    from vitattn_widgets.sweep_state import photos_fingerprint, weights_digest
-
+def test_a_set_is_another_one_when_its_files_change(tmp_path: Path) -> None:
+    folder = sweep_lab.write_photos(tmp_path / "set")
     photos = va.load_photo_folder(folder)
     assert photos_fingerprint(photos) == photos_fingerprint(va.load_photo_folder(folder))
     assert photos_fingerprint(photos) != photos_fingerprint(va.load_photo_folder(folder, sweep_lab.CLASSES))
     assert photos_fingerprint(photos) != photos_fingerprint(photos.take(range(5)))
+    before = photos_fingerprint(photos)
+    os.utime(folder / photos.names[3], ns=(0, 0))
+    assert photos_fingerprint(photos) != before
+    (folder / photos.names[3]).unlink()
+    assert photos_fingerprint(photos) != before
     model = sweep_lab.colour_model()
     digest = weights_digest(model)
     assert digest == weights_digest(sweep_lab.colour_model())

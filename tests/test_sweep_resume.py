@@ -16,6 +16,8 @@ import pytest
 
 import vitattn_widgets as va
 from vitattn_widgets import cli, files, sweep_result, sweep_state, sweep_work, sweeping
+from vitattn_widgets.sweep_state import Plan, SweepFolder
+from vitattn_widgets.sweep_work import Request, Team, Work
 
 from . import sweep_lab
 
@@ -202,6 +204,16 @@ def test_finished_files_that_are_gone_are_told(folder: Path, tmp_path: Path) -> 
     result.table_file.unlink()
     with pytest.raises(va.SweepError, match="is finished, but its files cannot be read"):
         sweep_lab.run(folder, tmp_path / "out", limit=3)
+
+
+def test_a_process_measures_its_share_and_no_more(folder: Path, tmp_path: Path) -> None:
+    request = Request(sweep_lab.colour_model(), (-1,), "mean", 4, "parquet", 0).checked()
+    target, photos = SweepFolder(tmp_path, "parquet"), va.load_photo_folder(folder)
+    target.parts.mkdir()
+    for number, there in ((1, [1, 4, 7]), (2, [1, 3, 4, 7]), (0, [0, 1, 3, 4, 6, 7])):
+        work = Work(request, target, photos, Team(number, 3), request.asked({"2": []}), 0, False, print)
+        work.measure(Plan(len(photos), 4))  # every third of what is still missing
+        assert sorted(int(path.stem) for path in target.parts.iterdir()) == there
 
 
 def test_two_processes_make_the_table_of_one(folder: Path, tmp_path: Path) -> None:
