@@ -88,6 +88,15 @@ def test_cards_are_drawn_by_the_projects_own_drawing(swept: va.SweepResult, fold
         assert card.reasons
 
 
+def test_a_photo_that_is_gone_leaves_its_place_to_the_next(swept: va.SweepResult, tmp_path: Path) -> None:
+    model = sweep_lab.colour_model()
+    moved = sweep_lab.write_photos(tmp_path / "set")
+    photos = va.load_photo_folder(moved, model.class_names)
+    order = list(swept.of_layer().sort_values("look_first")["photo"])
+    (moved / order[1]).unlink()
+    assert [card.photo for card in draw_cards(model, photos, swept, 3)] == [order[0], order[2], order[3]]
+
+
 def test_a_small_picture_is_the_picture_within_a_size() -> None:
     ramp = np.linspace(0, 255, 600)[None, :, None].repeat(300, 0).repeat(3, 2).astype(np.uint8)
     shown = np.asarray(Image.open(io.BytesIO(small_jpeg(ramp))), np.float64)
@@ -192,4 +201,10 @@ def test_it_is_whole_in_a_browser(tmp_path: Path) -> None:
                 assert all(loaded)
                 assert [url for url in asked if not url.startswith(("data:", "file:"))] == []
                 assert complaints == []
+                if not phone:  # on paper: in light colours, nothing cut off
+                    page.set_viewport_size({"width": 700, "height": 1000})
+                    page.emulate_media(media="print", color_scheme="dark")
+                    assert page.evaluate("document.documentElement.scrollWidth") <= 700
+                    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+                    assert ground == "rgb(255, 255, 255)"
                 context.close()

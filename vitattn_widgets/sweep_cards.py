@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from .capture import capture_attention
+from .capture import AttentionCapture, capture_attention
+from .errors import PictureError
 from .render import render_view
 from .settings import ViewSettings
 from .sweep_photos import plain_text
@@ -60,7 +61,10 @@ class Card:
 
 
 def draw_cards(model: AttentionModel, photos: PhotoSet, result: SweepResult, count: int) -> list[Card]:
-    """Capture and draw the first photos of `look_first`, each in one more forward pass."""
+    """Capture and draw the first photos of `look_first`, each in one more forward pass.
+
+    A photo that can no longer be read is passed over.
+    """
     table = result.of_layer()
     layer = result.layers[-1]
     settings = ViewSettings(  # no median, which would take away single patches that were measured
@@ -72,10 +76,16 @@ def draw_cards(model: AttentionModel, photos: PhotoSet, result: SweepResult, cou
         sinks="leave_out" if result.sinks(layer).any() else "show",
     )
     place = {plain_text(name): index for index, name in enumerate(photos.names)}
-    return [
-        _draw(model, photos, place[line["photo"]], line, reasons(table, line), settings)
-        for _, line in table.sort_values("look_first").head(count).iterrows()
-    ]
+    cards: list[Card] = []
+    for _, line in table.sort_values("look_first").iterrows():
+        if len(cards) >= count:
+            break
+        try:
+            capture = capture_attention(model, photos.load(place[line["photo"]]))
+        except PictureError:
+            continue
+        cards.append(_draw(capture, line, reasons(table, line), settings))
+    return cards
 
 
 def reasons(table: DataFrame, line: Series) -> tuple[str, ...]:
@@ -94,17 +104,9 @@ def reasons(table: DataFrame, line: Series) -> tuple[str, ...]:
     )
 
 
-def _draw(
-    model: AttentionModel,
-    photos: PhotoSet,
-    index: int,
-    line: Series,
-    why: tuple[str, ...],
-    settings: ViewSettings,
-) -> Card:
+def _draw(capture: AttentionCapture, line: Series, why: tuple[str, ...], settings: ViewSettings) -> Card:
     import pandas
 
-    capture = capture_attention(model, photos.load(index))
     rendered = render_view(capture, settings)
     texts = {name: "" if pandas.isna(line[name]) else str(line[name]) for name in ("label", "predicted")}
     return Card(
