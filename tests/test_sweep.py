@@ -345,6 +345,9 @@ def test_the_interval_of_a_difference_is_the_bootstraps(monkeypatch: pytest.Monk
         (wrong, right), lambda a, b, axis: a.mean(axis) - b.mean(axis), n_resamples=20_000, method="percentile"
     ).confidence_interval
     assert (found.low, found.high) == pytest.approx((other.low, other.high), abs=0.004)
+    few = difference(right, wrong[:4])
+    assert math.isnan(few.low)
+    assert few.interval == "too few photos for an interval (fewer than 5)"
     monkeypatch.setattr(sweep_result, "MOST_RESAMPLED", 259)
     normal = difference(right, wrong)
     assert normal[:3] == found[:3]

@@ -58,7 +58,7 @@ def test_the_numbers_are_the_tables(swept: va.SweepResult) -> None:
     assert f"accuracy {100 * photos['right'].mean():.0f} %" in text
     assert f"on the border {100 * photos['border_share'].mean():.0f} % a uniform map has 67 %" in text
     found = swept.right_and_wrong()
-    interval = f"{found.difference:+.3f} , 95 % interval {found.low:+.3f} to {found.high:+.3f}"
+    interval = f"{found.difference:+.3f} , 95 % interval {found.low:+.3f} to {found.high:+.3f} (over photos)"
     assert interval in text
     for name, line in swept.by_class().iterrows():
         values = [f"{line[measure]:.3f}" for measure in ("confidence", "prefix_share", "border_share", "flat_share")]

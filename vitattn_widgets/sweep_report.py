@@ -115,7 +115,7 @@ def _headline(result: SweepResult) -> str:
 
 
 def wilson(hits: int, count: int, z: float = 1.96) -> tuple[float, float]:
-    """95\u00a0% interval of a share (Wilson 1927, doi:10.1080/01621459.1927.10502953)."""
+    """95 % interval of a share (Wilson 1927, doi:10.1080/01621459.1927.10502953)."""
     share, spread = hits / count, z * z / count
     middle = (share + spread / 2) / (1 + spread)
     half = z / (1 + spread) * np.sqrt(share * (1 - share) / count + spread / (4 * count))
@@ -185,8 +185,8 @@ def _right_and_wrong(result: SweepResult) -> str:
         name = f"Share {MEASURES[measure]}"
         drawn.append(
             f"<figure><h3>{name}</h3>{mirrored(*groups, name, uniform)}<figcaption>Wrong minus right: "
-            f"<b>{found.difference:+.3f}</b>, 95\u00a0% interval {found.low:+.3f} to {found.high:+.3f} "
-            "(bootstrap over photos). Each half is drawn as shares of its own photos.</figcaption></figure>"
+            f"<b>{found.difference:+.3f}</b>, {found.interval} (over photos). Each half is drawn as shares of its own "
+            "photos.</figcaption></figure>"
         )
     return _section(title, f'<div class="plots">{"".join(drawn)}</div>')
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 RESAMPLES = 2000
 """Draws of the bootstrap."""
 
+LEAST = 5
+"""Photos of each group without which there is no interval: resampling fewer says next to nothing of the others."""
+
 MOST_RESAMPLED = 20_000
 """Photos up to which an interval is drawn by the bootstrap."""
 
@@ -34,7 +37,7 @@ class Difference(NamedTuple):
         right: mean of the right ones.
         wrong: mean of the wrong ones.
         difference: wrong minus right.
-        low: lower end of its 95 % interval.
+        low: lower end of its 95 % interval; NaN where a group has fewer than `LEAST` photos.
         high: upper end.
     """
 
@@ -43,6 +46,13 @@ class Difference(NamedTuple):
     difference: float
     low: float
     high: float
+
+    @property
+    def interval(self) -> str:
+        """The interval in words."""
+        if np.isnan(self.low):
+            return f"too few photos for an interval (fewer than {LEAST})"
+        return f"95\u00a0% interval {self.low:+.3f} to {self.high:+.3f}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +136,7 @@ class SweepResult:
         if found is not None:
             lines.append(
                 f"border share {found.right:.3f} where it is right, {found.wrong:.3f} where it is wrong: difference "
-                f"{found.difference:+.3f}, 95 % interval {found.low:+.3f} to {found.high:+.3f}"
+                f"{found.difference:+.3f}, {found.interval}"
             )
         first = photos.sort_values("look_first")["photo"].head(3)
         lines.append(f"look first at {', '.join(first)}")
@@ -144,9 +154,11 @@ def difference(right: np.ndarray, wrong: np.ndarray, resamples: int = RESAMPLES,
     than `MOST_RESAMPLED` photos the normal interval, which by then is the same.
     """
     means = float(right.mean()), float(wrong.mean())
-    if len(right) + len(wrong) > MOST_RESAMPLED:
+    if min(len(right), len(wrong)) >= LEAST and len(right) + len(wrong) > MOST_RESAMPLED:
         half = 1.96 * float(np.sqrt(right.var() / len(right) + wrong.var() / len(wrong)))
         return Difference(*means, means[1] - means[0], means[1] - means[0] - half, means[1] - means[0] + half)
+    if min(len(right), len(wrong)) < LEAST:
+        return Difference(*means, means[1] - means[0], np.nan, np.nan)
     rng = np.random.default_rng(seed)
     drawn = [
         wrong[rng.integers(len(wrong), size=len(wrong))].mean()

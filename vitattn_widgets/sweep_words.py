@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from .aggregate import FORMULAS
 from .measures import FLAT_PART, border_share, uniform_map
 from .render import query_words
 from .sweep_measures import SINK_PHOTOS
+from .sweep_result import LEAST, Difference
 
 if TYPE_CHECKING:
     from .sweep_result import SweepResult
-
-
-def percent(share: float) -> str:
-    """A share as people read it; its sign does not part from it at the end of a line."""
-    return f"{100 * share:.{1 if share < 0.0995 else 0}f}\u00a0%"
 
 
 FEW = 20
@@ -32,6 +30,12 @@ CAVEATS = (
     "Attention on the border or on flat ground is as it should be where the thing itself reaches the border or is "
     "smooth: flat are the patches in which brightness varies least, whatever they show.",
 )
+
+
+def percent(share: float) -> str:
+    """A share as people read it; its sign does not part from it at the end of a line."""
+    return f"{100 * share:.{1 if share < 0.0995 else 0}f}\u00a0%"
+
 
 GLOSSARY = {
     "confidence": "the model's probability of its prediction",
@@ -77,14 +81,12 @@ def findings(result: SweepResult) -> list[str]:
     ]
     found = result.right_and_wrong()
     if found is not None:
-        lines.append(_difference_words("on the border", found.right, found.wrong, found.low, found.high))
+        lines.append(_difference_words("on the border", found))
         if result.sinks(result.layers[-1]).any():
             kept = result.right_and_wrong("border_share_without_sinks")
-            lines.append(
-                _difference_words("on the border, sinks left out,", kept.right, kept.wrong, kept.low, kept.high)
-            )
+            lines.append(_difference_words("on the border, sinks left out,", kept))
         counts = photos["right"].value_counts()
-        if counts.min() < FEW:
+        if LEAST <= counts.min() < FEW:
             fewer = "right" if counts[True] < counts[False] else "wrong"
             lines.append(f"With only {counts.min()} {fewer} predictions such an interval is rough.")
     flat = photos["flat_share"].mean()
@@ -128,9 +130,11 @@ def _sink_words(result: SweepResult) -> str:
     )
 
 
-def _difference_words(where: str, right: float, wrong: float, low: float, high: float) -> str:
-    words = f"{percent(right)} of a map lies {where} where the prediction is right, {percent(wrong)} where it is wrong"
-    if low <= 0 <= high:
-        return f"{words}: no difference that these photos could show (95 % interval {low:+.3f} to {high:+.3f})."
-    side = "more" if low > 0 else "less"
-    return f"{words}: wrong predictions have {side} there (95 % interval {low:+.3f} to {high:+.3f})."
+def _difference_words(where: str, found: Difference) -> str:
+    right, wrong = percent(found.right), percent(found.wrong)
+    words = f"{right} of a map lies {where} where the prediction is right, {wrong} where it is wrong"
+    if np.isnan(found.low):
+        return f"{words}: {found.interval}."
+    if found.low <= 0 <= found.high:
+        return f"{words}: no difference that these photos could show ({found.interval})."
+    return f"{words}: wrong predictions have {'more' if found.low > 0 else 'less'} there ({found.interval})."
