@@ -32,6 +32,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "evaluation": ["evaluate_maps"],
         "explorer": ["AttentionExplorer"],
+        "export": ["ExportedPage", "export_page", "make_page"],
         "figures": ["check_figure", "comparison_figure", "paper_figure"],
         "gradients": ["ClassGradients", "capture_gradients", "capture_value_norms", "complete_capture"],
         "images": ["load_picture"],

@@ -8,10 +8,10 @@ import warnings
 from collections.abc import Sequence
 
 from . import __version__
-from .commands import demo, figure, finetune, map, sweep
+from .commands import demo, export, figure, finetune, map, sweep
 from .errors import VitattnError
 
-COMMANDS = (map, figure, demo, finetune, sweep)
+COMMANDS = (map, figure, export, sweep, demo, finetune)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -35,7 +35,7 @@ class LayerMaps:
         views: the drawn views without their large arrays: settings, caption, value range.
         sheet: heat of the maps where they lie on the picture, and their raw values.
         prefix_share: of each head, or the one of a source without heads.
-        marks: PNG file of what is drawn over maps of this layer (frame, sinks), transparent elsewhere; empty if nothing.
+        marks: PNG file of what is drawn over the layer's maps (frame, sinks), else transparent; empty if nothing is.
     """
 
     source: str
@@ -67,8 +67,7 @@ def chosen_settings(settings: ViewSettings, choice: Choice) -> ViewSettings:
 def choice_of(settings: ViewSettings, capture: AttentionCapture) -> Choice:
     """Which choice of its layer some settings are."""
     choices = choices_of(capture, settings.source, settings.layer)
-    wanted = settings.aggregation if settings.head is None else settings.head % capture.num_heads(settings.layer)
-    return wanted if wanted in choices else choices[0]
+    return next(wanted for wanted in (settings.head, settings.aggregation, choices[0]) if wanted in choices)
 
 
 def ground(capture: AttentionCapture, settings: ViewSettings) -> np.ndarray:

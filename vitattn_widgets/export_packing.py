@@ -1,8 +1,8 @@
 """Finished heat maps become few bytes, as an exported page carries them; how far they are from the maps is measured.
 
-A page undoes here what is done here, so the arithmetic is kept plain: differences of neighbours, then deflate. Where all
-pixels of all maps are too many bytes, a map is kept as the coefficients of a cubic B-spline. Smoothed maps hold nothing
-finer than a quarter of a patch, so far fewer coefficients than pixels give them again.
+A page undoes here what is done here, so the arithmetic is kept plain: differences of neighbours, then deflate. Where
+all pixels of all maps are too many bytes, a map is kept as the coefficients of a cubic B-spline. Smoothed maps hold
+nothing finer than a quarter of a patch, so far fewer coefficients than pixels give them again.
 """
 
 from __future__ import annotations
@@ -83,7 +83,9 @@ def pack_sheets(sheets: Sequence[Sheet], room: int, text: float = 4 / 3) -> Pack
     size = sheets[0].codes.shape[1:]
 
     def fit(samples: tuple[int, int], worst: int = LEVELS) -> PackedSheets | None:
-        probes = [Sheet(sheet.codes[index : index + 1], sheet.values[index : index + 1]) for sheet, index in _probes(sheets)]
+        probes = [
+            Sheet(sheet.codes[index : index + 1], sheet.values[index : index + 1]) for sheet, index in _probes(sheets)
+        ]
         share = len(probes) / sum(len(sheet.codes) for sheet in sheets)
         guess = _pack(probes, samples, digits, worst)
         if guess is None or _text_bytes(guess, text) * 0.8 > room * share + 2000:

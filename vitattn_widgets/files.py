@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 PICTURE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
+PAGE_SUFFIXES = (".html", ".htm")
+
 
 def picture_bytes(image: np.ndarray, suffix: str = ".png") -> bytes:
     """Encode uint8 ``(H, W, 3)`` as the file type of a suffix (`PICTURE_FORMATS`)."""
