@@ -101,10 +101,16 @@ def draw_layers(
         All layers of the first source, then of the next.
     """
     places = [(source, layer) for source in sources for layer in range(capture.num_layers)]
-    return [_draw_layer(capture, settings, source, layer) for source, layer in progress(places)]
+    marks: dict[int, bytes] = {}  # they depend on the layer alone
+    drawn = []
+    for source, layer in progress(places):
+        if layer not in marks:
+            marks[layer] = _marks(capture, replace(settings, layer=layer))
+        drawn.append(_draw_layer(capture, settings, source, layer, marks[layer]))
+    return drawn
 
 
-def _draw_layer(capture: AttentionCapture, settings: ViewSettings, source: str, layer: int) -> LayerMaps:
+def _draw_layer(capture: AttentionCapture, settings: ViewSettings, source: str, layer: int, marks: bytes) -> LayerMaps:
     wanted = replace(settings, source=source, layer=layer, head=None, aggregation="mean")
     fitted = fit_settings(wanted, capture, asked=("layer", "source", "target"))
     choices = choices_of(capture, source, layer)
@@ -122,7 +128,7 @@ def _draw_layer(capture: AttentionCapture, settings: ViewSettings, source: str, 
         tuple(views),
         Sheet(np.stack(codes), np.stack(values)),
         source_maps(capture, views[0].settings).prefix_share,
-        _marks(capture, views[0].settings),
+        marks,
     )
 
 
@@ -135,14 +141,13 @@ def _heat_codes(capture: AttentionCapture, view: RenderedView) -> np.ndarray:
 
 
 def _marks(capture: AttentionCapture, settings: ViewSettings) -> bytes:
-    """What `render_view` draws over a map: the pixels that are the same on a black and on a white picture."""
+    """What `render_view` draws over a layer's maps: the pixels that are the same on a black and a white picture."""
     if settings.on == "view" and settings.sinks != "outline":
         return b""
+    drawing = ViewSettings(layer=settings.layer, on=settings.on, sinks=settings.sinks, opacity=0.0)
     name = "view" if settings.on == "view" else "source"
     black, white = (
-        render_view(
-            replace(capture, **{name: np.full_like(getattr(capture, name), level)}), replace(settings, opacity=0.0)
-        ).image
+        render_view(replace(capture, **{name: np.full_like(getattr(capture, name), level)}), drawing).image
         for level in (0, LEVELS)
     )
     drawn = (black == white).all(-1)
