@@ -150,14 +150,13 @@ def make_page(
     picture, picture_kept = _smallest(ground(screen, settings), PHOTO_BYTES)
     overview = render_overview(screen, settings.query, settings.cmap)
     marks = tuple(dict.fromkeys(layer.marks for layer in layers if layer.marks))
-    still, pictures = (
-        data_url(picture_bytes(first.image, ".jpg"), "image/jpeg"),
-        [picture, _smallest(overview.image, OVERVIEW_BYTES)[0], *(data_url(mark, "image/png") for mark in marks)],
-    )
+    still = data_url(picture_bytes(first.image, ".jpg"), "image/jpeg")
+    bar = data_url(picture_bytes(color_table(settings.cmap)[None]), "image/png")
+    pictures = [picture, _smallest(overview.image, OVERVIEW_BYTES)[0], *(data_url(mark, "image/png") for mark in marks)]
 
     def assemble(packed: PackedSheets, kept: str) -> bytes:
         facts = page_facts(contents, packed, overview, marks)
-        return page_html(page_text(contents, kept), facts, still, pictures, packed.blocks)
+        return page_html(page_text(contents, kept), facts, still, bar, pictures, packed.blocks)
 
     sheets = [layer.sheet for layer in layers]
     nothing = PackedSheets((b"",) * len(sheets), (0, 0), False, 0, 3)

@@ -22,6 +22,9 @@ EXPLORER_SCRIPTS = ("elements", "controls", "legend", "overview", "keep")
 EXPLORER_SHEETS = ("theme", "controls", "body", "overview", "foot", "narrow")
 """Styles that it shares with the explorer, and so its look."""
 
+WORDS = ("title", "heading", "model", "generator", "caption", "low", "high", "unit", "code", "recipe", "choosing")
+"""What of a page's text goes into it as it is."""
+
 SCRIPTS = ("unpack", "stage", "page")
 
 
@@ -35,6 +38,9 @@ class PageText:
         model: the model in one line.
         generator: what made the page.
         caption: of the map that is shown first.
+        low: raw value of the lowest colour.
+        high: raw value of the highest one.
+        unit: what raw values are.
         predictions: ``(class name, probability)``, the most probable first.
         code: Python that makes the first map.
         recipe: of the first map, as JSON.
@@ -48,6 +54,9 @@ class PageText:
     model: str
     generator: str
     caption: str
+    low: str
+    high: str
+    unit: str
     predictions: Sequence[tuple[str, float]]
     code: str
     recipe: str
@@ -62,7 +71,7 @@ def data_url(content: bytes, mime: str) -> str:
 
 
 def page_html(
-    text: PageText, facts: dict[str, Any], still: str, pictures: Sequence[str], blocks: Sequence[bytes]
+    text: PageText, facts: dict[str, Any], still: str, bar: str, pictures: Sequence[str], blocks: Sequence[bytes]
 ) -> bytes:
     """The whole page.
 
@@ -70,6 +79,7 @@ def page_html(
         text: what is said.
         facts: what the scripts must know, as values that JSON takes.
         still: address of the map that is shown first, as a finished picture; for readers without scripts.
+        bar: address of its colours, from the lowest to the highest.
         pictures: addresses of the photo, the overview and what is drawn over maps.
         blocks: packed maps, see `export_packing.PackedSheets`.
 
@@ -81,16 +91,14 @@ def page_html(
         f"default-src 'none'; img-src data:; style-src {_digest(style)}; script-src {_digest(script)}; "
         "base-uri 'none'; form-action 'none'"
     )
-    words = {
-        name: escape(getattr(text, name))
-        for name in ("title", "heading", "model", "generator", "caption", "code", "recipe", "choosing")
-    }
+    words = {name: escape(getattr(text, name)) for name in WORDS}
     page = Template((FOLDER / "page.html").read_text(encoding="utf-8")).substitute(
         words,
         policy=policy,
         style=style,
         script=script,
         still=still,
+        bar=bar,
         predictions=_predictions(text),
         about="".join(f"<p>{escape(paragraph)}</p>" for paragraph in text.about),
         pictures="".join(f'<img src="{address}" alt="">' for address in pictures),

@@ -74,7 +74,7 @@ async function showPage() {
   if (Object.keys(facts.sources).length > 1) group.append(fieldOf("Source", source.node));
   group.append(layer.node, head.node, aggregation.node, opacity.node, element("div", { class: "va-line" }, hold));
   root.querySelector(".va-right").prepend(group, overview.node);
-  root.querySelector(".va-picture").after(legend.node);
+  root.querySelector(".va-legend").replaceWith(legend.node);
   root.querySelector(".va-caption").after(shares);
   root.querySelector("footer").prepend(
     element(
