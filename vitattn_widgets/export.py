@@ -41,6 +41,9 @@ PHOTO_BYTES = 400_000
 OVERVIEW_BYTES = 150_000
 """The overview likewise."""
 
+STILL_BYTES = 100_000
+"""The finished picture for readers without scripts, always a JPEG."""
+
 
 @dataclass(frozen=True, eq=False)
 class ExportedPage:
@@ -150,7 +153,7 @@ def make_page(
     picture, picture_kept = _smallest(ground(screen, settings), PHOTO_BYTES)
     overview = render_overview(screen, settings.query, settings.cmap)
     marks = tuple(dict.fromkeys(layer.marks for layer in layers if layer.marks))
-    still = data_url(picture_bytes(first.image, ".jpg"), "image/jpeg")
+    still, _ = _jpeg(first.image, STILL_BYTES)
     bar = data_url(picture_bytes(color_table(settings.cmap)[None]), "image/png")
     pictures = [picture, _smallest(overview.image, OVERVIEW_BYTES)[0], *(data_url(mark, "image/png") for mark in marks)]
 
@@ -183,11 +186,16 @@ def _recipe(model: AttentionModel, capture: AttentionCapture, settings: ViewSett
 
 
 def _smallest(image: np.ndarray, limit: int) -> tuple[str, str]:
-    """A picture within a number of bytes if it can be, as an address, and how it is kept, in words."""
+    """A picture as an address, and how it is kept, in words: without loss where that takes at most `limit` bytes."""
     stream = io.BytesIO()
     Image.fromarray(image).save(stream, "WEBP", lossless=True, quality=80, method=4)
     if stream.tell() <= limit:
         return data_url(stream.getvalue(), "image/webp"), "kept without loss"
+    return _jpeg(image, limit)
+
+
+def _jpeg(image: np.ndarray, limit: int) -> tuple[str, str]:
+    """The same as a JPEG of the best quality that takes at most `limit` bytes, else of the lowest."""
     for quality in (95, 90, 80, 65, 50):
         stream = io.BytesIO()
         Image.fromarray(image).save(stream, "JPEG", quality=quality, subsampling=0 if quality >= 90 else 2)

@@ -34,6 +34,8 @@ SCALE_WORDS = {
     "robust": "each map on its own scale without its extreme values",
 }
 
+SINK_WORDS = {"show": "shown as they are", "outline": "outlined", "leave_out": "left out"}
+
 _ANY_OPACITY = 0.123456789
 """Stands in a line of code where the page puts the opacity that its reader chose."""
 
@@ -168,7 +170,7 @@ def page_text(contents: PageContents, kept: str) -> PageText:
             kept,
             f"Drawn with {_steps(settings)}, {SCALE_WORDS[settings.scale]}, colour map {settings.cmap}, on "
             f"{'the pixels that the model saw' if settings.on == 'view' else 'the whole photo, the crop framed'}. "
-            f"Query: {_query(contents)}. Sinks: {settings.sinks.replace('_', ' ')}.",
+            f"Query: {_query(contents)}. Patches that draw attention on any photo: {SINK_WORDS[settings.sinks]}.",
         ),
         ratio=(width, height),
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -24,10 +25,16 @@ CLOSE = 1
 STEPS = (16, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1.5)
 """Pixels a spline coefficient, fewest coefficients first."""
 
-COARSE_STEPS = (24, 32, 48, 64)
-"""What is left to try where even `STEPS` take too many bytes."""
+COARSE_STEPS = (14, 20, 24, 32, 48, 64)
+"""What is left to try beside `STEPS` where there is no room for maps that are close."""
 
-PROBED = 12
+CODES = (255, 127, 63, 31, 15)
+"""The numbers of steps between a map's lowest and highest coefficient that may be told apart; fewer are fewer bytes."""
+
+LEAST_BYTES = 0.15
+"""What a coefficient takes at least when packed; what takes more even so is not tried."""
+
+PROBED = 6
 """Maps by which the bytes of all are guessed, before all are packed."""
 
 
@@ -81,36 +88,39 @@ def pack_sheets(sheets: Sequence[Sheet], room: int, text: float = 4 / 3) -> Pack
     """
     digits = _affordable_digits(sheets, room / text)
     size = sheets[0].codes.shape[1:]
+    probes = _probes(sheets)
+    count = sum(len(sheet.codes) for sheet in sheets)
+    room_of_probes = room * len(probes) / count * 1.25 + 2000  # single maps pack worse than those of a layer
 
-    def fit(samples: tuple[int, int], worst: int = LEVELS) -> PackedSheets | None:
-        probes = [
-            Sheet(sheet.codes[index : index + 1], sheet.values[index : index + 1]) for sheet, index in _probes(sheets)
-        ]
-        share = len(probes) / sum(len(sheet.codes) for sheet in sheets)
-        guess = _pack(probes, samples, digits, worst)
-        if guess is None or _text_bytes(guess, text) * 0.8 > room * share + 2000:
-            return None
-        packed = _pack(sheets, samples, digits, worst)
+    def guess(samples: tuple[int, int], codes: int, worst: int) -> PackedSheets | None:
+        packed = _pack(probes, samples, codes, digits, worst)
+        return packed if packed is not None and _text_bytes(packed, text) <= room_of_probes else None
+
+    def fit(samples: tuple[int, int], codes: int, worst: int) -> PackedSheets | None:
+        packed = _pack(sheets, samples, codes, digits, worst)
         return packed if packed is not None and _text_bytes(packed, text) <= room else None
 
-    exact = fit(size)
-    if exact is not None:
-        return exact
-    for step in STEPS:
-        packed = fit(_coarse(size, step), CLOSE)
-        if packed is not None:
+    for samples, worst in [(size, 0), *((_coarse(size, step), CLOSE) for step in STEPS)]:
+        packed = guess(samples, CODES[0], worst) and fit(samples, CODES[0], worst)
+        if packed:
             return packed
-    for step in (*reversed(STEPS), *COARSE_STEPS):
-        packed = fit(_coarse(size, step))
-        if packed is not None:
+    tried = []
+    for samples in (_coarse(size, step) for step in (*STEPS, *COARSE_STEPS)):
+        if samples[0] * samples[1] * LEAST_BYTES * text <= room / count:
+            fitting = ((guess(samples, codes, LEVELS), samples, codes) for codes in CODES)
+            tried += [one for one in fitting if one[0]]
+    for _, samples, codes in sorted(tried, key=lambda one: one[0].error):
+        packed = fit(samples, codes, LEVELS)
+        if packed:
             return packed
-    count = sum(len(sheet.codes) for sheet in sheets)
     raise SettingsError(f"{count} maps of {size[0]} x {size[1]} pixels do not fit one page; export fewer sources")
 
 
-def _probes(sheets: Sequence[Sheet]) -> list[tuple[Sheet, int]]:
+def _probes(sheets: Sequence[Sheet]) -> list[Sheet]:
+    """Some of the maps, each as a sheet."""
     every = [(sheet, index) for sheet in sheets for index in range(len(sheet.codes))]
-    return every[:: max(1, len(every) // PROBED)]
+    some = every[:: max(1, len(every) // PROBED)]
+    return [Sheet(sheet.codes[index : index + 1], sheet.values[index : index + 1]) for sheet, index in some]
 
 
 def _coarse(size: tuple[int, int], step: float) -> tuple[int, int]:
@@ -122,35 +132,45 @@ def _text_bytes(packed: PackedSheets, text: float) -> float:
     return sum(len(block) + 3 for block in packed.blocks) * text
 
 
-def _pack(sheets: Sequence[Sheet], samples: tuple[int, int], digits: int, worst: int) -> PackedSheets | None:
+def _pack(
+    sheets: Sequence[Sheet], samples: tuple[int, int], codes: int, digits: int, worst: int
+) -> PackedSheets | None:
     """None as soon as a pixel is off by more than `worst`."""
     blocks, error = [], 0
-    for sheet, (codes, scales, off) in zip(sheets, _sampled(sheets, samples), strict=True):
+    for sheet, (kept, scales, off) in zip(sheets, _sampled(sheets, samples, codes), strict=True):
         error = max(error, off)
         if error > worst:
             return None
-        blocks.append(_deflate(scales.tobytes() + differences(codes).tobytes() + value_bytes(sheet.values, digits)))
+        blocks.append(_deflate(scales.tobytes() + differences(kept).tobytes() + value_bytes(sheet.values, digits)))
     return PackedSheets(tuple(blocks), samples, samples == sheets[0].codes.shape[1:], error, digits)
 
 
-def _sampled(sheets: Sequence[Sheet], samples: tuple[int, int]) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+def _sampled(
+    sheets: Sequence[Sheet], samples: tuple[int, int], codes: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
     """Of each sheet the codes to keep, float32 ``(map, 2)`` of lowest coefficient and step, and the largest error."""
     size = sheets[0].codes.shape[1:]
     if samples == size:
         for sheet in sheets:
             yield sheet.codes, np.tile(np.float32([0, 1]), (len(sheet.codes), 1)), 0
         return
-    down, across = (spline_basis(pixels, count) for pixels, count in zip(size, samples, strict=True))
-    fit_down, fit_across = np.linalg.pinv(down), np.linalg.pinv(across).T
+    (down, fit_down), (across, fit_across) = map(_spline_and_fit, size, samples)
     for sheet in sheets:
-        coefficients = fit_down @ sheet.codes.astype(np.float64) @ fit_across
+        coefficients = fit_down @ sheet.codes.astype(np.float64) @ fit_across.T
         low = coefficients.min((1, 2)).astype(np.float32)
-        step = np.maximum((coefficients.max((1, 2)) - low) / LEVELS, 1e-6).astype(np.float32)
+        step = np.maximum((coefficients.max((1, 2)) - low) / codes, 1e-6).astype(np.float32)
         lows, steps = (part.astype(np.float64)[:, None, None] for part in (low, step))
-        codes = ((coefficients - lows) / steps + 0.5).clip(0, LEVELS).astype(np.uint8)
-        again = down @ (lows + codes * steps) @ across.T
+        kept = ((coefficients - lows) / steps + 0.5).clip(0, codes).astype(np.uint8)
+        again = down @ (lows + kept * steps) @ across.T
         off = np.abs((again + 0.5).clip(0, LEVELS).astype(np.int16) - sheet.codes).max()
-        yield codes, np.stack([low, step], 1), int(off)
+        yield kept, np.stack([low, step], 1), int(off)
+
+
+@lru_cache(maxsize=64)
+def _spline_and_fit(pixels: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """`spline_basis` and what gives the coefficients nearest to some pixels, by least squares."""
+    basis = spline_basis(pixels, count)
+    return basis, np.linalg.pinv(basis)
 
 
 def spline_basis(pixels: int, count: int) -> np.ndarray:
