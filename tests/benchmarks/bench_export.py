@@ -1,0 +1,55 @@
+"""How large exported pages are, how exactly they keep their maps, and how long they take to make.
+
+    python -m tests.benchmarks.bench_export
+    python -m tests.benchmarks.bench_export vit_small_patch16_224
+
+Weights are the published ones where they are in the cache, else random ones: maps of these are noisier, and so larger.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from tests.conftest import SAMPLES  # sets the offline cache before timm is imported
+
+# isort: split
+import timm
+import torch
+
+import vitattn_widgets as va
+from vitattn_widgets.export import MOST_BYTES
+
+MODELS = ("vit_tiny_patch16_224", "vit_base_patch16_224", "vit_large_patch16_224", "vit_base_patch14_dinov2")
+
+
+def load(name: str) -> tuple[va.AttentionModel, str]:
+    """A model, and which weights it has."""
+    try:
+        return va.load_model(name), "published"
+    except va.WeightsError:
+        torch.manual_seed(0)
+        return va.load_model(timm.create_model(name)), "random"
+
+
+def main() -> None:
+    """Print a line a model."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", default=MODELS, help="timm names")
+    parser.add_argument("--photo", default=SAMPLES / "coffee.jpg", help="picture file")
+    options = parser.parse_args()
+    print("model | weights | maps | MB | maps kept at | heat off by, of 255 | seconds")
+    for name in options.models:
+        model, weights = load(name)
+        capture = va.capture_attention(model, options.photo)
+        begun = time.perf_counter()
+        page = va.make_page(model, capture, name="photo.jpg")
+        seconds = time.perf_counter() - begun
+        assert len(page.content) <= MOST_BYTES
+        kept = f"{page.samples[0]} x {page.samples[1]} of {page.size[0]} x {page.size[1]}"
+        row = (name, weights, page.maps, f"{len(page.content) / 1e6:.2f}", kept, page.error, f"{seconds:.1f}")
+        print(" | ".join(map(str, row)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
