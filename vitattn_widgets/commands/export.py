@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
     sources = tuple(dict.fromkeys(options.sources)) or (settings.source,)
     photo = load_picture(options.photo)  # a bad photo is told before a model is fetched
     model = load_chosen(options)
-    settings = with_target(replace(settings, source=sources[0]), model, options)
+    settings = with_target(replace(settings, source=sources[0]), model, options.target)
     page = make_page(
         model,
         capture_attention(model, photo),
