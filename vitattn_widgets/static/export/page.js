@@ -186,11 +186,21 @@ async function showPage() {
     fit();
   };
 
+  // the rest is unpacked while nobody waits for it
+  const idle = () => new Promise((go) => (globalThis.requestIdleCallback ? requestIdleCallback(go) : setTimeout(go, 50)));
+  const unpackAll = async () => {
+    for (const { index, choices } of sheets.values()) {
+      await idle();
+      await unpack(index, choices.length);
+    }
+  };
+
   recall();
   showControls();
   showTexts();
   await showMap();
   root.classList.add("va-live");
+  unpackAll();
   addEventListener("hashchange", () => {
     recall();
     choose({ layer: state.layer });
