@@ -17,6 +17,8 @@ import vitattn_widgets as va
 from vitattn_widgets import explorer_facts, explorer_messages, explorer_shelf, panels
 from vitattn_widgets import store as store_module
 from vitattn_widgets.drawing import color_map, scale_map
+from vitattn_widgets.errors import SettingsError
+from vitattn_widgets.export import make_page
 
 
 def small_model(name="small", **changes):
@@ -440,7 +442,7 @@ def test_downloads_hold_the_picture_the_raw_map_and_the_recipe(explorer, model, 
 
     monkeypatch.setattr(explorer, "send", keep)
     explorer.head, explorer.query = 1, (2, 3)
-    for what in ("png", "npz", "recipe"):
+    for what in ("png", "npz", "recipe", "page"):
         explorer._handle_custom_msg({"kind": "download", "what": what}, [])
     name = "first-small-layer2-head1"
     wanted = va.render_view(explorer.capture, explorer.settings)
@@ -450,6 +452,19 @@ def test_downloads_hold_the_picture_the_raw_map_and_the_recipe(explorer, model, 
         assert str(arrays["caption"]) == wanted.caption
     recipe = json.loads(sent[f"{name}.json"])
     assert np.array_equal(va.from_recipe(recipe, model=model, picture=photo(1)).image, wanted.image)
+    assert sent[f"{name}.html"] == make_page(model, explorer.capture, explorer.settings, name="first").content
+    assert not explorer.status and not explorer._busy
+
+
+def test_a_page_that_cannot_be_made_is_told_in_the_status_line(explorer, monkeypatch):
+    def refuse(*_, **__):
+        raise SettingsError("more maps than fit")
+
+    monkeypatch.setattr("vitattn_widgets.explorer.make_page", refuse)
+    monkeypatch.setattr(explorer, "send", lambda *_: pytest.fail("nothing is to be sent"))
+    explorer._handle_custom_msg({"kind": "download", "what": "page"}, [])
+    assert explorer.status == "more maps than fit"
+    assert not explorer._busy
 
 
 def test_pictures_get_their_files_names_and_thumbnails(model, tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -17,17 +16,12 @@ from .demo_desk import shown_settings
 from .demo_visit import Shown
 from .drawing import color_table
 from .figures import check_figure
-from .files import picture_bytes
+from .files import data_url, picture_bytes
 from .panels import encode_for_screen, thumbnail, value_unit, view_boxes
 from .render import RenderedView
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-def data_url(content: bytes, mime: str) -> str:
-    """A file as an address that needs no request."""
-    return f"data:{mime};base64,{b64encode(content).decode()}"
 
 
 def jpeg(image: np.ndarray) -> str:

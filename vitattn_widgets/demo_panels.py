@@ -11,10 +11,10 @@ from PIL import Image
 from .comparison import DifferenceView
 from .demo_controls import OWN_VIEWS, Controls
 from .demo_desk import Desk
-from .demo_html import bar, color_bar, data_url, image_tag, jpeg, json_text
+from .demo_html import bar, color_bar, image_tag, jpeg, json_text
 from .demo_rows import ComparedRow, Row
 from .demo_visit import Shown
-from .files import picture_bytes
+from .files import data_url, picture_bytes
 from .overview import render_overview
 from .render import RenderedView
 from .sources import CATALOGUE

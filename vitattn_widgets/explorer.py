@@ -21,6 +21,7 @@ from .explorer_messages import Uploads, answer
 from .explorer_panels import KEPT, KeepsPanels
 from .explorer_shelf import Models, Pictures, Shelf
 from .explorer_state import CONTROLS, Choice, Shown, show
+from .export import make_page
 from .figures import check_figure
 from .files import map_bytes, picture_bytes
 from .images import Picture, load_picture
@@ -150,6 +151,18 @@ class AttentionExplorer(KeepsPanels, anywidget.AnyWidget):
         """What makes the picture again; see `make_recipe` and `from_recipe`."""
         shown, path = self._shown_now(), self._path()
         return make_recipe(shown.model, shown.capture, shown.rendered.settings, shown.choice.arrangement, path)
+
+    def page(self) -> bytes:
+        """A page that needs no Python and no network, with every layer and head of what is shown; see `export_page`."""
+        shown = self._shown_now()
+        self._announce(f"Drawing every map of {shown.choice.picture} ...")
+        try:
+            made = make_page(shown.model, shown.capture, shown.rendered.settings, name=shown.choice.picture)
+        except VitattnError as error:
+            self._tell(str(error))
+            raise
+        self._tell("")
+        return made.content
 
     def code(self) -> str:
         """Five lines of Python that make the picture that is shown."""

@@ -49,9 +49,10 @@ def answer(explorer: AttentionExplorer, uploads: Uploads, content: Mapping[str, 
     """Do what a message from the browser asks for."""
     match content:
         case {"kind": "download", "what": str(what)} if explorer.capture is not None:
-            _send_file(explorer, what)
-        case {"kind": "check"} if explorer.capture is not None:
             with suppress(VitattnError):  # the status line tells it, here and below
+                _send_file(explorer, what)
+        case {"kind": "check"} if explorer.capture is not None:
+            with suppress(VitattnError):
                 explorer.check()
         case {"kind": "pin"} if explorer.capture is not None:
             with suppress(VitattnError):
@@ -82,6 +83,7 @@ def _send_file(explorer: AttentionExplorer, what: str) -> None:
         "png": (f"{name}.png", "image/png", explorer.png),
         "npz": (f"{name}.npz", "application/octet-stream", explorer.npz),
         "recipe": (f"{name}.json", "application/json", lambda: json.dumps(explorer.recipe(), indent=2).encode()),
+        "page": (f"{name}.html", "text/html", explorer.page),
         "comparison": ("comparison.png", "image/png", explorer.comparison_png),
     }[what]
     explorer.send({"kind": "file", "name": name, "mime": mime}, [make()])

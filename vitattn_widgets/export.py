@@ -16,10 +16,10 @@ from .capture import AttentionCapture, capture_attention
 from .drawing import color_table
 from .errors import SettingsError
 from .export_facts import PageContents, page_facts, page_text
-from .export_html import data_url, page_html
+from .export_html import page_html
 from .export_maps import draw_layers, ground
 from .export_packing import PackedSheets, pack_sheets
-from .files import PAGE_SUFFIXES, check_writable, picture_bytes, write_file
+from .files import PAGE_SUFFIXES, check_writable, data_url, picture_bytes, write_file
 from .gradients import complete_capture
 from .images import Picture
 from .overview import render_overview

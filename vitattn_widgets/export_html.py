@@ -65,11 +65,6 @@ class PageText:
     ratio: tuple[int, int]
 
 
-def data_url(content: bytes, mime: str) -> str:
-    """A file as an address that needs no request."""
-    return f"data:{mime};base64,{b64encode(content).decode()}"
-
-
 def page_html(
     text: PageText, facts: dict[str, Any], still: str, bar: str, pictures: Sequence[str], blocks: Sequence[bytes]
 ) -> bytes:

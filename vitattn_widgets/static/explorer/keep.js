@@ -17,6 +17,7 @@ function keepOf({ send }) {
         download("png", "PNG", "the picture"),
         download("npz", "NPZ", "the raw map, for numpy.load"),
         download("recipe", "Recipe", "JSON from which va.from_recipe makes this picture again"),
+        download("page", "Page", "every layer and head as one HTML file that needs neither Python nor a network"),
       ),
       element("details", {}, element("summary", {}, "Show code"), element("div", { class: "va-code" }, code, copy)),
     ),
