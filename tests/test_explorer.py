@@ -453,7 +453,8 @@ def test_downloads_hold_the_picture_the_raw_map_and_the_recipe(explorer, model, 
     recipe = json.loads(sent[f"{name}.json"])
     assert np.array_equal(va.from_recipe(recipe, model=model, picture=photo(1)).image, wanted.image)
     assert sent[f"{name}.html"] == make_page(model, explorer.capture, explorer.settings, name="first").content
-    assert not explorer.status and not explorer._busy
+    assert not explorer.status
+    assert not explorer._busy
 
 
 def test_a_page_that_cannot_be_made_is_told_in_the_status_line(explorer, monkeypatch):
