@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pandas
 import pytest
 from PIL import Image
@@ -42,6 +43,25 @@ def test_every_row_of_a_source_is_what_single_captures_give(
                 heat = va.smooth_map(drawn, plain.view.shape[:2], 8)
                 mask = va.mask_on_view(mask, plain.crop_box, plain.view.shape[:2])
                 assert row["mass"] == pytest.approx(va.mass_on_mask(heat, mask), nan_ok=True)
+
+
+@pytest.mark.parametrize("sources", [("attention",), ("attention", "norm")])
+def test_maps_with_negative_weights_are_measured_by_their_size(photos: NoisePhotos, sources: Sequence[str]) -> None:  # noqa: F811
+    """CaiT mixes its heads after the softmax."""
+    cait = va.load_model(model_zoo.build("cait", model_zoo.WIDE))
+    found = va.evaluate_maps(cait, photos, layers=[0], progress=False, sources=sources).photos
+    for index, name in enumerate(photos.names):
+        capture = va.capture_attention(cait, photos.load(index))
+        heads = capture.patch_attention(0)
+        assert heads.min() < 0
+        row = found[(found["photo"] == name) & (found["map"] == "mean")].iloc[0]
+        assert row["border"] == pytest.approx(va.border_share(np.abs(heads.mean(0))), abs=1e-5)
+        assert row["agreement"] == pytest.approx(va.head_agreement(np.abs(heads)), abs=1e-5)
+        mask = photos.mask(index)
+        if mask is not None:
+            heat = np.abs(va.smooth_map(heads.mean(0), capture.view.shape[:2], 8))
+            mask = va.mask_on_view(mask, capture.crop_box, capture.view.shape[:2])
+            assert row["mass"] == pytest.approx(va.mass_on_mask(heat, mask), abs=1e-4, nan_ok=True)
 
 
 def test_a_source_that_does_not_exist_or_needs_a_classifier_is_told(

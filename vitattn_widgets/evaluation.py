@@ -60,8 +60,9 @@ def evaluate_maps(
 
     Convention: what lies on the evidence or its outline, and the pointing game, are measured on the raw smoothed map
     at the size of the view, with the mask resized and cropped as the photo was. Border, flat ground, entropy and
-    agreement are measured on the raw grid map, for smoothing would blur them. The heads of a baseline are copies of it,
-    which agree fully.
+    agreement are measured on the raw grid map, for smoothing would blur them. Where a layer mixes heads (CaiT) or
+    subtracts two softmaxes, weights can be negative, and the absolute values of the finished map are measured. The
+    heads of a baseline are copies of it, which agree fully.
 
     Args:
         model: from `load_model`.
@@ -179,7 +180,7 @@ def _maps(look: _Look, layer: int, wanted: Sequence[tuple[str, str]], aggregatio
 
 
 def _row_maps(heads: np.ndarray, aggregations: Sequence[str]) -> Iterator[_Map]:
-    agreement = head_agreement(heads)
+    agreement = head_agreement(np.abs(heads))
     for aggregation in aggregations:
         if aggregation in possible_aggregations(len(heads)) or aggregation not in AGGREGATIONS:
             yield _Map(TITLES.get(aggregation, aggregation), aggregate_heads(heads, aggregation), agreement)
@@ -217,12 +218,13 @@ def _answer(photos: PhotoSet, index: int, look: _Look) -> dict[str, Any]:
 
 def _measure(map_: _Map, heat: np.ndarray | None, ground: _Ground) -> dict[str, float]:
     masked = ground.mask is not None and heat is not None
+    heat, strength = np.abs(heat) if masked else None, np.abs(map_.grid_map)
     return {
         "mass": mass_on_mask(heat, ground.mask) if masked else np.nan,
         "pointing": pointing_game(heat, ground.mask) if masked else np.nan,
         "outline": mass_on_mask(heat, ground.outline) if masked else np.nan,
-        "border": border_share(map_.grid_map),
-        "flat": share_on(map_.grid_map, ground.flat),
-        "entropy": entropy(map_.grid_map),
+        "border": border_share(strength),
+        "flat": share_on(strength, ground.flat),
+        "entropy": entropy(strength),
         "agreement": map_.agreement,
     }

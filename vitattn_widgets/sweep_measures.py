@@ -121,7 +121,7 @@ def measure_photos(
     """Measure the maps of one batch: every layer of every photo.
 
     Convention: the grid map is measured as it is, before any smoothing; where a layer mixes heads (CaiT) or subtracts
-    two softmaxes, weights can be negative, and their absolute values are measured.
+    two softmaxes, weights can be negative, and the absolute values of the aggregated map are measured.
 
     Args:
         rows: of the asked layers alone, in their order.
@@ -136,15 +136,15 @@ def measure_photos(
     maps = np.zeros((len(photos), len(asked.layers), *rows.layout.grid))
     predicted = rows.probabilities.argmax(1) if rows.class_names else np.full(len(photos), -1)
     for position, layer in enumerate(asked.layers):
-        of_heads = np.abs(rows.patch_attention(position))  # photo head row col
+        of_heads = rows.patch_attention(position)  # photo head row col
         prefix = rows.prefix_share(position).mean(1)
         for place, (photo, heads) in enumerate(zip(photos, of_heads, strict=True)):
-            grid_map = aggregate_heads(heads, asked.aggregation).astype(np.float64)
+            grid_map = np.abs(aggregate_heads(heads, asked.aggregation), dtype=np.float64)
             maps[place, position] = grid_map / max(grid_map.sum(), np.finfo(np.float64).tiny)
             label = int(predicted[place])
             confidence = float(rows.probabilities[place, label]) if label >= 0 else np.nan
             line = {"index": photo.index, "layer": layer, "predicted": label, "confidence": confidence}
-            line |= {"prefix_share": float(prefix[place]), "head_agreement": head_agreement(heads)}
+            line |= {"prefix_share": float(prefix[place]), "head_agreement": head_agreement(np.abs(heads))}
             lines.append(line | _measure(grid_map, photo, asked.sinks[layer]))
     return lines, maps
 
