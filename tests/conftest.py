@@ -22,7 +22,7 @@ from vitattn_widgets import store  # noqa: E402
 from vitattn_widgets.demo_controls import Controls  # noqa: E402
 from vitattn_widgets.demo_desk import Desk  # noqa: E402
 
-from . import model_zoo  # noqa: E402
+from . import model_zoo, sweep_lab  # noqa: E402
 
 SAMPLES = Path(va.__file__).parent / "samples"
 
@@ -44,6 +44,18 @@ def real_model(shared: Path) -> va.AttentionModel:
 def chelsea(real_model: va.AttentionModel) -> va.AttentionCapture:
     """The cat sample, captured with the real weights."""
     return va.capture_attention(real_model, SAMPLES / "chelsea.jpg")
+
+
+@pytest.fixture(scope="module")
+def sweep_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small photos of three classes, and what else lies in a folder of photos."""
+    return sweep_lab.write_photos(tmp_path_factory.mktemp("photos") / "set")
+
+
+@pytest.fixture(scope="module")
+def swept(sweep_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> va.SweepResult:
+    """A sweep of `sweep_folder`."""
+    return sweep_lab.run(sweep_folder, tmp_path_factory.mktemp("sweep") / "out")
 
 
 @pytest.fixture(scope="session")

@@ -20,16 +20,7 @@ from vitattn_widgets.drawing import color_map, scale_map
 from vitattn_widgets.errors import SettingsError
 from vitattn_widgets.export import make_page
 
-
-def small_model(name="small", **changes):
-    """A random ViT with 4 x 6 patches, 3 layers and 3 heads, unless changed."""
-    torch.manual_seed(0)
-    shape = {"img_size": (32, 48), "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 3, "num_classes": 5}
-    return replace(va.load_model(VisionTransformer(**(shape | changes)).eval()), name=name)
-
-
-def photo(seed, size=(100, 120)):
-    return np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
+from .explorer_lab import PHOTOS, photo, small_model
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +30,7 @@ def model():
 
 @pytest.fixture
 def explorer(model):
-    with_two = va.AttentionExplorer(model, {"first": photo(1), "second": photo(2, (90, 200))})
+    with_two = va.AttentionExplorer(model, PHOTOS)
     yield with_two
     with_two.close()
 

@@ -5,36 +5,21 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from timm.models.vision_transformer import VisionTransformer
 
 import vitattn_widgets as va
 
+from .explorer_lab import CELL, cell_capture, cell_model
 from .lab import CHROMIUM, canvas_pixels, open_and_run, running_browser, running_lab, write_notebook
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; install it with apt install chromium")
-
-CELL = """
-import numpy as np, torch, vitattn_widgets as va
-from timm.models.vision_transformer import VisionTransformer
-torch.manual_seed(0)
-shape = dict(img_size=(32, 48), patch_size=8, embed_dim=24, depth=3, num_heads=3, num_classes=5)
-model = va.load_model(VisionTransformer(**shape).eval())
-photo = np.random.default_rng(1).integers(0, 256, (100, 120, 3), np.uint8)
-explorer = va.AttentionExplorer(model, {"noise": photo})
-explorer
-"""
 
 EXPLORER = ".va-explorer[data-shown]"
 
 
 @pytest.fixture(scope="module")
 def capture():
-    torch.manual_seed(0)
-    shape = {"img_size": (32, 48), "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 3, "num_classes": 5}
-    photo = np.random.default_rng(1).integers(0, 256, (100, 120, 3), np.uint8)
-    return va.capture_attention(va.load_model(VisionTransformer(**shape).eval()), photo)
+    return cell_capture()
 
 
 @pytest.fixture(scope="module")
@@ -264,9 +249,7 @@ def test_nothing_came_from_the_network_and_nothing_failed(opened):
 def test_choosing_a_source_and_a_class_by_its_name_shows_that_map(page, capture):
     page.get_by_label("Source", exact=True).select_option("gradient")
     wait_until(page, source="gradient")
-    torch.manual_seed(0)
-    shape = {"img_size": (32, 48), "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 3, "num_classes": 5}
-    model = va.load_model(VisionTransformer(**shape).eval())
+    model = cell_model()
     predicted = va.ViewSettings(layer=2, source="gradient")
     assert_shown(page, va.complete_capture(model, capture, predicted), predicted)
     page.get_by_label("Search a class by name").fill("SS 3")

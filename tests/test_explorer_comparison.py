@@ -3,13 +3,10 @@
 import gc
 import io
 import weakref
-from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from timm.models.vision_transformer import VisionTransformer
 
 import vitattn_widgets as va
 from vitattn_widgets.capture import AttentionCapture
@@ -17,19 +14,7 @@ from vitattn_widgets.comparison import Panel, compare_views, difference_view
 from vitattn_widgets.drawing import color_table
 from vitattn_widgets.explorer_comparison import along
 
-
-def small_model(name="small", **changes):
-    """A random ViT with 4 x 6 patches, 3 layers and 3 heads, unless changed."""
-    torch.manual_seed(0)
-    shape = {"img_size": (32, 48), "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 3, "num_classes": 5}
-    return replace(va.load_model(VisionTransformer(**(shape | changes)).eval()), name=name)
-
-
-def photo(seed, size=(100, 120)):
-    return np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
-
-
-PHOTOS = {"first": photo(1), "second": photo(2, (90, 200))}
+from .explorer_lab import PHOTOS, photo, small_model
 
 
 @pytest.fixture(scope="module")

@@ -5,15 +5,14 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from timm.models.vision_transformer import VisionTransformer
 
 import vitattn_widgets as va
 from vitattn_widgets.comparison import Panel, compare_views, difference_view
 
+from .explorer_lab import CELL, cell_capture
 from .lab import CHROMIUM, canvas_pixels, open_and_run, running_browser, running_lab, write_notebook
-from .test_explorer_browser import CELL, EXPLORER, shown_settings, wait_until
+from .test_explorer_browser import EXPLORER, shown_settings, wait_until
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; install it with apt install chromium")
 
@@ -22,10 +21,7 @@ ROW = ".va-compare[data-drawn]"
 
 @pytest.fixture(scope="module")
 def capture():
-    torch.manual_seed(0)
-    shape = {"img_size": (32, 48), "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 3, "num_classes": 5}
-    photo = np.random.default_rng(1).integers(0, 256, (100, 120, 3), np.uint8)
-    return va.capture_attention(va.load_model(VisionTransformer(**shape).eval()), photo)
+    return cell_capture()
 
 
 @pytest.fixture(scope="module")

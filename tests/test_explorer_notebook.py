@@ -6,26 +6,16 @@ import sys
 
 import nbformat
 import numpy as np
-import torch
 from PIL import Image
-from timm.models.vision_transformer import VisionTransformer
 
 import vitattn_widgets as va
 from vitattn_widgets import explorer_page
 
+from .explorer_lab import CELL, cell_capture
 from .lab import ROOT, execute_notebook, explorer_states, write_notebook
 
 CELLS = (
-    """
-import numpy as np, torch, vitattn_widgets as va
-from timm.models.vision_transformer import VisionTransformer
-torch.manual_seed(0)
-shape = dict(img_size=(32, 48), patch_size=8, embed_dim=24, depth=3, num_heads=3, num_classes=5)
-model = va.load_model(VisionTransformer(**shape).eval())
-photo = np.random.default_rng(1).integers(0, 256, (100, 120, 3), np.uint8)
-explorer = va.AttentionExplorer(model, {"noise": photo})
-explorer
-""",
+    CELL,
     "explorer.layer, explorer.head, explorer.query = 1, 2, (3, 5)",
     'explorer.layer = 99\nassert "layer 99" in explorer.status\nexplorer.layer = 0',
 )
@@ -40,11 +30,7 @@ def test_an_executed_notebook_shows_the_picture_without_any_error(tmp_path, monk
     (state,) = explorer_states(notebook)
     assert state["status"] == ""
     assert (state["layer"], state["head"], state["query"]) == (0, 2, [3, 5])
-    torch.manual_seed(0)
-    shape = {"img_size": (32, 48), "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 3, "num_classes": 5}
-    photo = np.random.default_rng(1).integers(0, 256, (100, 120, 3), np.uint8)
-    capture = va.capture_attention(va.load_model(VisionTransformer(**shape).eval()), photo)
-    wanted = va.render_view(capture, va.ViewSettings(layer=0, head=2, query=(3, 5)))
+    wanted = va.render_view(cell_capture(), va.ViewSettings(layer=0, head=2, query=(3, 5)))
     image = np.array(Image.open(io.BytesIO(state["_shown"]["image"])).convert("RGB"))
     assert np.abs(image.astype(int) - wanted.image).max() <= 1
     assert state["_shown"]["caption"] == wanted.caption

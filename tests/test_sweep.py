@@ -29,16 +29,6 @@ from .conftest import noise_photo
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return sweep_lab.write_photos(tmp_path_factory.mktemp("photos") / "set")
-
-
-@pytest.fixture(scope="module")
-def swept(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> va.SweepResult:
-    return sweep_lab.run(folder, tmp_path_factory.mktemp("sweep") / "out")
-
-
 def formulas(heads: np.ndarray, flat: np.ndarray, sinks: np.ndarray) -> dict[str, float]:
     """The measures of one photo's maps, in plain loops over patches."""
     grid_map = heads.astype(np.float64).mean(0)
@@ -66,12 +56,12 @@ def formulas(heads: np.ndarray, flat: np.ndarray, sinks: np.ndarray) -> dict[str
     }
 
 
-def test_every_number_is_that_of_the_photo_captured_alone(swept: va.SweepResult, folder: Path) -> None:
+def test_every_number_is_that_of_the_photo_captured_alone(swept: va.SweepResult, sweep_folder: Path) -> None:
     model = sweep_lab.colour_model()
     assert len(swept.table) == 2 * 29
     assert list(swept.table["photo"]) == sorted(swept.table["photo"])
     for _, line in swept.table.iterrows():
-        capture = va.capture_attention(model, folder / line["photo"])
+        capture = va.capture_attention(model, sweep_folder / line["photo"])
         (name, probability), layer = capture.top(1)[0], line["layer"]
         assert line["predicted"] == name
         assert line["confidence"] == pytest.approx(probability, abs=1e-5)
@@ -83,7 +73,7 @@ def test_every_number_is_that_of_the_photo_captured_alone(swept: va.SweepResult,
 
 
 def test_sinks_of_a_model_are_those_of_most_photos(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sweep_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And what they hold is left out where it is asked for."""
     seen = []
@@ -96,12 +86,12 @@ def test_sinks_of_a_model_are_those_of_most_photos(
         return sinks
 
     monkeypatch.setattr(sweep_measures, "find_sinks", found)
-    result = sweep_lab.run(folder, tmp_path / "out", layers=(-1,))
+    result = sweep_lab.run(sweep_folder, tmp_path / "out", layers=(-1,))
     assert set(seen) == {2}
     assert result.state.sinks == {"2": [[0, 0]]}
     model = sweep_lab.colour_model()
     for _, line in result.table.iterrows():
-        heads = va.capture_attention(model, folder / line["photo"]).patch_attention()
+        heads = va.capture_attention(model, sweep_folder / line["photo"]).patch_attention()
         assert line["sink_share"] == pytest.approx(heads.mean(0)[0, 0] / heads.mean(0).sum(), abs=1e-5)
         assert line["border_share_without_sinks"] < line["border_share"]
     page = result.report.read_text()
@@ -145,7 +135,7 @@ def test_what_cannot_be_read_is_one_line_and_no_stop(swept: va.SweepResult) -> N
     assert "red/04.png" not in set(swept.table["photo"])
 
 
-def test_mean_maps_are_means_of_maps_that_sum_to_one(swept: va.SweepResult, folder: Path) -> None:
+def test_mean_maps_are_means_of_maps_that_sum_to_one(swept: va.SweepResult, sweep_folder: Path) -> None:
     model = sweep_lab.colour_model()
     assert set(swept.mean_maps) == {"red", "green", "dark blue", "unknown"}
     assert set(swept.right_maps) <= {"right", "wrong"}
@@ -154,7 +144,7 @@ def test_mean_maps_are_means_of_maps_that_sum_to_one(swept: va.SweepResult, fold
     groups |= {name: (said == (name == "right")).fillna(False) for name in swept.right_maps}
     for name, which in groups.items():
         photos = swept.of_layer()[which]["photo"]
-        rows = [va.capture_attention(model, folder / photo).patch_attention() for photo in photos]
+        rows = [va.capture_attention(model, sweep_folder / photo).patch_attention() for photo in photos]
         mean = np.mean([heads.mean(0) / heads.mean(0).sum() for heads in rows], axis=0)
         kept = (swept.mean_maps | swept.right_maps)[name]
         np.testing.assert_allclose(kept[1], mean, atol=1e-6)
@@ -162,8 +152,8 @@ def test_mean_maps_are_means_of_maps_that_sum_to_one(swept: va.SweepResult, fold
         np.testing.assert_allclose(kept.sum((1, 2)), 1, rtol=1e-5)
 
 
-def test_other_batches_give_the_same_numbers(swept: va.SweepResult, folder: Path, tmp_path: Path) -> None:
-    other = sweep_lab.run(folder, tmp_path / "out", batch_size=7, workers=1, layers=(2,))
+def test_other_batches_give_the_same_numbers(swept: va.SweepResult, sweep_folder: Path, tmp_path: Path) -> None:
+    other = sweep_lab.run(sweep_folder, tmp_path / "out", batch_size=7, workers=1, layers=(2,))
     pandas.testing.assert_frame_equal(
         other.table.drop(columns="look_first"),
         swept.of_layer(2).drop(columns="look_first").reset_index(drop=True),
@@ -171,18 +161,18 @@ def test_other_batches_give_the_same_numbers(swept: va.SweepResult, folder: Path
     )
 
 
-def test_a_csv_table_holds_what_a_parquet_table_holds(swept: va.SweepResult, folder: Path, tmp_path: Path) -> None:
-    other = sweep_lab.run(folder, tmp_path / "out", table="csv")
+def test_a_csv_table_holds_what_a_parquet_one_holds(swept: va.SweepResult, sweep_folder: Path, tmp_path: Path) -> None:
+    other = sweep_lab.run(sweep_folder, tmp_path / "out", table="csv")
     assert (tmp_path / "out" / "table.csv").read_text().startswith("photo,label,predicted,confidence,right,layer,")
     pandas.testing.assert_frame_equal(other.table, swept.table, rtol=1e-12, check_dtype=False)
 
 
-def test_aggregations_are_those_of_the_maps(folder: Path, tmp_path: Path) -> None:
-    result = sweep_lab.run(folder, tmp_path / "out", aggregation="max", layers=(1,), limit=5)
+def test_aggregations_are_those_of_the_maps(sweep_folder: Path, tmp_path: Path) -> None:
+    result = sweep_lab.run(sweep_folder, tmp_path / "out", aggregation="max", layers=(1,), limit=5)
     assert list(result.table["photo"]) == [result.table["photo"][0], *result.table["photo"][1:]]
     model = sweep_lab.colour_model()
     for _, line in result.table.iterrows():
-        heads = va.capture_attention(model, folder / line["photo"]).patch_attention(1)
+        heads = va.capture_attention(model, sweep_folder / line["photo"]).patch_attention(1)
         assert line["border_share"] == pytest.approx(va.border_share(heads.max(0)), abs=1e-5)
 
 
@@ -201,26 +191,28 @@ def test_names_that_are_no_text_stop_nothing(tmp_path: Path) -> None:
         assert "class ?/?.png: not a picture" in result.skipped[0]
 
 
-def test_a_limit_is_spread_evenly(folder: Path, tmp_path: Path) -> None:
-    names = va.load_photo_folder(folder).names
-    result = sweep_lab.run(folder, tmp_path / "out", limit=4)
+def test_a_limit_is_spread_evenly(sweep_folder: Path, tmp_path: Path) -> None:
+    names = va.load_photo_folder(sweep_folder).names
+    result = sweep_lab.run(sweep_folder, tmp_path / "out", limit=4)
     assert list(result.of_layer()["photo"]) == [names[0], names[10], names[19], names[29]]
 
 
-def test_maps_with_negative_weights_are_measured_by_their_size(folder: Path, tmp_path: Path) -> None:
+def test_maps_with_negative_weights_are_measured_by_their_size(sweep_folder: Path, tmp_path: Path) -> None:
     """CaiT mixes its heads after the softmax."""
     model = va.load_model(model_zoo.build("cait", model_zoo.WIDE))
-    result = va.sweep(model, folder, tmp_path / "out", layers=(0,), limit=3, workers=0, progress=False, pictures=1)
+    result = va.sweep(
+        model, sweep_folder, tmp_path / "out", layers=(0,), limit=3, workers=0, progress=False, pictures=1
+    )
     for _, line in result.table.iterrows():
-        heads = va.capture_attention(model, folder / line["photo"]).patch_attention(0)
+        heads = va.capture_attention(model, sweep_folder / line["photo"]).patch_attention(0)
         assert heads.min() < 0
         assert line["border_share"] == pytest.approx(va.border_share(np.abs(heads.mean(0))), abs=1e-5)
 
 
-def test_a_model_without_classifier_has_maps_all_the_same(folder: Path, tmp_path: Path) -> None:
+def test_a_model_without_classifier_has_maps_all_the_same(sweep_folder: Path, tmp_path: Path) -> None:
     module = model_zoo.build("vit", model_zoo.WIDE)
     module.reset_classifier(0)
-    result = va.sweep(va.load_model(module), folder, tmp_path / "out", workers=0, progress=False, pictures=1)
+    result = va.sweep(va.load_model(module), sweep_folder, tmp_path / "out", workers=0, progress=False, pictures=1)
     assert result.table["predicted"].isna().all()
     assert result.table["right"].isna().all()
     assert result.table["border_share"].notna().all()
@@ -428,14 +420,14 @@ def test_the_figures_of_the_masked_pets(real_model: va.AttentionModel, shared: P
     ],
 )
 def test_mistakes_are_told_before_any_work(
-    folder: Path, tmp_path: Path, change: dict[str, object], message: str
+    sweep_folder: Path, tmp_path: Path, change: dict[str, object], message: str
 ) -> None:
     with pytest.raises(va.VitattnError, match=message):
-        sweep_lab.run(folder, tmp_path / "out", **change)
+        sweep_lab.run(sweep_folder, tmp_path / "out", **change)
     assert not (tmp_path / "out").exists()
 
 
-def test_photos_that_are_not_there_are_told(folder: Path, tmp_path: Path) -> None:
+def test_photos_that_are_not_there_are_told(sweep_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(va.DataError, match="no such folder"):
         sweep_lab.run(tmp_path / "nowhere", tmp_path / "out")
     (tmp_path / "empty").mkdir()
@@ -450,7 +442,7 @@ def test_photos_that_are_not_there_are_told(folder: Path, tmp_path: Path) -> Non
 
 
 def test_the_command_line_does_what_the_function_does(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    sweep_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert (
         cli.main(["sweep", "imagenet", "--stand-in", "--model", "demo", "--limit", "9", "-o", str(tmp_path / "a")]) == 0
@@ -466,7 +458,7 @@ def test_the_command_line_does_what_the_function_does(
     told = f"vitattn: error: {tmp_path / 'none'}: no such folder; give a folder of photos, or the name of a data set: "
     assert capsys.readouterr().err == f"{told}imagenet, fruitsgb, cassava, demo\n"
     (tmp_path / "file").touch()
-    assert cli.main(["sweep", str(folder), "--model", "demo", "-o", str(tmp_path / "file")]) == 2
+    assert cli.main(["sweep", str(sweep_folder), "--model", "demo", "-o", str(tmp_path / "file")]) == 2
     assert "is a file; give the name of a folder" in capsys.readouterr().err
 
 

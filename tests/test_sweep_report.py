@@ -26,16 +26,6 @@ from .lab import CHROMIUM, running_browser
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return sweep_lab.write_photos(tmp_path_factory.mktemp("photos") / "set")
-
-
-@pytest.fixture(scope="module")
-def swept(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> va.SweepResult:
-    return sweep_lab.run(folder, tmp_path_factory.mktemp("sweep") / "out")
-
-
 def text_of(page: str) -> str:
     """What a page says, without tags and pictures."""
     without = re.sub(r"<style>.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL)
@@ -72,13 +62,13 @@ def test_the_numbers_are_the_tables(swept: va.SweepResult) -> None:
     assert "With only 5 right predictions such an interval is rough." in text
 
 
-def test_cards_are_drawn_by_the_projects_own_drawing(swept: va.SweepResult, folder: Path) -> None:
+def test_cards_are_drawn_by_the_projects_own_drawing(swept: va.SweepResult, sweep_folder: Path) -> None:
     model = sweep_lab.colour_model()
-    cards = draw_cards(model, va.load_photo_folder(folder, model.class_names), swept, 3)
+    cards = draw_cards(model, va.load_photo_folder(sweep_folder, model.class_names), swept, 3)
     first = swept.of_layer().sort_values("look_first").head(3)
     assert [card.photo for card in cards] == list(first["photo"])
     for card, (_, line) in zip(cards, first.iterrows(), strict=True):
-        capture = va.capture_attention(model, folder / card.photo)
+        capture = va.capture_attention(model, sweep_folder / card.photo)
         settings = va.ViewSettings(layer=2, median=False, gaussian=False, opacity=0.6)
         rendered = va.render_view(capture, settings)
         assert card.caption == rendered.caption

@@ -15,29 +15,16 @@ import pandas
 import pytest
 
 import vitattn_widgets as va
-from vitattn_widgets import cli, files, sweep_result, sweep_state, sweep_work, sweeping
+from vitattn_widgets import cli, sweep_result, sweep_state, sweep_work, sweeping
 from vitattn_widgets.sweep_state import Plan, SweepFolder
 from vitattn_widgets.sweep_work import Request, Team, Work
 
 from . import sweep_lab
+from .kill_lab import Killed, KilledWrites
 
 ROOT = Path(__file__).resolve().parents[1]
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-class Killed(BaseException):
-    """What stands for a kill inside this process: nothing catches it."""
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return sweep_lab.write_photos(tmp_path_factory.mktemp("photos") / "set")
-
-
-@pytest.fixture(scope="module")
-def unbroken(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> va.SweepResult:
-    return sweep_lab.run(folder, tmp_path_factory.mktemp("unbroken") / "out")
 
 
 def require_same(unbroken: va.SweepResult, resumed: va.SweepResult) -> None:
@@ -52,23 +39,12 @@ def require_same(unbroken: va.SweepResult, resumed: va.SweepResult) -> None:
 
 
 def test_a_sweep_killed_at_any_of_its_writes_ends_as_an_unbroken_one(
-    folder: Path, unbroken: va.SweepResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sweep_folder: Path, swept: va.SweepResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the middle of each file that is written, half of it left behind, and after it."""
-    writes: list[str] = []
+    write_file = KilledWrites()
     photos: list[int] = []
-    real, measure = files.write_file, sweep_work.measure_photos
-    deadline: tuple[int, str] | None = None
-
-    def write_file(path: Path, content: bytes) -> None:
-        writes.append(path.name)
-        number, moment = deadline or (0, "")
-        if len(writes) == number and moment == "in":
-            (path.parent / f".{path.name}.half").write_bytes(content[: len(content) // 2])
-            raise Killed
-        real(path, content)
-        if len(writes) == number:
-            raise Killed
+    measure = sweep_work.measure_photos
 
     def measured(rows: object, batch: object, asked: object) -> object:
         photos.extend(photo.index for photo in batch)
@@ -77,10 +53,10 @@ def test_a_sweep_killed_at_any_of_its_writes_ends_as_an_unbroken_one(
     for module in (sweep_state, sweep_result, sweeping):
         monkeypatch.setattr(module, "write_file", write_file)
     monkeypatch.setattr(sweep_work, "measure_photos", measured)
-    sweep_lab.run(folder, tmp_path / "whole")
-    count = len(writes)
+    sweep_lab.run(sweep_folder, tmp_path / "whole")
+    count = len(write_file.names)
     parts = [f"{part:06d}.npz" for part in range(8)]
-    assert writes == [
+    assert write_file.names == [
         "state.json",
         *parts,
         "table.parquet",
@@ -90,13 +66,14 @@ def test_a_sweep_killed_at_any_of_its_writes_ends_as_an_unbroken_one(
         "state.json",
     ]
     for deadline in [(number, moment) for number in range(1, count + 1) for moment in ("in", "after")]:
-        writes.clear()
+        write_file.names.clear()
         photos.clear()
+        write_file.deadline = deadline
         out = tmp_path / "-".join(map(str, deadline))
         with pytest.raises(Killed):
-            sweep_lab.run(folder, out)
-        seen, deadline = len(photos), None
-        require_same(unbroken, sweep_lab.run(folder, out))
+            sweep_lab.run(sweep_folder, out)
+        seen, write_file.deadline = len(photos), None
+        require_same(swept, sweep_lab.run(sweep_folder, out))
         assert len(photos) <= 29 + 4, seen  # at most one part is measured twice
 
 
@@ -106,9 +83,9 @@ def child(*arguments: str) -> subprocess.Popen:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
-def test_kill_9_at_a_random_moment(folder: Path, unbroken: va.SweepResult, tmp_path: Path) -> None:
+def test_kill_9_at_a_random_moment(sweep_folder: Path, swept: va.SweepResult, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with child("-m", "tests.sweep_lab", str(folder), str(out)) as process:
+    with child("-m", "tests.sweep_lab", str(sweep_folder), str(out)) as process:
         try:
             assert process.stdout.readline() == "ready\n"
             until = time.monotonic() + 120
@@ -120,32 +97,32 @@ def test_kill_9_at_a_random_moment(folder: Path, unbroken: va.SweepResult, tmp_p
         finally:
             process.kill()
     assert (out / "state.json").exists()
-    require_same(unbroken, sweep_lab.run(folder, out))
+    require_same(swept, sweep_lab.run(sweep_folder, out))
 
 
 def test_a_damaged_part_is_measured_again(
-    folder: Path, unbroken: va.SweepResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sweep_folder: Path, swept: va.SweepResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(*_: object) -> None:
         raise Killed
 
     monkeypatch.setattr(sweeping, "write_results", killed)
     with pytest.raises(Killed):
-        sweep_lab.run(folder, tmp_path / "out")
+        sweep_lab.run(sweep_folder, tmp_path / "out")
     monkeypatch.undo()
     part = tmp_path / "out" / "parts" / "000003.npz"
     part.write_bytes(part.read_bytes()[:-40])
-    require_same(unbroken, sweep_lab.run(folder, tmp_path / "out"))
+    require_same(swept, sweep_lab.run(sweep_folder, tmp_path / "out"))
 
 
 def test_a_finished_sweep_is_read_and_not_run_again(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    sweep_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = sweep_lab.run(folder, tmp_path / "out")
+    first = sweep_lab.run(sweep_folder, tmp_path / "out")
     stamps = {path: path.stat().st_mtime_ns for path in first.folder.iterdir() if path.name != ".lock"}
     monkeypatch.setattr(sweeping, "Work", None)
     monkeypatch.setattr(sweeping, "model_sinks", None)
-    again = sweep_lab.run(folder, tmp_path / "out", progress=True)
+    again = sweep_lab.run(sweep_folder, tmp_path / "out", progress=True)
     assert "this sweep is finished; nothing was run" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
     assert again.describe() == first.describe()
@@ -153,22 +130,22 @@ def test_a_finished_sweep_is_read_and_not_run_again(
     assert again.skipped == first.skipped
 
 
-def test_a_folder_of_another_sweep_is_refused_with_what_differs(folder: Path, tmp_path: Path) -> None:
+def test_a_folder_of_another_sweep_is_refused_with_what_differs(sweep_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    sweep_lab.run(folder, out)
+    sweep_lab.run(sweep_folder, out)
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     with pytest.raises(va.SweepError, match=r"They differ in options\.aggregation: \"mean\" there, \"max\" now$"):
-        sweep_lab.run(folder, out, aggregation="max")
+        sweep_lab.run(sweep_folder, out, aggregation="max")
     with pytest.raises(va.SweepError, match=r"options\.table: \"parquet\" there, \"csv\" now"):
-        sweep_lab.run(folder, out, table="csv")
+        sweep_lab.run(sweep_folder, out, table="csv")
     with pytest.raises(va.SweepError, match=r"data\.title.*data\.photos: 30 there, 5 now.*data\.fingerprint"):
-        sweep_lab.run(folder, out, limit=5)
+        sweep_lab.run(sweep_folder, out, limit=5)
     with pytest.raises(va.SweepError, match=r"model\.name.*model\.weights"):
-        va.sweep(va.load_model("demo", device="cpu"), folder, out, progress=False)
+        va.sweep(va.load_model("demo", device="cpu"), sweep_folder, out, progress=False)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
-def test_files_of_others_are_never_overwritten(folder: Path, tmp_path: Path) -> None:
+def test_files_of_others_are_never_overwritten(sweep_folder: Path, tmp_path: Path) -> None:
     for name, content, message in (
         ("table.parquet", b"mine", r"holds table\.parquet, which no sweep wrote"),
         ("report.html", b"mine", r"holds report\.html, which no sweep wrote"),
@@ -178,37 +155,37 @@ def test_files_of_others_are_never_overwritten(folder: Path, tmp_path: Path) -> 
         out.mkdir()
         (out / name).write_bytes(content)
         with pytest.raises(va.SweepError, match=message):
-            sweep_lab.run(folder, out)
+            sweep_lab.run(sweep_folder, out)
         assert (out / name).read_bytes() == content
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "notes.txt").write_text("mine")
-    sweep_lab.run(folder, tmp_path / "notes", limit=3)
+    sweep_lab.run(sweep_folder, tmp_path / "notes", limit=3)
     assert (tmp_path / "notes" / "notes.txt").read_text() == "mine"
 
 
-def test_two_sweeps_do_not_share_a_folder(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_sweeps_do_not_share_a_folder(sweep_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = sweeping.model_sinks
 
     def meddled(*arguments: object) -> object:
         monkeypatch.setattr(sweeping, "model_sinks", real)
         with pytest.raises(va.SweepError, match="another run is working in this folder"):
-            sweep_lab.run(folder, tmp_path / "out")
+            sweep_lab.run(sweep_folder, tmp_path / "out")
         return real(*arguments)
 
     monkeypatch.setattr(sweeping, "model_sinks", meddled)
-    sweep_lab.run(folder, tmp_path / "out", limit=3)
+    sweep_lab.run(sweep_folder, tmp_path / "out", limit=3)
 
 
-def test_finished_files_that_are_gone_are_told(folder: Path, tmp_path: Path) -> None:
-    result = sweep_lab.run(folder, tmp_path / "out", limit=3)
+def test_finished_files_that_are_gone_are_told(sweep_folder: Path, tmp_path: Path) -> None:
+    result = sweep_lab.run(sweep_folder, tmp_path / "out", limit=3)
     result.table_file.unlink()
     with pytest.raises(va.SweepError, match="is finished, but its files cannot be read"):
-        sweep_lab.run(folder, tmp_path / "out", limit=3)
+        sweep_lab.run(sweep_folder, tmp_path / "out", limit=3)
 
 
-def test_a_process_measures_its_share_and_no_more(folder: Path, tmp_path: Path) -> None:
+def test_a_process_measures_its_share_and_no_more(sweep_folder: Path, tmp_path: Path) -> None:
     request = Request(sweep_lab.colour_model(), (-1,), "mean", 4, "parquet", 0).checked()
-    target, photos = SweepFolder(tmp_path, "parquet"), va.load_photo_folder(folder)
+    target, photos = SweepFolder(tmp_path, "parquet"), va.load_photo_folder(sweep_folder)
     target.parts.mkdir()
     for number, there in ((1, [1, 4, 7]), (2, [1, 3, 4, 7]), (0, [0, 1, 3, 4, 6, 7])):
         work = Work(request, target, photos, Team(number, 3), request.asked({"2": []}), 0, False, print)
@@ -216,8 +193,8 @@ def test_a_process_measures_its_share_and_no_more(folder: Path, tmp_path: Path) 
         assert sorted(int(path.stem) for path in target.parts.iterdir()) == there
 
 
-def test_two_processes_make_the_table_of_one(folder: Path, tmp_path: Path) -> None:
-    options = ["sweep", str(folder), "--model", "demo", "--batch-size", "2", "--workers", "0", "--device", "cpu"]
+def test_two_processes_make_the_table_of_one(sweep_folder: Path, tmp_path: Path) -> None:
+    options = ["sweep", str(sweep_folder), "--model", "demo", "--batch-size", "2", "--workers", "0", "--device", "cpu"]
     launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "-m", "vitattn_widgets"]
     assert cli.main([*options, "-o", str(tmp_path / "one")]) == 0
     with child(*launch, *options, "-o", str(tmp_path / "two")) as process:

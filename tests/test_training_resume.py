@@ -23,14 +23,11 @@ from vitattn_widgets import checkpoints, cli, long_runs, training, training_repo
 from vitattn_widgets.training_state import EpochRecord, RunFolder, RunState
 
 from . import training_lab
+from .kill_lab import Killed, KilledWrites
 
 ROOT = Path(__file__).resolve().parents[1]
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-class Killed(BaseException):
-    """What stands for a kill inside this process: nothing catches it."""
 
 
 def require_same(unbroken: va.FinetuneResult, resumed: va.FinetuneResult) -> None:
@@ -144,35 +141,23 @@ def test_a_run_killed_at_any_of_its_writes_ends_as_an_unbroken_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the middle of each file that is written, half of it left behind, and after the last."""
-    writes = []
-    real = training_state.write_file
-    deadline: tuple[int, str] | None = None
-
-    def write_file(path: Path, content: bytes) -> None:
-        writes.append(path.name)
-        number, moment = deadline or (0, "")
-        if len(writes) == number and moment == "in":
-            (path.parent / f".{path.name}.half").write_bytes(content[: len(content) // 2])
-            raise Killed
-        real(path, content)
-        if len(writes) == number:
-            raise Killed
-
+    write_file = KilledWrites()
     for module in (checkpoints, training_report, training_state, long_runs):
         monkeypatch.setattr(module, "write_file", write_file)
     changes = {"epochs": 2}
     unbroken = training_lab.run(tmp_path / "unbroken", **changes)
-    count = len(writes)
-    assert set(writes[1:]) == {*training_state.NAMES, *training_state.FIGURES}
+    count = len(write_file.names)
+    assert set(write_file.names[1:]) == {*training_state.NAMES, *training_state.FIGURES}
     for deadline in [*((number, "in") for number in range(2, count + 1)), (count, "after")]:
-        writes.clear()
+        write_file.names.clear()
+        write_file.deadline = deadline
         folder = tmp_path / "-".join(map(str, deadline))
         with pytest.raises(Killed):
             training_lab.run(folder, **changes)
         for name in ("best", "last"):  # what is there is whole at every moment
             if (folder / f"{name}.safetensors").exists():
                 va.load_model(None, checkpoint=folder / f"{name}.safetensors", device="cpu")
-        deadline = None
+        write_file.deadline = None
         require_same(unbroken, training_lab.run(folder, **changes))
         assert not [path for path in folder.iterdir() if path.name.startswith(".") and path.name != ".lock"]
         assert not (folder / "state.safetensors").exists()
