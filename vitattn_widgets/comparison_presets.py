@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .aggregate import possible_aggregations
 from .capture import AttentionCapture
 from .errors import SettingsError
 from .fitting import fit_settings
@@ -53,7 +52,7 @@ def all_aggregations(capture: AttentionCapture, settings: ViewSettings) -> Panel
     source = CATALOGUE[settings.source]
     heads = capture.num_heads(settings.layer)
     # of a single head, each aggregation is that head
-    possible = [name for name in possible_aggregations(heads) if name in source.aggregations and heads > 1]
+    possible = source.possible(heads) if heads > 1 else ()
     why = source.no_aggregation or "the layer has a single head"
     return _several(_fitted(capture, [replace(settings, head=None, aggregation=name) for name in possible]), why)
 

@@ -72,7 +72,7 @@ def _classes(capture: AttentionCapture, source: Source) -> Menu:
 
 
 def _aggregations(source: Source, heads: int, head: int | None) -> Menu:
-    possible = [name for name in possible_aggregations(heads) if not source.aggregations or name in source.aggregations]
+    possible = source.possible(heads) or possible_aggregations(heads)  # those of no aggregation rest
     alone = f"head {head} alone is shown" if head is not None and not source.no_head else ""
     words = "how the heads become one map"
     if source.aggregations == FUSIONS:

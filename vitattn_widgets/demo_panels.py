@@ -51,10 +51,6 @@ def _heads(views: Sequence[RenderedView], shown: Shown) -> str:
     )
 
 
-def _flag(value: bool) -> str:
-    return "true" if value else "false"
-
-
 def _row(compared: ComparedRow, shown: Shown) -> str:
     """The views of a row on one scale, with one colour bar, and the difference of two."""
     row, controls = shown.row, shown.controls

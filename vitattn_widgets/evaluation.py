@@ -188,7 +188,7 @@ def _row_maps(heads: np.ndarray, aggregations: Sequence[str]) -> Iterator[_Map]:
 
 def _source_maps(capture: AttentionCapture, settings: ViewSettings, aggregations: Sequence[str]) -> Iterator[_Map]:
     known = CATALOGUE[settings.source].aggregations
-    possible = [name for name in possible_aggregations(capture.num_heads(settings.layer)) if name in known]
+    possible = CATALOGUE[settings.source].possible(capture.num_heads(settings.layer))
     for aggregation in aggregations if known else ("mean",):
         if known and aggregation not in possible and aggregation in AGGREGATIONS:
             continue

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .aggregate import possible_aggregations
 from .attribution import source_maps
 from .capture import AttentionCapture
 from .drawing import crop_slices, place_on_source
@@ -50,7 +49,7 @@ class LayerMaps:
 def choices_of(capture: AttentionCapture, source: str, layer: int) -> tuple[Choice, ...]:
     """The aggregations and heads that a source has in a layer; a single None where it has neither."""
     known, heads = CATALOGUE[source], capture.num_heads(layer)
-    aggregations = [name for name in possible_aggregations(heads) if name in known.aggregations]
+    aggregations = known.possible(heads)
     return tuple(aggregations) + (() if known.no_head else tuple(range(heads))) or (None,)
 
 

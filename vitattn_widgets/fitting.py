@@ -54,9 +54,7 @@ def fit_settings(
     if not capture.class_names and not CATALOGUE[source].no_class and "source" not in asked:
         source = "attention"
     aggregation = settings.aggregation
-    possible = possible_aggregations(heads)
-    if CATALOGUE[source].aggregations and not set(CATALOGUE[source].aggregations) >= set(possible):
-        possible = CATALOGUE[source].aggregations
+    possible = CATALOGUE[source].possible(heads) or possible_aggregations(heads)
     if aggregation not in possible and "aggregation" not in asked:
         aggregation = "mean"
     return replace(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .aggregate import FORMULAS, aggregate_heads, possible_aggregations
+from .aggregate import FORMULAS, aggregate_heads
 from .attribution import late_layers, source_maps
 from .capture import AttentionCapture
 from .drawing import ValueRange, draw_frame, outline_patches, overlay, place_on_source, scale_map, value_range
@@ -91,8 +91,7 @@ def render_aggregations(capture: AttentionCapture, settings: ViewSettings) -> li
     Side by side they are the paper's figures; of a source without heads there is one map.
     """
     settings = replace(settings, head=None)
-    of_source = CATALOGUE[settings.source].aggregations
-    possible = [name for name in possible_aggregations(capture.num_heads(settings.layer)) if name in of_source]
+    possible = CATALOGUE[settings.source].possible(capture.num_heads(settings.layer))
     if not possible:
         return [render_view(capture, settings)]
     return [render_view(capture, replace(settings, aggregation=aggregation)) for aggregation in possible]

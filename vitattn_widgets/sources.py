@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .aggregate import AGGREGATIONS
+from .aggregate import AGGREGATIONS, possible_aggregations
 
 FUSIONS = ("mean", "max")
 """How rollout makes one matrix of a layer's heads; mean / std is no attention."""
@@ -33,6 +33,10 @@ class Source:
     no_head: str = ""
     no_class: str = ""
     norms: bool = False
+
+    def possible(self, heads: int) -> tuple[str, ...]:
+        """The aggregations that a layer of so many heads has of this source."""
+        return tuple(name for name in possible_aggregations(heads) if name in self.aggregations)
 
     @property
     def no_aggregation(self) -> str:
