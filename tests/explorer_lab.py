@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import numpy as np
 import torch
+from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
 
 import vitattn_widgets as va
@@ -22,6 +24,11 @@ def small_model(name: str = "small", **changes: object) -> va.AttentionModel:
 def photo(seed: int, size: tuple[int, int] = (100, 120)) -> np.ndarray:
     """Noise, uint8 ``(*size, 3)``."""
     return np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
+
+
+def decoded(content: bytes) -> np.ndarray:
+    """The pixels of a picture file."""
+    return np.array(Image.open(io.BytesIO(content)).convert("RGB"))
 
 
 PHOTOS = {"first": photo(1), "second": photo(2, (90, 200))}

@@ -1,10 +1,21 @@
-"""A process that is killed while it writes, without a process: whoever resumes must not mind."""
+"""Work that is killed while it writes, in this process or in another: whoever resumes must not mind."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from vitattn_widgets import files
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def child(*arguments: str) -> subprocess.Popen:
+    """A Python of its own, with one thread, that can be killed; it prints to `stdout`."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, *arguments], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
 
 
 class Killed(BaseException):

@@ -20,7 +20,7 @@ from vitattn_widgets.drawing import color_map, scale_map
 from vitattn_widgets.errors import SettingsError
 from vitattn_widgets.export import make_page
 
-from .explorer_lab import PHOTOS, photo, small_model
+from .explorer_lab import PHOTOS, decoded, photo, small_model
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +46,6 @@ def redraws(monkeypatch):
 
     monkeypatch.setattr(panels, "render_view", counted)
     return seen
-
-
-def decoded(content):
-    return np.array(Image.open(io.BytesIO(content)).convert("RGB"))
 
 
 CHANGES = [

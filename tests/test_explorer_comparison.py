@@ -1,7 +1,6 @@
 """The explorer's row of panels as plain Python: a trait is set, and the row is what compare_views draws."""
 
 import gc
-import io
 import weakref
 
 import numpy as np
@@ -14,7 +13,7 @@ from vitattn_widgets.comparison import Panel, compare_views, difference_view
 from vitattn_widgets.drawing import color_table
 from vitattn_widgets.explorer_comparison import along
 
-from .explorer_lab import PHOTOS, photo, small_model
+from .explorer_lab import PHOTOS, decoded, photo, small_model
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +26,6 @@ def explorer(model):
     with_two = va.AttentionExplorer(model, PHOTOS)
     yield with_two
     with_two.close()
-
-
-def decoded(content):
-    return np.array(Image.open(io.BytesIO(content)).convert("RGB"))
 
 
 def panels_of(model, *settings, picture="first"):

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,7 +17,7 @@ from vitattn_widgets.sweep_state import Plan, SweepFolder
 from vitattn_widgets.sweep_work import Request, Team, Work
 
 from . import sweep_lab
-from .kill_lab import Killed, KilledWrites
+from .kill_lab import Killed, KilledWrites, child
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -75,11 +72,6 @@ def test_a_sweep_killed_at_any_of_its_writes_ends_as_an_unbroken_one(
         seen, write_file.deadline = len(photos), None
         require_same(swept, sweep_lab.run(sweep_folder, out))
         assert len(photos) <= 29 + 4, seen  # at most one part is measured twice
-
-
-def child(*arguments: str) -> subprocess.Popen:
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen([sys.executable, *arguments], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -23,7 +20,7 @@ from vitattn_widgets import checkpoints, cli, long_runs, training, training_repo
 from vitattn_widgets.training_state import EpochRecord, RunFolder, RunState
 
 from . import training_lab
-from .kill_lab import Killed, KilledWrites
+from .kill_lab import Killed, KilledWrites, child
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -184,11 +181,6 @@ training_lab.run(Path(sys.argv[1]), epochs=12)
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> va.FinetuneResult:
     return training_lab.run(tmp_path_factory.mktemp("unbroken"), epochs=12)
-
-
-def child(*arguments: str) -> subprocess.Popen:
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen([sys.executable, *arguments], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc to find the file that is being written")

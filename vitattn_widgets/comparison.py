@@ -122,6 +122,11 @@ class _Prepared:
         return self.heat / np.float32(self.factor)
 
 
+def shared_scale(scale: str) -> str:
+    """The scale of a comparison where a single picture would have this one of `drawing.SCALES`."""
+    return "robust" if scale == "robust" else "shared"
+
+
 def compare_views(panels: Sequence[Panel], scale: str = "shared") -> Comparison:
     """Draw any panels on one scale: of any sources, aggregations, layers, heads, models, photos.
 

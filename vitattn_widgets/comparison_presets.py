@@ -43,6 +43,11 @@ def with_look(settings: ViewSettings, look: ViewSettings) -> ViewSettings:
     return replace(settings, **{name: getattr(look, name) for name in LOOK})
 
 
+def without_look(settings: ViewSettings) -> ViewSettings:
+    """What a panel has of its own: the settings with their look and scale, which are the row's, at the defaults."""
+    return replace(with_look(settings, ViewSettings()), scale=ViewSettings.scale)
+
+
 def all_aggregations(capture: AttentionCapture, settings: ViewSettings) -> Panels:
     """Every aggregation that the layer and the source have.
 

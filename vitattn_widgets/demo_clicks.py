@@ -50,12 +50,12 @@ def follow_click(desk: Desk, visit: Visit, chosen: Any, controls: Controls) -> S
 
 def _add(desk: Desk, visit: Visit, controls: Controls) -> Shown:
     """Add what is shown to the views to compare, and show these."""
-    shown = desk.change(visit, controls)
-    pin = pin_of(shown.visit, shown.controls.model, shown.rendered.settings)
+    _, settings = desk.prepared(visit, controls, ())
+    pin = pin_of(visit, controls.model, settings)
     pins = visit.pins if pin in visit.pins else (*visit.pins, pin)
     if len(pins) > MAX_PINS:
         raise SettingsError(f"you have {MAX_PINS} own views, which is the limit; remove one first")
-    return desk.change(replace(visit, pins=pins), replace(shown.controls, beside="compare", row=OWN_VIEWS))
+    return desk.change(replace(visit, pins=pins), replace(controls, beside="compare", row=OWN_VIEWS))
 
 
 def _go_to(desk: Desk, visit: Visit, mark: str, controls: Controls) -> Shown:

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .checks import MapCheck
 from .demo_desk import shown_settings
 from .demo_visit import Shown
-from .drawing import color_table
-from .figures import check_figure
+from .drawing import css_colors
+from .figures import check_figure, figure_bytes
 from .files import data_url, picture_bytes
 from .panels import encode_for_screen, thumbnail, value_unit, view_boxes
 from .render import RenderedView
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def jpeg(image: np.ndarray) -> str:
@@ -86,7 +82,7 @@ def color_bar(rendered: RenderedView, cmap: str) -> str:
 
 def bar(cmap: str, ticks: Sequence[str], unit: str) -> str:
     """The colours of a map in a row, with numbers below and what they count."""
-    colors = ", ".join("#{:02x}{:02x}{:02x}".format(*color) for color in color_table(cmap)[::15])
+    colors = css_colors(cmap)
     marks = "".join(f"<span>{escape(tick)}</span>" for tick in ticks)
     return (
         f'<div class="va-legend"><div class="va-bar" style="background: linear-gradient(90deg, {colors})"></div>'
@@ -107,18 +103,12 @@ def answer(shown: Shown) -> str:
 def checked(check: MapCheck) -> str:
     """What a check of a map gave: its sentences and its curves, side by side, or on a phone one below the other."""
     sentences = "".join(f"<li>{escape(sentence)}</li>" for sentence in check.sentences)
-    wide, narrow = (_figure(check_figure(check, columns)) for columns in (2, 1))
+    wide, narrow = (data_url(figure_bytes(check_figure(check, columns)), "image/png") for columns in (2, 1))
     words = "Curves of the class's probability while patches are removed and given back, in four orders"
     return (
         f'<section class="va-checked"><h3>Is this map worth anything?</h3><ul>{sentences}</ul><picture>'
         f'<source media="(max-width: 640px)" srcset="{narrow}"><img src="{wide}" alt="{words}"></picture></section>'
     )
-
-
-def _figure(figure: Figure) -> str:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png")
-    return data_url(stream.getvalue(), "image/png")
 
 
 def samples(pictures: Mapping[str, Path]) -> str:

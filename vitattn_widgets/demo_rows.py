@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .capture import AttentionCapture
-from .comparison import Comparison, DifferenceView, Panel, compare_views, difference_view
-from .comparison_presets import PRESETS, with_look
+from .comparison import Comparison, DifferenceView, Panel, compare_views, difference_view, shared_scale
+from .comparison_presets import PRESETS, without_look
 from .demo_controls import NO_PANEL, OWN_VIEWS, Controls, panel_index
 from .errors import SettingsError
 from .settings import ViewSettings
@@ -83,7 +83,7 @@ def pin_of(visit: Visit, model: str, settings: ViewSettings) -> Pin:
         model: name of the model.
         settings: fitted to the capture.
     """
-    return Pin(visit.photo, visit.name, visit.sample, model, replace(with_look(settings, ViewSettings()), scale="map"))
+    return Pin(visit.photo, visit.name, visit.sample, model, without_look(settings))
 
 
 def row_of(visit: Visit, controls: Controls, capture: AttentionCapture, settings: ViewSettings) -> Row:
@@ -123,7 +123,7 @@ def compare_row(found: Sequence[Panel | str], controls: Controls) -> ComparedRow
         found: the panels of the row, or why one cannot be had.
         controls: fitted to the row.
     """
-    scale = "robust" if controls.scale == "robust" else "shared"
+    scale = shared_scale(controls.scale)
     panels = [panel for panel in found if isinstance(panel, Panel)]
     places = iter(range(len(panels)))
     return ComparedRow(

@@ -75,6 +75,11 @@ def color_table(cmap: str) -> np.ndarray:
     return table
 
 
+def css_colors(cmap: str) -> str:
+    """Some colours of a map from its lowest to its highest, as a gradient of a style sheet lists them."""
+    return ", ".join("#{:02x}{:02x}{:02x}".format(*color) for color in color_table(cmap)[::15])
+
+
 def color_map(heat: np.ndarray, cmap: str = DEFAULT_CMAP) -> np.ndarray:
     """Colour a scaled map: float ``(H, W)`` in 0..1 to uint8 ``(H, W, 3)``."""
     return color_table(cmap).take((heat * 255 + 0.5).astype(np.uint8), axis=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -22,7 +21,7 @@ from .explorer_panels import KEPT, KeepsPanels
 from .explorer_shelf import Models, Pictures, Shelf
 from .explorer_state import CONTROLS, Choice, Shown, show
 from .export import make_page
-from .figures import check_figure
+from .figures import check_figure, figure_bytes
 from .files import map_bytes, picture_bytes
 from .images import Picture, load_picture
 from .recipes import make_recipe
@@ -156,13 +155,8 @@ class AttentionExplorer(KeepsPanels, anywidget.AnyWidget):
         """A page that needs no Python and no network, with every layer and head of what is shown; see `export_page`."""
         shown = self._shown_now()
         self._announce(f"Drawing every map of {shown.choice.picture} ...")
-        try:
-            made = make_page(shown.model, shown.capture, shown.rendered.settings, name=shown.choice.picture)
-        except VitattnError as error:
-            self._tell(str(error))
-            raise
-        self._tell("")
-        return made.content
+        with self._told():
+            return make_page(shown.model, shown.capture, shown.rendered.settings, name=shown.choice.picture).content
 
     def code(self) -> str:
         """Five lines of Python that make the picture that is shown."""
@@ -184,9 +178,7 @@ class AttentionExplorer(KeepsPanels, anywidget.AnyWidget):
         self._announce(f"Checking this map of {shown.choice.picture} ...")
         with self._told():
             check = check_map(shown.model, shown.capture, shown.rendered.settings)
-        stream = io.BytesIO()
-        check_figure(check).savefig(stream, format="png")
-        self._check = {"sentences": check.sentences, "image": stream.getvalue()}
+        self._check = {"sentences": check.sentences, "image": figure_bytes(check_figure(check))}
         return check
 
     def add_picture(self, name: str, picture: Picture) -> None:

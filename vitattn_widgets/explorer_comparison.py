@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -11,12 +10,12 @@ from weakref import WeakKeyDictionary
 
 from .capture import AttentionCapture
 from .comparison import Comparison, DifferenceView, Panel, compare_views, difference_view
-from .comparison_presets import LOOK, PRESETS, with_look
+from .comparison_presets import LOOK, PRESETS, with_look, without_look
 from .drawing import color_table
 from .errors import SettingsError
 from .explorer_shelf import Shelf, Tell
 from .explorer_state import SETTINGS, Choice, Shown
-from .figures import comparison_figure
+from .figures import comparison_figure, figure_bytes
 from .fitting import fit_settings
 from .panels import encode_for_screen, screen_capture
 from .settings import ViewSettings
@@ -52,8 +51,7 @@ class Pin:
     @classmethod
     def of(cls, choice: Choice) -> Pin:
         """What the controls show."""
-        own = {name: getattr(choice.settings, name) for name in PINNED}
-        return cls(choice.model, choice.picture, ViewSettings(**own))
+        return cls(choice.model, choice.picture, without_look(choice.settings))
 
     def as_dict(self) -> dict[str, Any]:
         """As the trait `panels` has it, and the controls that show it again."""
@@ -258,9 +256,7 @@ def _picture(image: Any) -> dict[str, Any]:
 
 def row_png(panels: Sequence[Panel], scale: str, difference: bool) -> bytes:
     """The row as a figure for papers and slides: a PNG file."""
-    stream = io.BytesIO()
-    comparison_figure(panels, scale, difference).savefig(stream, format="png")
-    return stream.getvalue()
+    return figure_bytes(comparison_figure(panels, scale, difference))
 
 
 def _checked_pair(pair: Sequence[int], count: int) -> tuple[int, ...]:

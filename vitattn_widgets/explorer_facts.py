@@ -19,7 +19,7 @@ from .panels import ARRANGEMENTS, encode_for_screen, value_unit, view_boxes
 from .recipes import python_code
 from .render import query_words
 from .settings import GROUNDS, RECOMMENDED, SINKS, ViewSettings
-from .sources import CATALOGUE, Source
+from .sources import CATALOGUE
 
 
 def menus(shelf: Shelf) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def menus(shelf: Shelf) -> dict[str, Any]:
         "models": list(shelf.models),
         "pictures": [{"name": name, "thumbnail": shelf.thumbnails[name]} for name in shelf.pictures],
         "aggregations": AGGREGATIONS,
-        "sources": {name: _source_facts(source) for name, source in CATALOGUE.items()},
+        "sources": {name: source.facts() for name, source in CATALOGUE.items()},
         "sinks": SINKS,
         "recommended": {name: getattr(ViewSettings.recommended(), name) for name in RECOMMENDED},
         "scales": SCALES,
@@ -47,17 +47,6 @@ def _presets(shelf: Shelf) -> list[dict[str, str]]:
         if len(held) > 1:
             presets.append({"name": name, "title": title, "words": f"the same view of all {title}"})
     return presets
-
-
-def _source_facts(source: Source) -> dict[str, Any]:
-    """A source's name, and why some controls are without effect."""
-    return {
-        "title": source.title,
-        "aggregations": source.aggregations,
-        "noHead": source.no_head,
-        "noAggregation": source.no_aggregation,
-        "noClass": source.no_class,
-    }
 
 
 def capture_facts(model: AttentionModel, capture: AttentionCapture) -> dict[str, Any]:

@@ -17,13 +17,13 @@ from .drawing import color_table
 from .errors import SettingsError
 from .export_facts import PageContents, page_facts, page_text
 from .export_html import page_html
-from .export_maps import draw_layers, ground
+from .export_maps import draw_layers
 from .export_packing import PackedSheets, pack_sheets
 from .files import PAGE_SUFFIXES, check_writable, data_url, picture_bytes, write_file
 from .gradients import complete_capture
 from .images import Picture
 from .overview import render_overview
-from .panels import screen_capture
+from .panels import ground, screen_capture
 from .recipes import make_recipe
 from .render import RenderedView, render_view
 from .settings import ViewSettings

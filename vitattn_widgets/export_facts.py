@@ -13,11 +13,11 @@ from .aggregate import AGGREGATIONS
 from .capture import AttentionCapture
 from .drawing import color_table
 from .export_html import PageText
-from .export_maps import LayerMaps, choice_of, ground, region
+from .export_maps import LayerMaps, choice_of, region
 from .export_packing import PackedSheets
 from .files import file_name
 from .overview import Overview
-from .panels import value_unit, view_boxes
+from .panels import ground, value_unit, view_boxes
 from .recipes import python_code
 from .render import RenderedView, query_words
 from .settings import ViewSettings
@@ -89,7 +89,7 @@ def page_facts(
         },
         "aggregations": AGGREGATIONS,
         "layers": [{"name": layer.name, "heads": layer.num_heads} for layer in capture.layers],
-        "sources": {name: _source_facts(name) for name in contents.sources},
+        "sources": {name: CATALOGUE[name].facts() for name in contents.sources},
         "sheets": [_sheet_facts(contents, layer, marks) for layer in contents.layers],
         "start": {name: getattr(settings, name) for name in ("source", "layer", "head", "aggregation", "opacity")},
         "overview": {"heads": overview.heads, "cell": overview.cell},
@@ -98,16 +98,6 @@ def page_facts(
             "before": _code(contents, settings)[0],
             "after": {name: _code(contents, replace(settings, source=name))[2] for name in contents.sources},
         },
-    }
-
-
-def _source_facts(name: str) -> dict[str, Any]:
-    source = CATALOGUE[name]
-    return {
-        "title": source.title,
-        "aggregations": source.aggregations,
-        "noHead": source.no_head,
-        "noAggregation": source.no_aggregation,
     }
 
 

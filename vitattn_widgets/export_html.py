@@ -16,7 +16,7 @@ from . import explorer_page
 
 FOLDER = Path(__file__).parent / "static" / "export"
 
-EXPLORER_SCRIPTS = ("elements", "controls", "legend", "overview", "keep")
+EXPLORER_SCRIPTS = ("elements", "controls", "patches", "legend", "overview", "keep")
 """Scripts that the page shares with the explorer, and so its controls."""
 
 EXPLORER_SHEETS = ("theme", "controls", "body", "overview", "foot", "narrow")

@@ -15,6 +15,7 @@ from .capture import AttentionCapture
 from .drawing import crop_slices, place_on_source
 from .export_packing import LEVELS, Sheet
 from .fitting import fit_settings
+from .panels import ground
 from .render import RenderedView, render_view
 from .settings import ViewSettings
 from .sources import CATALOGUE
@@ -49,8 +50,7 @@ class LayerMaps:
 def choices_of(capture: AttentionCapture, source: str, layer: int) -> tuple[Choice, ...]:
     """The aggregations and heads that a source has in a layer; a single None where it has neither."""
     known, heads = CATALOGUE[source], capture.num_heads(layer)
-    aggregations = known.possible(heads)
-    return tuple(aggregations) + (() if known.no_head else tuple(range(heads))) or (None,)
+    return known.possible(heads) + (() if known.no_head else tuple(range(heads))) or (None,)
 
 
 def chosen_settings(settings: ViewSettings, choice: Choice) -> ViewSettings:
@@ -67,11 +67,6 @@ def choice_of(settings: ViewSettings, capture: AttentionCapture) -> Choice:
     """Which choice of its layer some settings are."""
     choices = choices_of(capture, settings.source, settings.layer)
     return next(wanted for wanted in (settings.head, settings.aggregation, choices[0]) if wanted in choices)
-
-
-def ground(capture: AttentionCapture, settings: ViewSettings) -> np.ndarray:
-    """The picture that maps are laid over, uint8 ``(H, W, 3)``."""
-    return capture.view if settings.on == "view" else capture.source
 
 
 def region(capture: AttentionCapture, settings: ViewSettings) -> tuple[slice, slice]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Sequence
 from math import ceil
@@ -14,6 +15,7 @@ from .capture import AttentionCapture
 from .comparison import Panel, compare_views, difference_view
 from .drawing import DIFFERENCE_CMAP, ValueRange
 from .errors import SettingsError
+from .panels import ground
 from .render import layer_words, query_words, render_aggregations
 from .settings import ViewSettings
 from .sources import CATALOGUE
@@ -66,7 +68,7 @@ def paper_figure(captures: Sequence[AttentionCapture], settings: ViewSettings | 
     for line, capture, row in zip(axes, captures, rows, strict=True):
         best = capture.top(1)
         line[0].set_ylabel(f"{best[0][0]}\n{best[0][1]:.0%}" if best else "no classifier", fontsize=9)
-        _show(line[0], capture.view if settings.on == "view" else capture.source)
+        _show(line[0], ground(capture, settings))
         for axis, view in zip(line[1:], row, strict=True):
             _show(axis, view.image)
     axes[0, 0].set_title("what the model saw" if settings.on == "view" else "photo", fontsize=10)
@@ -145,6 +147,13 @@ def comparison_figure(
         _value_bar(figure, axes.flat[2], found.value_range, found.cmap, "first minus second", clipped)
     figure.suptitle("\n".join(filter(None, (note, compared.common))), fontsize=8, wrap=True)
     return figure
+
+
+def figure_bytes(figure: Figure, file_type: str = "png") -> bytes:
+    """A figure as a file that matplotlib writes: ``"png"``, ``"pdf"``, ``"svg"``, ``"jpg"``."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format=file_type)
+    return stream.getvalue()
 
 
 def _show(axis: Axes, picture: np.ndarray, title: str = "") -> None:

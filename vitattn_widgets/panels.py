@@ -72,13 +72,18 @@ def arranged_settings(settings: ViewSettings, arrangement: str) -> ViewSettings:
     return settings if arrangement == "overlay" else replace(settings, opacity=1.0)
 
 
+def ground(capture: AttentionCapture, settings: ViewSettings) -> np.ndarray:
+    """The picture that maps are laid over, uint8 ``(H, W, 3)``: what the model saw, or the whole photo."""
+    return capture.view if settings.on == "view" else capture.source
+
+
 def view_boxes(capture: AttentionCapture, settings: ViewSettings, arrangement: str) -> tuple[CropBox, ...]:
     """Where the model's view lies in an arranged image: a box for each time it is shown.
 
     Returns:
         ``(left, top, right, bottom)`` in pixels of the image; beyond its edges where the model's view is padded.
     """
-    picture = capture.view if settings.on == "view" else capture.source
+    picture = ground(capture, settings)
     height, width = picture.shape[:2]
     box = (0.0, 0.0, float(width), float(height)) if settings.on == "view" else capture.crop_box
     if arrangement != "side by side":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from .aggregate import AGGREGATIONS, possible_aggregations
 
@@ -42,6 +43,16 @@ class Source:
     def no_aggregation(self) -> str:
         """Why no aggregation can be chosen; empty where one can."""
         return "" if self.aggregations else "the heads are already one"
+
+    def facts(self) -> dict[str, Any]:
+        """Its name and why some controls are without effect, as a page's scripts read it."""
+        return {
+            "title": self.title,
+            "aggregations": self.aggregations,
+            "noHead": self.no_head,
+            "noAggregation": self.no_aggregation,
+            "noClass": self.no_class,
+        }
 
 
 CATALOGUE: dict[str, Source] = {

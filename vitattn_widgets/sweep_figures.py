@@ -10,7 +10,7 @@ from html import escape
 import numpy as np
 from PIL import Image
 
-from .drawing import DEFAULT_CMAP, color_map, color_table, scale_map
+from .drawing import DEFAULT_CMAP, color_map, css_colors, scale_map
 from .files import data_url
 
 BINS = 24
@@ -73,7 +73,7 @@ def map_tile(relative: np.ndarray, scale: MapScale, sinks: np.ndarray, words: st
 
 def color_bar(scale: MapScale) -> str:
     """The colours of all tiles with what they stand for."""
-    colors = ", ".join("#{:02x}{:02x}{:02x}".format(*color) for color in color_table(DEFAULT_CMAP)[::15])
+    colors = css_colors(DEFAULT_CMAP)
     one = 100 / scale.top
     mark = f'<span style="left:{one:.2f}%">1, uniform</span>' if one > 8 else ""
     top = f"{scale.top:.1f}{' or more' if scale.clipped else ''}"

@@ -13,7 +13,7 @@ import numpy as np
 from .errors import DataError, SweepError
 from .files import write_file
 from .sweep_measures import MEASURES, RIGHT, WRONG, Classes, Sums, look_first
-from .sweep_state import Part, SweepFolder, SweepState
+from .sweep_state import Part, SweepFolder, SweepState, sinks_at
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -98,10 +98,7 @@ class SweepResult:
 
     def sinks(self, layer: int) -> np.ndarray:
         """The model's sinks in a layer, bool ``(rows, cols)``."""
-        found = np.zeros(self.grid, bool)
-        for row, col in self.state.sinks[str(layer)]:
-            found[row, col] = True
-        return found
+        return sinks_at(self.state.sinks[str(layer)], self.grid)
 
     def of_layer(self, layer: int | None = None) -> DataFrame:
         """The rows of one layer, a row a photo; None is the deepest, which the report shows."""

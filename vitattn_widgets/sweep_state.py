@@ -83,6 +83,14 @@ class Part:
     sums: Sums = field(default_factory=Sums)
 
 
+def sinks_at(places: Sequence[Sequence[int]], grid: tuple[int, int]) -> np.ndarray:
+    """The sinks of a layer from their places in a state: bool ``(rows, cols)``."""
+    found = np.zeros(grid, bool)
+    for row, col in places:
+        found[row, col] = True
+    return found
+
+
 @dataclass(frozen=True)
 class SweepState:
     """What ``state.json`` says.

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,7 +17,7 @@ from .errors import SettingsError
 from .rows import AttentionRows, capture_rows_tensor
 from .sweep_measures import Asked, Classes, measure_photos
 from .sweep_photos import SweepPhotos, prepared_batches
-from .sweep_state import TABLES, Part, Plan, SweepFolder
+from .sweep_state import TABLES, Part, Plan, SweepFolder, sinks_at
 from .tokens import resolve_index
 
 if TYPE_CHECKING:
@@ -139,11 +138,8 @@ class Request:
 
     def asked(self, sinks: Mapping[str, Sequence[Sequence[int]]]) -> Asked:
         """What is measured of every photo, with the sinks that a state names."""
-        found = {}
-        for layer in self.layers:
-            found[layer] = np.zeros(self.model.layout.grid, bool)
-            for row, col in sinks[str(layer)]:
-                found[layer][row, col] = True
+        grid = self.model.layout.grid
+        found = {layer: sinks_at(sinks[str(layer)], grid) for layer in self.layers}
         return Asked(self.layers, self.aggregation, found)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import TrainingError
+from .figures import figure_bytes
 from .files import write_file
 from .training_loop import Answers
 from .training_recipes import TrainingRecipe
@@ -106,9 +106,7 @@ def write_report(folder: RunFolder, result: FinetuneResult, identity: Mapping[st
     """
     figures = draw_curves(result), draw_confusion(result), draw_recall(result)
     for name, figure in zip(FIGURES, figures, strict=True):
-        stream = io.BytesIO()
-        figure.savefig(stream, format="png")
-        write_file(folder.path / name, stream.getvalue())
+        write_file(folder.path / name, figure_bytes(figure))
     numbers = {
         "title": result.title,
         "stand_in": result.stand_in,

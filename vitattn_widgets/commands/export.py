@@ -8,9 +8,8 @@ from pathlib import Path
 
 from ..aggregate import AGGREGATIONS
 from ..files import PAGE_SUFFIXES, check_writable, write_file
-from ..settings import SINKS
 from ..sources import SOURCES
-from .options import add_shared, load_chosen, view_settings, with_target
+from .options import add_shared, add_target, load_chosen, view_settings, with_target
 
 
 def add_command(commands: argparse._SubParsersAction) -> None:
@@ -35,10 +34,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         default=[],
         help="a source to choose from, repeatable; the page opens with the first; without one, attention",
     )
-    made.add_argument("--target", help="class for sources that depend on it: number or name; else the predicted one")
-    made.add_argument(
-        "--sinks", choices=SINKS, default="show", help="what is done with patches that draw attention on any photo"
-    )
+    add_target(made)
     add_shared(export)
     export.set_defaults(run=run)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import itertools
 import sys
 from pathlib import Path
@@ -71,14 +70,14 @@ def add_command(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Carry the command out."""
+    from ..figures import figure_bytes
+
     check_writable(options.output, FIGURE_SUFFIXES)
     texts = getattr(options, "compare", None)
     if texts is None and options.difference:
         raise SettingsError("--difference is of two panels; say which with --compare PANEL PANEL")
     figure = _paper_figure(options) if texts is None else _compared_figure(options, texts)
-    stream = io.BytesIO()
-    figure.savefig(stream, format=options.output.suffix[1:])
-    write_file(options.output, stream.getvalue())
+    write_file(options.output, figure_bytes(figure, options.output.suffix[1:]))
     print(f"wrote {options.output}")
 
 
@@ -102,7 +101,7 @@ def _paper_figure(options: argparse.Namespace) -> Figure:
 
 
 def _compared_figure(options: argparse.Namespace, texts: list[str]) -> Figure:
-    from ..comparison import compare_views, difference_view
+    from ..comparison import compare_views, difference_view, shared_scale
     from ..figures import MOST_COLUMNS, comparison_figure
 
     asked = read_panels(texts, options.photos)
@@ -112,7 +111,7 @@ def _compared_figure(options: argparse.Namespace, texts: list[str]) -> Figure:
         _require_difference(asked, photos)
     panels = _capture_panels(asked, settings, photos, options)
 
-    scale = "robust" if options.scale == "robust" else "shared"
+    scale = shared_scale(options.scale)
     compared = compare_views(panels, scale)
     for title, view in zip(compared.titles, compared.views, strict=True):
         print(f"{title or 'shown'}: {view.caption}")

@@ -72,6 +72,11 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     """The options of what a map is made of."""
     made = parser.add_argument_group("what the map is made of")
     made.add_argument("--source", choices=SOURCES, default="attention", help="the attention, or a reading of its worth")
+    add_target(made)
+
+
+def add_target(made: argparse._ArgumentGroup) -> None:
+    """The options beside a source: class and sinks."""
     made.add_argument("--target", help="class for sources that depend on it: number or name; else the predicted one")
     made.add_argument(
         "--sinks", choices=SINKS, default="show", help="what is done with patches that draw attention on any photo"

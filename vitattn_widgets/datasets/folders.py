@@ -12,7 +12,7 @@ from .annotations import Annotation, boxes_on_photo, match_annotations, read_ann
 from .boxes import Box
 from .catalogue import INFOS
 from .layouts import OTHER_WORDS, SUFFIXES, WORDNET_ID, folder_content, walk_photos, wordnet_names
-from .masked import BOX_PLACES
+from .masked import find_boxes
 from .photos import DatasetInfo, FolderPhotos
 
 UNLABELLED = ""
@@ -94,7 +94,7 @@ def _masks(root: Path, names: Sequence[str]) -> tuple[str, ...]:
 
 def _boxes(root: Path, names: Sequence[str], say: Callable[[str], None]) -> tuple[tuple[Box, ...], ...] | None:
     """The boxes of each photo; None where there are none that could be used."""
-    place = next((root / place for place in BOX_PLACES if (root / place).exists()), None)
+    place = find_boxes(root)
     if place is None:
         return None
     try:

@@ -17,6 +17,11 @@ BOX_PLACES = ("boxes.csv", "boxes.json", "annotations/xmls", "annotations", "Ann
 """Where boxes are looked for, in this order."""
 
 
+def find_boxes(root: Path) -> Path | None:
+    """Where the boxes of a folder lie; None where there are none."""
+    return next((root / place for place in BOX_PLACES if (root / place).exists()), None)
+
+
 def load_masked_folder(path: str | Path) -> FolderPhotos:
     """Photos with masks of the thing they show, to ask whether a map lies on it.
 
@@ -82,9 +87,8 @@ def load_boxed_folder(
     root = Path(path).expanduser()
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
-    places = [root / place for place in BOX_PLACES] if boxes is None else [Path(boxes).expanduser()]
-    place = next((place for place in places if place.exists()), None)
-    if place is None:
+    place = find_boxes(root) if boxes is None else Path(boxes).expanduser()
+    if place is None or not place.exists():
         looked = ", ".join(BOX_PLACES) if boxes is None else boxes
         raise DataError(f"{root}: found no boxes ({looked}); name their file or folder with boxes=...")
     below = next((folder for folder in PHOTO_FOLDERS if (root / folder).is_dir()), "")

@@ -15,23 +15,11 @@ function pictureOf(chosenQuery, choosePatch, clearQuery) {
   let values = null;
   let hovered = null;
 
-  const patchRectangle = ([row, col], [left, top, right, bottom]) => {
-    const [rows, cols] = shown.grid;
-    const [width, height] = shown.size;
-    const [stepX, stepY] = [(right - left) / cols, (bottom - top) / rows];
-    return {
-      left: `${(100 * (left + col * stepX)) / width}%`,
-      top: `${(100 * (top + row * stepY)) / height}%`,
-      width: `${(100 * stepX) / width}%`,
-      height: `${(100 * stepY) / height}%`,
-    };
-  };
-
   const drawMarks = () => {
     const wanted = [];
     for (const box of shown.boxes) {
-      if (shown.query) wanted.push(["va-query", patchRectangle(shown.query, box)]);
-      if (hovered) wanted.push(["va-hover", patchRectangle(hovered, box)]);
+      if (shown.query) wanted.push(["va-query", patchRectangle(shown.query, box, shown)]);
+      if (hovered) wanted.push(["va-hover", patchRectangle(hovered, box, shown)]);
     }
     while (marks.children.length > wanted.length) marks.lastChild.remove();
     while (marks.children.length < wanted.length) marks.append(element("i"));
@@ -52,18 +40,7 @@ function pictureOf(chosenQuery, choosePatch, clearQuery) {
     reading.textContent = `${hovered ? "Patch" : "Query: patch"} row ${row}, col ${col}: ${value}`;
   };
 
-  const patchAt = (event) => {
-    if (!shown) return null;
-    const bounds = canvas.getBoundingClientRect();
-    const x = ((event.clientX - bounds.left) / bounds.width) * shown.size[0];
-    const y = ((event.clientY - bounds.top) / bounds.height) * shown.size[1];
-    for (const [left, top, right, bottom] of shown.boxes) {
-      const row = Math.floor(((y - top) / (bottom - top)) * shown.grid[0]);
-      const col = Math.floor(((x - left) / (right - left)) * shown.grid[1]);
-      if (row >= 0 && col >= 0 && row < shown.grid[0] && col < shown.grid[1]) return [row, col];
-    }
-    return null;
-  };
+  const patchAt = (event) => (shown ? patchUnder(event, canvas, shown) : null);
 
   const hover = (patch) => {
     if (JSON.stringify(patch) === JSON.stringify(hovered)) return;
@@ -79,17 +56,13 @@ function pictureOf(chosenQuery, choosePatch, clearQuery) {
     if (patch) choosePatch(patch);
   });
   stage.addEventListener("keydown", (event) => {
-    const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
-    if (!shown || !(event.key in steps || event.key === "Escape")) return;
+    if (!shown || !(event.key in ARROWS || event.key === "Escape")) return;
     event.preventDefault();
     event.stopPropagation(); // else a classic notebook moves to another cell
     if (event.key === "Escape") return clearQuery();
-    const [rows, cols] = shown.grid;
     // not the query that is shown: of keys in quick succession, each goes on from where the last one went
     const chosen = chosenQuery();
-    const [row, col] = chosen ?? [rows >> 1, cols >> 1];
-    const [down, right] = chosen ? steps[event.key] : [0, 0];
-    choosePatch([Math.min(Math.max(row + down, 0), rows - 1), Math.min(Math.max(col + right, 0), cols - 1)]);
+    choosePatch(nextPatch(chosen, event.key, shown.grid));
   });
 
   return {

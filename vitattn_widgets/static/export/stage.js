@@ -4,8 +4,7 @@ function stageOf(root, facts) {
   const stage = root.querySelector(".va-stage");
   const reading = root.querySelector(".va-reading");
   const [width, height] = facts.size;
-  const [left, top, right, bottom] = facts.box;
-  const [rows, cols] = facts.grid;
+  const view = { grid: facts.grid, size: facts.size, boxes: [facts.box] };
   const canvas = element("canvas", { width, height, "aria-hidden": "true" });
   const marks = element("div", { class: "va-marks", "aria-hidden": "true" });
   const pen = canvas.getContext("2d");
@@ -22,17 +21,10 @@ function stageOf(root, facts) {
     new Uint8Array(table.buffer).set([...facts.colors.subarray(3 * code, 3 * code + 3), 255], 4 * code);
   }
 
-  const rectangle = ([row, col]) => ({
-    left: `${(100 * (left + (col * (right - left)) / cols)) / width}%`,
-    top: `${(100 * (top + (row * (bottom - top)) / rows)) / height}%`,
-    width: `${(100 * (right - left)) / cols / width}%`,
-    height: `${(100 * (bottom - top)) / rows / height}%`,
-  });
-
   const drawMarks = () => {
     const wanted = [];
-    if (shown.query) wanted.push(["va-query", rectangle(shown.query)]);
-    if (read) wanted.push(["va-hover", rectangle(read)]);
+    if (shown.query) wanted.push(["va-query", patchRectangle(shown.query, facts.box, view)]);
+    if (read) wanted.push(["va-hover", patchRectangle(read, facts.box, view)]);
     marks.replaceChildren(
       ...wanted.map(([name, place]) => {
         const mark = element("i", { class: name });
@@ -46,7 +38,7 @@ function stageOf(root, facts) {
     if (!shown.values) reading.textContent = "Raw values of patches were left out of this page for want of room.";
     else if (!read) reading.textContent = "Hover or tap a patch for its raw value; arrow keys move over patches.";
     else {
-      const value = number(Number(shown.values[read[0] * cols + read[1]].toPrecision(facts.valueDigits)));
+      const value = number(Number(shown.values[read[0] * facts.grid[1] + read[1]].toPrecision(facts.valueDigits)));
       reading.textContent = `Patch row ${read[0]}, col ${read[1]}: ${value} (${shown.unit})`;
     }
     reading.title = reading.textContent;
@@ -60,26 +52,16 @@ function stageOf(root, facts) {
     say();
   };
 
-  const patchAt = (event) => {
-    const bounds = canvas.getBoundingClientRect();
-    const atX = ((event.clientX - bounds.left) / bounds.width) * width;
-    const atY = ((event.clientY - bounds.top) / bounds.height) * height;
-    const row = Math.floor(((atY - top) / (bottom - top)) * rows);
-    const col = Math.floor(((atX - left) / (right - left)) * cols);
-    return row >= 0 && col >= 0 && row < rows && col < cols ? [row, col] : null;
-  };
+  const patchAt = (event) => patchUnder(event, canvas, view);
 
   stage.addEventListener("pointermove", (event) => move(patchAt(event)));
   stage.addEventListener("pointerdown", (event) => move(patchAt(event)));
   stage.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && move(null));
   stage.addEventListener("keydown", (event) => {
-    const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
     if (event.key === "Escape") return move(null);
-    if (!(event.key in steps)) return;
+    if (!(event.key in ARROWS)) return;
     event.preventDefault();
-    if (!read) return move([rows >> 1, cols >> 1]);
-    const [rowStep, colStep] = steps[event.key];
-    move([Math.min(Math.max(read[0] + rowStep, 0), rows - 1), Math.min(Math.max(read[1] + colStep, 0), cols - 1)]);
+    move(nextPatch(read, event.key, facts.grid));
   });
   stage.append(canvas, marks);
   reading.setAttribute("aria-live", "polite");
