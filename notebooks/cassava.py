@@ -63,7 +63,7 @@ import vitattn_widgets as va
 # %%
 data = va.load_dataset("cassava", DATA, seed=SEED, per_class=MADE)
 print(data.describe())
-va.photos_figure(data.train, per_class=2)
+va.figures.photos_figure(data.train, per_class=2)
 
 # %% [markdown]
 # A cyan line, where there is one, is ground truth: it surrounds the lesions, and on a healthy leaf the leaf, for
@@ -126,10 +126,10 @@ by_hand = (weights / weights.sum(axis=1, keepdims=True)).reshape(-1, *capture.la
 maps = capture.patch_attention(layer=-1)
 print(f"by hand and by the kit differ by at most {np.abs(by_hand - maps).max():.1e}")
 print(f"prefix share by head: {capture.prefix_share().round(3)}; entropy by head:", end=" ")
-print([round(va.entropy(head), 2) for head in maps])
+print([round(va.evaluation.entropy(head), 2) for head in maps])
 
 # %%
-va.heads_figure(capture)
+va.figures.heads_figure(capture)
 
 # %% [markdown]
 # ### Eq. 4: many heads become one map
@@ -141,9 +141,9 @@ va.heads_figure(capture)
 # %%
 mean, std = maps.mean(axis=0), maps.std(axis=0)
 ratio = va.aggregate_heads(maps, "mean_over_std")
-flat = va.flat_ground(capture.view, capture.layout.grid)
+flat = va.evaluation.flat_ground(capture.view, capture.layout.grid)
 print(f"eq. 4 by hand and by the kit differ by a factor of at most {np.abs(mean / std / ratio - 1).max():.1e}")
-on_flat = va.share_on(mean, flat), va.share_on(ratio, flat)
+on_flat = va.evaluation.share_on(mean, flat), va.evaluation.share_on(ratio, flat)
 print(f"share on the flattest quarter of this photo: mean {on_flat[0]:.2f}, mean / std {on_flat[1]:.2f}")
 
 # %% [markdown]
@@ -154,7 +154,7 @@ print(f"share on the flattest quarter of this photo: mean {on_flat[0]:.2f}, mean
 # smaller than the disk of the median; a single bright patch does not survive it.
 
 # %%
-va.smoothing_figure(capture, va.ViewSettings(aggregation="mean_over_std"))
+va.figures.smoothing_figure(capture, va.ViewSettings(aggregation="mean_over_std"))
 
 # %% [markdown]
 # ## 4. Explore
@@ -178,7 +178,7 @@ explorer
 
 # %%
 captures = [capture, *(va.capture_attention(model, data.test.load(i)) for i in (sick[len(sick) // 2], sick[-1]))]
-va.paper_figure(captures, note=data.describe())
+va.figures.paper_figure(captures, note=data.describe())
 
 # %% [markdown]
 # ### Before and after fine-tuning
@@ -189,10 +189,10 @@ va.paper_figure(captures, note=data.describe())
 # on the embedded model and the stand-in, it has no such past, and there is no difference.)
 
 # %%
-start, _ = va.load_model_or_demo(MODEL)
+start, _ = va.models.load_model_or_demo(MODEL)
 earlier = va.capture_attention(start, data.test.load(sick[0]))
 panels = [va.Panel(capture, name="after fine-tuning"), va.Panel(earlier, name="before")]
-va.comparison_figure(panels, difference=True, note=data.describe())
+va.figures.comparison_figure(panels, difference=True, note=data.describe())
 
 # %% [markdown]
 # ## 6. Lesion or background? The whole test split
@@ -213,7 +213,7 @@ worth = va.evaluate_maps(model, data.test)
 worth
 
 # %%
-va.measures_figure(worth)
+va.figures.measures_figure(worth)
 
 # %% [markdown]
 # The charge first: does more of the attention lie on flat ground, and on the border, than of a map that knows
@@ -221,8 +221,8 @@ va.measures_figure(worth)
 # is more. An interval that contains 0 means: not shown.
 
 # %%
-for measure in ("flat", "border"):
-    print(f"{worth.heading}; {va.MEASURES[measure]}, more than a uniform map")
+for measure in ("flat_share", "border_share"):
+    print(f"{worth.heading}; {va.evaluation.MEASURES[measure]}, more than a uniform map")
     print(worth.differences(measure).round(3), "\n")
 
 # %% [markdown]
@@ -259,7 +259,7 @@ groups[list(worth.table())].mean().assign(photos=groups.size()).round(3)
 used = va.ViewSettings.recommended()
 capture = va.complete_capture(model, capture, used)  # one backward pass, for the predicted class
 panels = [va.Panel(capture, used), va.Panel(capture, va.ViewSettings(sinks="outline"))]
-va.comparison_figure(panels, scale="robust", difference=True, note=data.describe())
+va.figures.comparison_figure(panels, scale="robust", difference=True, note=data.describe())
 
 # %% [markdown]
 # ### Both maps on trial
@@ -277,7 +277,7 @@ for name, check in checks.items():
     print("", *check.sentences, sep="\n- ")
 
 # %%
-va.check_figure(checks["gradient_late"])
+va.figures.check_figure(checks["gradient_late"])
 
 # %% [markdown]
 # ## 8. All maps in one table
@@ -295,15 +295,15 @@ table = va.evaluate_maps(model, few, aggregations=["mean", "max"], sources=sourc
 table
 
 # %%
-va.measures_figure(table)
+va.figures.measures_figure(table)
 
 # %% [markdown]
 # The blob in the centre is the harder baseline: it knows where people put what they photograph. (Photos without
 # masks are measured on flat ground, where less is better; there the uniform row is the one to compare with.)
 
 # %%
-measure = "mass" if "mass" in table.table() else "flat"
-print(f"{table.heading}; {va.MEASURES[measure]}, more than the centre blob")
+measure = "mass_on_mask" if "mass_on_mask" in table.table() else "flat_share"
+print(f"{table.heading}; {va.evaluation.MEASURES[measure]}, more than the centre blob")
 table.differences(measure, baseline="centre blob").round(3)
 
 # %% [markdown]

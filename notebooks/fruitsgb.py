@@ -58,7 +58,7 @@ import vitattn_widgets as va
 # %%
 data = va.load_dataset("fruitsgb", DATA, seed=SEED, per_class=MADE)
 print(data.describe())
-va.photos_figure(data.test)
+va.figures.photos_figure(data.test)
 
 # %% [markdown]
 # A cyan line, where there is one, is ground truth: on a bad fruit it surrounds the blemishes, on a good one the
@@ -119,10 +119,11 @@ weights = np.exp(scores[:, len(capture.layout.prefix) :])
 by_hand = (weights / weights.sum(axis=1, keepdims=True)).reshape(-1, *capture.layout.grid)
 maps = capture.patch_attention(layer=-1)
 print(f"by hand and by the kit differ by at most {np.abs(by_hand - maps).max():.1e}")
-print(f"prefix share by head: {capture.prefix_share().round(3)}; the heads agree: {va.head_agreement(maps):.2f}")
+agreement = va.evaluation.head_agreement(maps)
+print(f"prefix share by head: {capture.prefix_share().round(3)}; the heads agree: {agreement:.2f}")
 
 # %%
-va.heads_figure(capture)
+va.figures.heads_figure(capture)
 
 # %% [markdown]
 # ### Eq. 4: many heads become one map
@@ -145,7 +146,7 @@ print(
 # below the panels: they are the raw values of the darkest and the brightest colour.
 
 # %%
-va.smoothing_figure(capture, va.ViewSettings(aggregation="max"))
+va.figures.smoothing_figure(capture, va.ViewSettings(aggregation="max"))
 
 # %% [markdown]
 # ## 4. Explore
@@ -168,7 +169,7 @@ explorer
 
 # %%
 captures = [capture, *(va.capture_attention(model, data.test.load(i)) for i in (bad[1], good[0]))]
-va.paper_figure(captures, note=data.describe())
+va.figures.paper_figure(captures, note=data.describe())
 
 # %% [markdown]
 # ### Side by side, on one scale
@@ -179,7 +180,7 @@ va.paper_figure(captures, note=data.describe())
 
 # %%
 ways = [va.ViewSettings(aggregation=aggregation) for aggregation in va.AGGREGATIONS]
-va.comparison_figure([va.Panel(capture, way) for way in ways], note=data.describe())
+va.figures.comparison_figure([va.Panel(capture, way) for way in ways], note=data.describe())
 
 # %%
 for way in ways:
@@ -206,7 +207,7 @@ worth = va.evaluate_maps(model, data.test)
 worth
 
 # %%
-va.measures_figure(worth)
+va.figures.measures_figure(worth)
 
 # %% [markdown]
 # Now the bad fruit alone, where the evidence is the blemish. The table says how much *more* of each map lies there
@@ -214,9 +215,9 @@ va.measures_figure(worth)
 # that contains 0 means: not shown. Photos without masks are measured on flat ground instead, where less is better.
 
 # %%
-measure = "mass" if "mass" in worth.table() else "flat"
+measure = "mass_on_mask" if "mass_on_mask" in worth.table() else "flat_share"
 on_bad = worth.only(worth.photos["label"].str.contains("bad", case=False), "bad fruit")
-print(f"{on_bad.heading}; {va.MEASURES[measure]}, more than a uniform map")
+print(f"{on_bad.heading}; {va.evaluation.MEASURES[measure]}, more than a uniform map")
 on_bad.differences(measure).round(3)
 
 # %% [markdown]
@@ -242,7 +243,7 @@ on_good
 used = va.ViewSettings.recommended()
 capture = va.complete_capture(model, capture, used)  # one backward pass, for the predicted class
 panels = [va.Panel(capture, used), va.Panel(capture, va.ViewSettings(sinks="outline"))]
-va.comparison_figure(panels, scale="robust", difference=True, note=data.describe())
+va.figures.comparison_figure(panels, scale="robust", difference=True, note=data.describe())
 
 # %% [markdown]
 # Red in the last panel is where the first map has more; blue where plain attention has more: it looked there, and by
@@ -263,7 +264,7 @@ for name, check in checks.items():
     print("", *check.sentences, sep="\n- ")
 
 # %%
-va.check_figure(checks["gradient_late"])
+va.figures.check_figure(checks["gradient_late"])
 
 # %% [markdown]
 # ## 8. All maps in one table
@@ -280,14 +281,14 @@ table = va.evaluate_maps(model, few, aggregations=["mean", "max"], sources=sourc
 table
 
 # %%
-va.measures_figure(table)
+va.figures.measures_figure(table)
 
 # %% [markdown]
 # The blob in the centre is the harder baseline: it knows where people put what they photograph. (Photos without
 # masks are measured on flat ground, where less is better; there the uniform row is the one to compare with.)
 
 # %%
-print(f"{table.heading}; {va.MEASURES[measure]}, more than the centre blob")
+print(f"{table.heading}; {va.evaluation.MEASURES[measure]}, more than the centre blob")
 table.differences(measure, baseline="centre blob").round(3)
 
 # %% [markdown]

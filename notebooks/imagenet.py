@@ -62,7 +62,7 @@ import vitattn_widgets as va
 # %%
 data = va.load_dataset("imagenet", DATA, seed=SEED, per_class=MADE)
 print(data.describe())
-va.photos_figure(data.train)
+va.figures.photos_figure(data.train)
 
 # %% [markdown]
 # A cyan line, where there is one, is ground truth: it surrounds the object. The stand-in has such masks, since its
@@ -129,7 +129,7 @@ print(f"prefix share by head: {capture.prefix_share().round(3)}; by layer, avera
 print(np.array([capture.prefix_share(layer).mean() for layer in range(capture.num_layers)]).round(2))
 
 # %%
-va.heads_figure(capture)
+va.figures.heads_figure(capture)
 
 # %% [markdown]
 # ### Eq. 4: many heads become one map
@@ -152,7 +152,7 @@ print(f"brightest by eq. 4: patch {tuple(map(int, bright))}, with {mean[bright]:
 # below the panels: they are the raw values of the darkest and the brightest colour.
 
 # %%
-va.smoothing_figure(capture, va.ViewSettings(layer=-1, aggregation="mean"))
+va.figures.smoothing_figure(capture, va.ViewSettings(layer=-1, aggregation="mean"))
 
 # %% [markdown]
 # ## 4. Explore
@@ -176,7 +176,7 @@ explorer
 
 # %%
 captures = [va.capture_attention(model, some.load(i)) for i in range(3)]
-va.paper_figure(captures, note=data.describe())
+va.figures.paper_figure(captures, note=data.describe())
 
 # %% [markdown]
 # ### Sinks
@@ -201,7 +201,7 @@ print(f"brightest patch of the average: row and column {tuple(map(int, np.argwhe
 # %%
 print(f"sink patches by the kit's rule in this photo: {va.find_sinks(capture).sum()}")
 panels = [va.Panel(capture, va.ViewSettings(sinks=sinks)) for sinks in ("leave_out", "outline")]
-va.comparison_figure(panels, difference=True, note=data.describe())
+va.figures.comparison_figure(panels, difference=True, note=data.describe())
 
 # %% [markdown]
 # ## 6. On the object? The whole test split
@@ -223,7 +223,7 @@ worth = va.evaluate_maps(model, data.test)
 worth
 
 # %%
-va.measures_figure(worth)
+va.figures.measures_figure(worth)
 
 # %% [markdown]
 # How much *more* of each map lies on the object than of the uniform map, with a 95 % interval over photos, and on
@@ -231,8 +231,8 @@ va.measures_figure(worth)
 # on the border instead, where less is better.
 
 # %%
-measure = "mass" if "mass" in worth.table() else "border"
-print(f"{worth.heading}; {va.MEASURES[measure]}, more than a uniform map")
+measure = "mass_on_mask" if "mass_on_mask" in worth.table() else "border_share"
+print(f"{worth.heading}; {va.evaluation.MEASURES[measure]}, more than a uniform map")
 worth.differences(measure).round(3)
 
 # %% [markdown]
@@ -244,11 +244,15 @@ worth.differences(measure).round(3)
 # %%
 spread = data.test.take(np.unique(np.linspace(0, len(data.test) - 1, LAYER_PHOTOS).astype(int)))
 layers = va.evaluate_maps(model, spread, layers=range(capture.num_layers), aggregations=["mean"])
-va.layers_figure(layers)
+va.figures.layers_figure(layers)
 
 # %%
 by_layer = layers.table().xs("mean", level="map")[measure]
-print(f"{va.MEASURES[measure]}, mean over heads: highest in layer {by_layer.idxmax()} ({by_layer.max():.3f}), ", end="")
+print(
+    f"{va.evaluation.MEASURES[measure]}, mean over heads: highest in layer {by_layer.idxmax()} "
+    f"({by_layer.max():.3f}), ",
+    end="",
+)
 print(f"lowest in layer {by_layer.idxmin()} ({by_layer.min():.3f}), last layer {by_layer.iloc[-1]:.3f}")
 
 # %% [markdown]
@@ -265,7 +269,7 @@ print(f"lowest in layer {by_layer.idxmin()} ({by_layer.min():.3f}), last layer {
 ways = [va.ViewSettings(source=source) for source in ("attention", "norm", "rollout", "gradient_late", "relevance")]
 for way in ways:
     capture = va.complete_capture(model, capture, way)
-va.comparison_figure([va.Panel(capture, way) for way in ways], scale="robust", note=data.describe())
+va.figures.comparison_figure([va.Panel(capture, way) for way in ways], scale="robust", note=data.describe())
 
 # %% [markdown]
 # The last two belong to a class, so they can be asked: why this class and not that one? Here are the two most
@@ -274,9 +278,9 @@ va.comparison_figure([va.Panel(capture, way) for way in ways], scale="robust", n
 # %%
 panels = []
 for target in map(int, np.argsort(-capture.probabilities)[:2]):
-    capture = va.capture_gradients(model, capture, target)
+    capture = va.capture.capture_gradients(model, capture, target)
     panels.append(va.Panel(capture, va.ViewSettings(source="gradient_late", target=target)))
-va.comparison_figure(panels, difference=True, note=data.describe())
+va.figures.comparison_figure(panels, difference=True, note=data.describe())
 
 # %% [markdown]
 # ### Is this map worth anything?
@@ -295,7 +299,7 @@ for name, check in checks.items():
     print("", *check.sentences, sep="\n- ")
 
 # %%
-va.check_figure(checks["gradient_late"])
+va.figures.check_figure(checks["gradient_late"])
 
 # %% [markdown]
 # ## 9. All maps in one table
@@ -309,14 +313,14 @@ table = va.evaluate_maps(model, few, aggregations=["mean", "max"], sources=[way.
 table
 
 # %%
-va.measures_figure(table)
+va.figures.measures_figure(table)
 
 # %% [markdown]
 # The blob in the centre is the harder baseline: it knows where people put what they photograph. (Photos without
 # masks are measured on the border, where the blob has little by its shape; there compare with the uniform row.)
 
 # %%
-print(f"{table.heading}; {va.MEASURES[measure]}, more than the centre blob")
+print(f"{table.heading}; {va.evaluation.MEASURES[measure]}, more than the centre blob")
 table.differences(measure, baseline="centre blob").round(3)
 
 # %% [markdown]

@@ -18,11 +18,12 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 import vitattn_widgets as va  # noqa: E402
-from vitattn_widgets import store  # noqa: E402
-from vitattn_widgets.demo_controls import Controls  # noqa: E402
-from vitattn_widgets.demo_desk import Desk  # noqa: E402
+from vitattn_widgets.demo.controls import Controls  # noqa: E402
+from vitattn_widgets.demo.service import DemoService  # noqa: E402
+from vitattn_widgets.viewer import store  # noqa: E402
 
-from . import model_zoo, sweep_lab  # noqa: E402
+from . import model_zoo  # noqa: E402
+from .sweeps import lab as sweep_lab  # noqa: E402
 
 SAMPLES = Path(va.__file__).parent / "samples"
 
@@ -35,13 +36,13 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def real_model(shared: Path) -> va.AttentionModel:
+def real_model(shared: Path) -> va.models.AttentionModel:
     """The real ViT-Tiny, with its ImageNet weights."""
     return va.load_model("vit_tiny_patch16_224", device="cpu")
 
 
 @pytest.fixture(scope="session")
-def chelsea(real_model: va.AttentionModel) -> va.AttentionCapture:
+def chelsea(real_model: va.models.AttentionModel) -> va.capture.AttentionCapture:
     """The cat sample, captured with the real weights."""
     return va.capture_attention(real_model, SAMPLES / "chelsea.jpg")
 
@@ -53,44 +54,44 @@ def sweep_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def swept(sweep_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> va.SweepResult:
+def swept(sweep_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> va.sweeps.SweepResult:
     """A sweep of `sweep_folder`."""
     return sweep_lab.run(sweep_folder, tmp_path_factory.mktemp("sweep") / "out")
 
 
 @pytest.fixture(scope="session")
-def wide_model() -> va.AttentionModel:
+def wide_model() -> va.models.AttentionModel:
     """A random ViT whose grid has more columns (6) than rows (4)."""
     return va.load_model(model_zoo.build("vit", model_zoo.WIDE))
 
 
 @pytest.fixture(scope="session")
-def wide_capture(wide_model: va.AttentionModel) -> va.AttentionCapture:
+def wide_capture(wide_model: va.models.AttentionModel) -> va.capture.AttentionCapture:
     return va.capture_attention(wide_model, noise_photo((80, 150)))
 
 
 @pytest.fixture(scope="module")
-def whole_desk(wide_model: va.AttentionModel) -> Iterator[Desk]:
+def whole_service(wide_model: va.models.AttentionModel) -> Iterator[DemoService]:
     """A page's desk with a model, and one that cannot be had."""
-    from .demo_lab import MAX_PIXELS, MAX_UPLOAD
+    from .demo.lab import MAX_PIXELS, MAX_UPLOAD
 
     models = [wide_model, "vit_tiny_patch16_384"]
-    desk = Desk(models, max_upload=MAX_UPLOAD, max_pixels=MAX_PIXELS, keep_seconds=600)
-    yield desk
-    desk.close()
+    service = DemoService(models, max_upload=MAX_UPLOAD, max_pixels=MAX_PIXELS, keep_seconds=600)
+    yield service
+    service.close()
 
 
 @pytest.fixture
-def desk(whole_desk: Desk) -> Desk:
+def service(whole_service: DemoService) -> DemoService:
     """A desk that nobody has used."""
-    for key in list(whole_desk.uploads._used):
-        whole_desk.uploads.drop(key)
-    whole_desk.store.clear()
-    return whole_desk
+    for key in list(whole_service.uploads._used):
+        whole_service.uploads.drop(key)
+    whole_service.store.clear()
+    return whole_service
 
 
 @pytest.fixture
-def controls(wide_model: va.AttentionModel) -> Controls:
+def controls(wide_model: va.models.AttentionModel) -> Controls:
     """The page's controls as they stand at first."""
     return Controls(wide_model.name)
 
@@ -100,7 +101,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """The photos that went through a model, in order."""
     seen: list[object] = []
 
-    def counted(model: va.AttentionModel, picture: object) -> va.AttentionCapture:
+    def counted(model: va.models.AttentionModel, picture: object) -> va.capture.AttentionCapture:
         seen.append(picture)
         return va.capture_attention(model, picture)
 

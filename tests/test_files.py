@@ -24,7 +24,7 @@ def test_pictures_are_encoded_by_suffix(suffix: str) -> None:
         np.testing.assert_array_equal(np.asarray(again), image)
 
 
-def test_a_raw_map_is_read_back_without_pickle(wide_capture: va.AttentionCapture) -> None:
+def test_a_raw_map_is_read_back_without_pickle(wide_capture: va.capture.AttentionCapture) -> None:
     rendered = va.render_view(wide_capture)
     with np.load(io.BytesIO(files.map_bytes(wide_capture, rendered)), allow_pickle=False) as found:
         np.testing.assert_array_equal(found["grid_map"], rendered.grid_map)
@@ -50,7 +50,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(va.SettingsError, match=r"out\.png: could not be written \(No space left on device\)"):
+    with pytest.raises(va.errors.SettingsError, match=r"out\.png: could not be written \(No space left on device\)"):
         files.write_file(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
@@ -62,5 +62,5 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
 )
 def test_an_output_that_cannot_be_written_is_told_before_any_work(tmp_path: Path, name: str, words: str) -> None:
     (tmp_path / "folder.png").mkdir()
-    with pytest.raises(va.SettingsError, match=words):
+    with pytest.raises(va.errors.SettingsError, match=words):
         files.check_writable(tmp_path / name, tuple(files.PICTURE_FORMATS))

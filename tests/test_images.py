@@ -172,7 +172,7 @@ BAD_FILES = {
 def test_a_bad_file_is_told_by_name_and_reason(tmp_path: Path, name: str) -> None:
     make, reason = BAD_FILES[name]
     make(tmp_path / name)
-    with pytest.raises(va.PictureError, match=reason) as caught:
+    with pytest.raises(va.errors.PictureError, match=reason) as caught:
         va.load_picture(tmp_path / name)
     assert name in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -193,7 +193,7 @@ def test_damaged_bytes_never_raise_anything_but_a_picture_error(tmp_path: Path) 
             path.write_bytes(bytes(data[: rng.integers(1, len(data))] if rng.random() < 0.5 else data))
             try:
                 outcomes.add(va.load_picture(path).mode)
-            except va.PictureError:
+            except va.errors.PictureError:
                 outcomes.add("refused")
     assert outcomes == {"RGB", "refused"}
 
@@ -211,5 +211,5 @@ def test_damaged_bytes_never_raise_anything_but_a_picture_error(tmp_path: Path) 
     ],
 )
 def test_other_things_than_pictures_are_refused(picture: object, words: str) -> None:
-    with pytest.raises(va.PictureError, match=words):
+    with pytest.raises(va.errors.PictureError, match=words):
         va.load_picture(picture)

@@ -162,3 +162,7 @@ def _deep_grey(values: np.ndarray) -> Image.Image:
     top = values.max()
     factor = 255.0 if top <= 1 and not np.array_equal(values, values.round()) else 1.0 if top <= 255 else 1 / 257
     return Image.fromarray((values * factor).clip(0, 255).round().astype(np.uint8))
+
+
+CropBox = tuple[float, float, float, float]
+"""``(left, top, right, bottom)`` in pixels of the upright photo; beyond its edges where the model's view is padded."""

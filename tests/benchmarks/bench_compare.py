@@ -20,20 +20,20 @@ from tests.conftest import SAMPLES  # sets the offline cache before timm is impo
 import numpy as np
 
 import vitattn_widgets as va
-from vitattn_widgets import comparison
+from vitattn_widgets.comparison import compare
 
 from .bench_core import load
 
 ROUNDS = 30
 
 
-def changes(capture: va.AttentionCapture, panels: list[va.Panel]) -> dict[str, Callable[[], object]]:
+def changes(capture: va.capture.AttentionCapture, panels: list[va.Panel]) -> dict[str, Callable[[], object]]:
     """What is timed, by name; each call is a change that was not there before."""
     queries: Iterator[tuple[int, int]] = ((number // 14 % 14, number % 14) for number in count())
     opacities: Iterator[float] = (0.1 + number % 80 / 100 for number in count())
 
     def first_time() -> None:
-        comparison._prepared.cache_clear()
+        compare._prepared.cache_clear()
         va.compare_views(panels)
 
     def one_panel() -> None:

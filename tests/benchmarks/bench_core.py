@@ -28,8 +28,8 @@ from timm.utils import AttentionExtract
 from torch import Tensor
 
 import vitattn_widgets as va
-from vitattn_widgets.capture import capture_tensor
-from vitattn_widgets.rows import capture_rows_tensor
+from vitattn_widgets.capture.batches import capture_rows_tensor
+from vitattn_widgets.capture.forward import capture_tensor
 
 MODELS = [
     ("vit_tiny_patch16_224", 224, 120),
@@ -39,15 +39,15 @@ MODELS = [
 ]
 
 
-def load(name: str) -> va.AttentionModel:
+def load(name: str) -> va.models.AttentionModel:
     torch.manual_seed(0)
     try:
         return va.load_model(name, device="cpu")
-    except va.WeightsError:
+    except va.errors.WeightsError:
         return va.load_model(name, pretrained=False, device="cpu")
 
 
-def eager_twin(model: va.AttentionModel, name: str) -> AttentionExtract:
+def eager_twin(model: va.models.AttentionModel, name: str) -> AttentionExtract:
     """Timm's own extractor, which needs the model made with fused attention off."""
     set_fused_attn(False)
     try:
@@ -89,7 +89,7 @@ def bench_capture(scale: float) -> None:
         tensor = torch.randn(1, 3, size, size)
         extract = eager_twin(model, name)
 
-        def plain(model: va.AttentionModel = model, tensor: Tensor = tensor) -> Tensor:
+        def plain(model: va.models.AttentionModel = model, tensor: Tensor = tensor) -> Tensor:
             with torch.inference_mode():
                 return model.module(tensor)
 
@@ -117,7 +117,7 @@ def bench_capture(scale: float) -> None:
         )
 
 
-def plain_way(capture: va.AttentionCapture, settings: va.ViewSettings) -> bytes:
+def plain_way(capture: va.capture.AttentionCapture, settings: va.ViewSettings) -> bytes:
     """The same map with scipy's filters, drawn with a matplotlib figure."""
     import matplotlib.pyplot as plt
 

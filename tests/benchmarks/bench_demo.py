@@ -32,7 +32,7 @@ from safetensors.torch import save_file
 
 import vitattn_widgets as va
 from tests.lab import end
-from vitattn_widgets.demo_controls import Controls
+from vitattn_widgets.demo.controls import Controls
 
 ROOT = Path(__file__).resolve().parents[2]
 

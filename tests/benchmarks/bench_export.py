@@ -18,16 +18,16 @@ import timm
 import torch
 
 import vitattn_widgets as va
-from vitattn_widgets.export import MOST_BYTES
+from vitattn_widgets.export.page import MOST_BYTES
 
 MODELS = ("vit_tiny_patch16_224", "vit_base_patch16_224", "vit_large_patch16_224", "vit_base_patch14_dinov2")
 
 
-def load(name: str) -> tuple[va.AttentionModel, str]:
+def load(name: str) -> tuple[va.models.AttentionModel, str]:
     """A model, and which weights it has."""
     try:
         return va.load_model(name), "published"
-    except va.WeightsError:
+    except va.errors.WeightsError:
         torch.manual_seed(0)
         return va.load_model(timm.create_model(name)), "random"
 
@@ -43,7 +43,7 @@ def main() -> None:
         model, weights = load(name)
         capture = va.capture_attention(model, options.photo)
         begun = time.perf_counter()
-        page = va.make_page(model, capture, name="photo.jpg")
+        page = va.export.make_page(model, capture, name="photo.jpg")
         seconds = time.perf_counter() - begun
         assert len(page.content) <= MOST_BYTES
         kept = f"{page.samples[0]} x {page.samples[1]} of {page.size[0]} x {page.size[1]}"

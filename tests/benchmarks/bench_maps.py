@@ -4,9 +4,9 @@
     python -m tests.benchmarks.bench_maps --photos FOLDER
     python -m tests.benchmarks.bench_maps --stand-in demo --model demo
 
-`FOLDER` of ``--masks`` holds ``images`` and ``masks`` (`va.load_masked_folder`). Beside the sources of the kit stand
-the variants among which the recommended one was chosen: the sum of gradient times attention over the last 1, 2, ...
-layers, with its signs or of its positive parts alone, with and without sinks.
+`FOLDER` of ``--masks`` holds ``images`` and ``masks`` (`va.datasets.load_masked_folder`). Beside the sources of the kit
+stand the variants among which the recommended one was chosen: the sum of gradient times attention over the last 1, 2,
+... layers, with its signs or of its positive parts alone, with and without sinks.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ import numpy as np
 import torch
 
 import vitattn_widgets as va
-from vitattn_widgets import perturbation
-from vitattn_widgets.interventions import probabilities_of
-from vitattn_widgets.render import grid_map
-from vitattn_widgets.sinks import leave_out
+from vitattn_widgets.evaluation import perturbation
+from vitattn_widgets.evaluation.interventions import probabilities_of
+from vitattn_widgets.maps.attribution import grid_map
+from vitattn_widgets.maps.sinks import leave_out
 
 STEPS = 6
 
 
-def maps_of(model: va.AttentionModel, capture: va.AttentionCapture) -> dict[str, np.ndarray]:
+def maps_of(model: va.models.AttentionModel, capture: va.capture.AttentionCapture) -> dict[str, np.ndarray]:
     """The grid map of every source, with and without sinks, and of every variant."""
     maps = {}
     for source in va.SOURCES:
@@ -56,7 +56,7 @@ def maps_of(model: va.AttentionModel, capture: va.AttentionCapture) -> dict[str,
 
 
 def faithfulness(
-    model: va.AttentionModel, capture: va.AttentionCapture, maps: dict[str, np.ndarray]
+    model: va.models.AttentionModel, capture: va.capture.AttentionCapture, maps: dict[str, np.ndarray]
 ) -> dict[str, tuple[float, float]]:
     """Deletion and insertion area of each map and baseline for the predicted class."""
     grid, target = capture.layout.grid, capture.class_or_predicted()
@@ -80,23 +80,30 @@ def faithfulness(
     }
 
 
-def measures_of_folder(model: va.AttentionModel, folder: Path, every: int) -> Iterator[dict]:
+def measures_of_folder(model: va.models.AttentionModel, folder: Path, every: int) -> Iterator[dict]:
     for path in sorted(folder.rglob("*.[jJ][pP]*[gG]"))[::every]:
         capture = va.capture_attention(model, path)
-        yield faithfulness(model, va.capture_gradients(model, capture), maps_of(model, capture))
+        yield faithfulness(model, va.capture.capture_gradients(model, capture), maps_of(model, capture))
 
 
-def measures_on_masks(model: va.AttentionModel, photos: va.PhotoSet, every: int) -> Iterator[dict]:
+def measures_on_masks(model: va.models.AttentionModel, photos: va.datasets.PhotoSet, every: int) -> Iterator[dict]:
     for index in range(0, len(photos), every):
-        capture = va.capture_gradients(model, va.capture_attention(model, photos.load(index)))
+        capture = va.capture.capture_gradients(model, va.capture_attention(model, photos.load(index)))
         size = capture.view.shape[:2]
-        mask = va.mask_on_view(photos.mask(index), capture.crop_box, size)
+        mask = va.datasets.mask_on_view(photos.mask(index), capture.crop_box, size)
         if not (mask == 1).any():
             continue  # a whole fruit has no blemish
         grid = capture.layout.grid
-        maps = {"uniform": va.uniform_map(grid), "centre blob": va.centre_blob(grid), **maps_of(model, capture)}
+        maps = {
+            "uniform": va.evaluation.uniform_map(grid),
+            "centre blob": va.evaluation.centre_blob(grid),
+            **maps_of(model, capture),
+        }
         heats = {name: va.smooth_map(grid_map, size, capture.layout.patch_size) for name, grid_map in maps.items()}
-        yield {name: (va.mass_on_mask(heat, mask), va.pointing_game(heat, mask)) for name, heat in heats.items()}
+        yield {
+            name: (va.evaluation.mass_on_mask(heat, mask), va.evaluation.pointing_game(heat, mask))
+            for name, heat in heats.items()
+        }
 
 
 def print_means(rows: list[dict], heads: tuple[str, str]) -> None:
@@ -123,8 +130,8 @@ if __name__ == "__main__":
         print_means(list(measures_of_folder(loaded, options.photos, options.every)), ("deletion", "insertion"))
     else:
         found = (
-            va.load_masked_folder(options.masks)
+            va.datasets.load_masked_folder(options.masks)
             if options.masks
             else va.load_dataset(options.stand_in, stand_in=True).test
         )
-        print_means(list(measures_on_masks(loaded, found, options.every)), ("mass", "pointing"))
+        print_means(list(measures_on_masks(loaded, found, options.every)), ("mass_on_mask", "pointing_game"))

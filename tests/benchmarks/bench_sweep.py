@@ -22,14 +22,14 @@ from tests.conftest import SHARED  # noqa: F401  sets the offline cache before t
 import torch
 
 import vitattn_widgets as va
-from vitattn_widgets.long_runs import loading_processes
-from vitattn_widgets.sweep_measures import model_sinks
-from vitattn_widgets.sweep_photos import SweepPhotos, find_photos, prepared_batches
-from vitattn_widgets.sweep_state import Plan, SweepFolder
-from vitattn_widgets.sweep_work import Request, Team, Work
+from vitattn_widgets.runs import loading_processes
+from vitattn_widgets.sweeps.folder import Plan, SweepFolder
+from vitattn_widgets.sweeps.measure import model_sinks
+from vitattn_widgets.sweeps.photos import SweepPhotos, find_photos, prepared_batches
+from vitattn_widgets.sweeps.work import Request, Team, Work
 
 
-def plain(model: va.AttentionModel, photos: va.PhotoSet, plan: Plan, workers: int) -> float:
+def plain(model: va.models.AttentionModel, photos: va.datasets.PhotoSet, plan: Plan, workers: int) -> float:
     """Seconds of plain inference."""
     batches = [list(indices) for part in range(plan.parts) for indices in plan.batches(part)]
     loader = prepared_batches(SweepPhotos(photos, model.preprocessing, model.layout, grounds=False), batches, workers)
@@ -43,12 +43,12 @@ def plain(model: va.AttentionModel, photos: va.PhotoSet, plan: Plan, workers: in
     return time.perf_counter() - start
 
 
-def swept(request: Request, photos: va.PhotoSet, plan: Plan, workers: int, sinks: dict) -> float:
+def swept(request: Request, photos: va.datasets.PhotoSet, plan: Plan, workers: int, sinks: dict) -> float:
     """Seconds of a sweep's pass, parts on the disk."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = SweepFolder(Path(temporary), request.table)
         folder.parts.mkdir()
-        work = Work(request, folder, photos, Team(), request.asked(sinks), workers, progress=False, say=print)
+        work = Work(request, folder, photos, Team(), request.asked(sinks), workers, progress=False, notify=print)
         start = time.perf_counter()
         work.measure(plan)
         return time.perf_counter() - start
@@ -64,10 +64,10 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
     model = va.load_model(options.model)
-    stand_in = True if options.folder in va.DATASETS else None
+    stand_in = True if options.folder in va.datasets.DATASETS else None
     photos = find_photos(options.folder, model, None, options.limit, print, None, stand_in)
     request = Request(model, tuple(options.layers), "mean", options.batch_size, "parquet", 12).checked()
-    plan, workers = Plan(len(photos), options.batch_size), loading_processes(None, 1, va.SweepError)
+    plan, workers = Plan(len(photos), options.batch_size), loading_processes(None, 1, va.errors.SweepError)
     found = model_sinks(model, photos, request.layers)
     sinks = {
         str(layer): [(int(r), int(c)) for r, c in zip(*of_layer.nonzero(), strict=True)]

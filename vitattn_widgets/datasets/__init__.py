@@ -7,11 +7,4 @@
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    submod_attrs={
-        "loading": ["DATASETS", "load_dataset"],
-        "masked": ["load_boxed_folder", "load_masked_folder"],
-        "photos": ["Dataset", "DatasetInfo", "FolderPhotos", "PhotoSet"],
-    },
-)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

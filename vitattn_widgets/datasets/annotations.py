@@ -14,8 +14,8 @@ from xml.etree import ElementTree
 
 from ..errors import DataError
 from ..images import picture_size
-from .boxes import Box
 from .layouts import SUFFIXES
+from .masks import Box
 
 COLUMNS = ("name", "left", "top", "right", "bottom")
 """The columns of a CSV file of boxes."""
@@ -100,7 +100,7 @@ def match_annotations(
 
 
 def boxes_of_photos(
-    root: Path, names: Sequence[str], place: Path, say: Callable[[str], None]
+    root: Path, names: Sequence[str], place: Path, notify: Callable[[str], None]
 ) -> tuple[tuple[Box, ...], ...]:
     """The boxes of some photos, cut off at the photos' edges.
 
@@ -108,7 +108,7 @@ def boxes_of_photos(
         root: folder of the photos.
         names: of the photos below it.
         place: what `read_annotations` reads.
-        say: takes a line about boxes of other photos, if there are any.
+        notify: takes a line about boxes of other photos, if there are any.
 
     Returns:
         One entry a photo, empty where nothing is said of it.
@@ -119,7 +119,7 @@ def boxes_of_photos(
     """
     found, unknown = match_annotations(names, read_annotations(place))
     if unknown:
-        say(f"left out: boxes of {some(unknown)}; there are no such photos in {root}")
+        notify(f"left out: boxes of {some(unknown)}; there are no such photos in {root}")
     return tuple(boxes_on_photo(found[name], root / name) if name in found else () for name in names)
 
 

@@ -1,4 +1,4 @@
-"""Any folder of photos as it is: subfolders at any depth, which may name classes or not, with evidence or without."""
+"""Folders of photos: a class per folder, with masks or boxes where somebody drew them."""
 
 from __future__ import annotations
 
@@ -8,20 +8,13 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from ..errors import DataError, PictureError
-from .annotations import Annotation, boxes_on_photo, match_annotations, read_annotations
-from .boxes import Box
+from ..images import picture_size
+from ..models.classes import class_key
+from .annotations import Annotation, boxes_of_photos, boxes_on_photo, match_annotations, read_annotations, some
 from .catalogue import INFOS
 from .layouts import OTHER_WORDS, SUFFIXES, WORDNET_ID, folder_content, walk_photos, wordnet_names
-from .masked import find_boxes
-from .photos import DatasetInfo, FolderPhotos
-
-UNLABELLED = ""
-"""The class of photos of which no folder says a class."""
-
-WHOLE = "all"
-"""The split that a folder without splits is."""
-
-_ID_IN_BRACKETS = re.compile(r" \(n\d{8}\)$")
+from .masks import Box
+from .photos import UNLABELLED, WHOLE, DatasetInfo, FolderPhotos
 
 
 def photo_folder(path: str | Path) -> Path:
@@ -38,7 +31,7 @@ def photo_folder(path: str | Path) -> Path:
 
 
 def load_photo_folder(
-    path: str | Path, class_names: Sequence[str] = (), say: Callable[[str], None] = print
+    path: str | Path, class_names: Sequence[str] = (), notify: Callable[[str], None] = print
 ) -> FolderPhotos:
     """All photos below a folder, sorted by name; an unreadable one is told when it is asked for, not before.
 
@@ -52,7 +45,7 @@ def load_photo_folder(
     Args:
         path: the folder.
         class_names: those that a model tells apart.
-        say: takes a line where boxes lie there that cannot be used.
+        notify: takes a line where boxes lie there that cannot be used.
 
     Returns:
         One split, named `WHOLE`.
@@ -80,7 +73,7 @@ def load_photo_folder(
         labels=tuple(number[name] for name in of_photos),
         root=root,
         masks=_masks(root, names) if masked else None,
-        boxes=None if masked else _boxes(root, names, say),
+        boxes=None if masked else _boxes(root, names, notify),
     )
 
 
@@ -92,7 +85,7 @@ def _masks(root: Path, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(found.get(Path(name).relative_to("images").with_suffix(""), "") for name in names)
 
 
-def _boxes(root: Path, names: Sequence[str], say: Callable[[str], None]) -> tuple[tuple[Box, ...], ...] | None:
+def _boxes(root: Path, names: Sequence[str], notify: Callable[[str], None]) -> tuple[tuple[Box, ...], ...] | None:
     """The boxes of each photo; None where there are none that could be used."""
     place = find_boxes(root)
     if place is None:
@@ -101,7 +94,7 @@ def _boxes(root: Path, names: Sequence[str], say: Callable[[str], None]) -> tupl
         found, _ = match_annotations(names, read_annotations(place))
         return tuple(_boxes_of(root / name, found[name]) if name in found else () for name in names)
     except DataError as error:
-        say(f"boxes are left out: {error}")
+        notify(f"boxes are left out: {error}")
         return None
 
 
@@ -129,12 +122,6 @@ def class_of_photo(name: PurePosixPath, known: dict[str, str]) -> str:
 
 
 @lru_cache(maxsize=4096)
-def class_key(name: str) -> str:
-    """What class names are compared by: neither case counts, nor how words are joined, nor a WordNet id behind them."""
-    return re.sub(r"[\s_\-]+", " ", _ID_IN_BRACKETS.sub("", name)).strip().casefold()
-
-
-@lru_cache(maxsize=4096)
 def _folder_name(part: str) -> str:
     return wordnet_names((part[:9],))[0] if WORDNET_ID.match(part) else part
 
@@ -142,3 +129,111 @@ def _folder_name(part: str) -> str:
 def _is_generic(part: str) -> bool:
     words = re.findall(r"[a-z]+|\d+", part.lower())
     return all(word in OTHER_WORDS or word.isdigit() for word in words)
+
+
+PHOTO_FOLDERS = ("images", "JPEGImages")
+
+BOX_PLACES = ("boxes.csv", "boxes.json", "annotations/xmls", "annotations", "Annotations")
+"""Where boxes are looked for, in this order."""
+
+
+def find_boxes(root: Path) -> Path | None:
+    """Where the boxes of a folder lie; None where there are none."""
+    return next((root / place for place in BOX_PLACES if (root / place).exists()), None)
+
+
+def load_masked_folder(path: str | Path) -> FolderPhotos:
+    """Photos with masks of the thing they show, to ask whether a map lies on it.
+
+    The folder holds ``images`` and ``masks``; a mask has its photo's name and size, and one channel: 0 is background,
+    255 is a boundary that counts as neither, every other value is the thing.
+
+    Args:
+        path: the folder.
+
+    Returns:
+        A split named ``"test"`` of one class.
+
+    Raises:
+        DataError: no such folders, a photo without a mask, a mask of another size.
+        PictureError: a photo or mask that cannot be read.
+    """
+    root = Path(path).expanduser()
+    for part in ("images", "masks"):
+        if not (root / part).is_dir():
+            raise DataError(
+                f"{root / part}: no such folder; photos belong in images, masks of the same name in masks; "
+                "boxes are read by load_boxed_folder"
+            )
+    photos = sorted(file.name for file in (root / "images").iterdir() if file.suffix.lower() in SUFFIXES)
+    if not photos:
+        raise DataError(f"{root / 'images'}: no photos in this folder")
+    masks = {file.stem: file.name for file in sorted((root / "masks").iterdir()) if file.suffix.lower() in SUFFIXES}
+    without = [photo for photo in photos if Path(photo).stem not in masks]
+    if without:
+        raise DataError(f"{root}: no mask for {', '.join(without[:3])}; a mask has its photo's name, as a PNG")
+    found = [masks[Path(photo).stem] for photo in photos]
+    for photo, mask in zip(photos, found, strict=True):
+        sizes = picture_size(root / "images" / photo), picture_size(root / "masks" / mask)
+        if sizes[0] != sizes[1]:
+            raise DataError(f"{root / 'masks' / mask}: is {sizes[1]} px, its photo is {sizes[0]} px; they must agree")
+    return _split(
+        root, "masks", [f"images/{photo}" for photo in photos], masks=tuple(f"masks/{mask}" for mask in found)
+    )
+
+
+def load_boxed_folder(
+    path: str | Path, boxes: str | Path | None = None, notify: Callable[[str], None] = print
+) -> FolderPhotos:
+    """Photos with boxes around the thing they show, to ask whether a map lies on it; a box counts as a mask.
+
+    Boxes are a folder of Pascal VOC XML files (also ImageNet's localisation and Oxford's pets), a COCO JSON file, or a
+    CSV file with a row a box and the columns ``name, left, top, right, bottom`` in pixels of the upright photo, where
+    the first pixel is ``0, 0, 1, 1``. A photo may have several; what one reaches beyond the photo is cut off. VOC's
+    difficult objects and COCO's crowds are counted neither way.
+
+    Args:
+        path: the folder: its photos, with those in folders below, or ``images`` or ``JPEGImages`` where it has them.
+        boxes: file or folder of the boxes; None looks in the folder for `BOX_PLACES`.
+        notify: takes a line about photos without boxes, which are left out, and one about boxes without a photo.
+
+    Returns:
+        A split named ``"test"`` of one class.
+
+    Raises:
+        DataError: nothing found, a box that is none or lies outside its photo, boxes drawn on another size.
+        PictureError: a photo that cannot be read.
+    """
+    root = Path(path).expanduser()
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder")
+    place = find_boxes(root) if boxes is None else Path(boxes).expanduser()
+    if place is None or not place.exists():
+        looked = ", ".join(BOX_PLACES) if boxes is None else boxes
+        raise DataError(f"{root}: found no boxes ({looked}); name their file or folder with boxes=...")
+    below = next((folder for folder in PHOTO_FOLDERS if (root / folder).is_dir()), "")
+    listed = (
+        (Path(below) / folder / photo).as_posix() for folder, names in walk_photos(root / below) for photo in names
+    )
+    photos = sorted(listed)
+    found = boxes_of_photos(root, photos, place, notify)
+    kept = [number for number, boxes in enumerate(found) if boxes]
+    if not kept:
+        raise DataError(f"{place}: no box belongs to one of the {len(photos)} photos in {root / below}")
+    without = [photo for photo, boxes in zip(photos, found, strict=True) if not boxes]
+    if without:
+        notify(f"left out: {some(without)}; {place} has no box of {'them' if len(without) > 1 else 'it'}")
+    return _split(root, "boxes", [photos[number] for number in kept], boxes=tuple(found[number] for number in kept))
+
+
+def _split(root: Path, what: str, names: Sequence[str], **evidence: object) -> FolderPhotos:
+    return FolderPhotos(
+        info=DatasetInfo("masked", f"Photos with {what} in {root.name}", ("object",), "", "", ""),
+        split="test",
+        class_names=("object",),
+        stand_in=False,
+        names=tuple(names),
+        labels=(0,) * len(names),
+        root=root,
+        **evidence,
+    )

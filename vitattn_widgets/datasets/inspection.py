@@ -27,6 +27,7 @@ LIKENESS = 0.95
 photos with turned, mirrored, shifted and noisy copies: above 0.97 nearly all pairs are copies, around 0.95 half are."""
 
 STRICT_LIKENESS = 0.985
+
 MOST_COPIES = 16
 """More photos than this that are alike are a style (one table, one light), not copies: then only the strict likeness
 counts."""
@@ -35,7 +36,9 @@ _WORDS = (
     r"(?:rotated?_by|rotated?|flipped|(?:vertical_|horizontal_|[hv])?flip|mirrored|mirror|saltandpepper|noisy|noise|"
     r"translation|translated|shifted|sheared|blurred|augmented|aug|rot(?=_?(?:90|180|270)(?!\d)))"
 )  # "rot" without a quarter turn is what befalls fruit
+
 _AUGMENTED = re.compile(rf"^(?:{_WORDS}(?:_?\d+(?:_degrees)?)?[_\- ]+)+", re.IGNORECASE)
+
 _AUGMENTED_END = re.compile(rf"(?:[_\- ]+(?:{_WORDS}|copy)(?:[_\- ]?\d+)?)+$", re.IGNORECASE)
 
 

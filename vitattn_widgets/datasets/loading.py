@@ -8,11 +8,11 @@ from pathlib import Path
 
 from ..errors import DataError, PictureError
 from .annotations import boxes_of_photos
-from .boxes import Box
 from .catalogue import INFOS
 from .inspection import copy_groups, inspect_photos
 from .layouts import list_photos, require_classes
-from .made import PER_CLASS, make_dataset
+from .made.dataset import PER_CLASS, make_dataset
+from .masks import Box
 from .photos import SPLITS, Dataset, FolderPhotos
 from .splits import fingerprint, split_photos
 
@@ -29,7 +29,7 @@ def load_dataset(
     stand_in: bool | None = None,
     per_class: tuple[int, int, int] = PER_CLASS,
     download: bool = False,
-    say: Callable[[str], None] = print,
+    notify: Callable[[str], None] = print,
 ) -> Dataset:
     """Load a data set with its train, validation and test split.
 
@@ -45,7 +45,7 @@ def load_dataset(
         stand_in: True takes the stand-in without looking for photos, False never takes it.
         per_class: pictures a class of the stand-in's train, validation and test split.
         download: fetch Imagenette into `data` first, if it is not there; only for ``"imagenet"``.
-        say: takes the line that tells of a stand-in, and one line a file that is left out.
+        notify: takes the line that tells of a stand-in, and one line a file that is left out.
 
     Returns:
         The data set. Photos are read when they are asked for.
@@ -64,7 +64,7 @@ def load_dataset(
         _download(name, data)
     root = _find(name, data)
     if root is not None:
-        return _read(name, root, seed, say)
+        return _read(name, root, seed, notify)
     looked = f"give its folder with data=..., or set {FOLDER_VARIABLE}"
     if os.environ.get(FOLDER_VARIABLE):
         looked = f"it is not in {Path(os.environ[FOLDER_VARIABLE]) / name}; give its folder with data=..."
@@ -72,7 +72,7 @@ def load_dataset(
         raise DataError(
             f"{INFOS[name].title} is not on this computer: {looked}. How to get it: {INFOS[name].how_to_get}"
         )
-    say(f"{INFOS[name].title} is not on this computer ({looked}); taking its STAND-IN, pictures made by code")
+    notify(f"{INFOS[name].title} is not on this computer ({looked}); taking its STAND-IN, pictures made by code")
     return make_dataset(name, seed, per_class)
 
 
@@ -111,20 +111,20 @@ def _download(name: str, data: str | Path | None) -> None:
         raise DataError(f"Imagenette could not be downloaded to {root}: {error}") from error
 
 
-def _read(name: str, root: Path, seed: int, say: Callable[[str], None]) -> Dataset:
+def _read(name: str, root: Path, seed: int, notify: Callable[[str], None]) -> Dataset:
     listing = list_photos(name, root)
     inspection = inspect_photos(root, listing.names)
     readable = [number for number, problem in enumerate(inspection.problems) if not problem]
     skipped = listing.skipped + tuple(problem for problem in inspection.problems if problem)
     for line in skipped:
-        say(f"left out: {line}")
+        notify(f"left out: {line}")
     labels = tuple(listing.labels[number] for number in readable)
     require_classes(listing.class_names, labels, root)
     groups = copy_groups(inspection, listing.labels)[readable]
     held_out = frozenset(place for place, number in enumerate(readable) if number in listing.held_out)
     numbers = split_photos(labels, groups, seed, held_out)
     names = tuple(listing.names[number] for number in readable)
-    boxes = _boxes(name, root, names, say)
+    boxes = _boxes(name, root, names, notify)
     splits = {
         split: FolderPhotos(
             info=INFOS[name],
@@ -153,14 +153,14 @@ def _read(name: str, root: Path, seed: int, say: Callable[[str], None]) -> Datas
 
 
 def _boxes(
-    name: str, root: Path, names: Sequence[str], say: Callable[[str], None]
+    name: str, root: Path, names: Sequence[str], notify: Callable[[str], None]
 ) -> tuple[tuple[Box, ...], ...] | None:
     """The boxes of ImageNet's localisation challenge, where they lie beside the photos."""
     place = root / "Annotations"
     if name != "imagenet" or not place.is_dir():
         return None
     try:
-        return boxes_of_photos(root, names, place, say)
+        return boxes_of_photos(root, names, place, notify)
     except (DataError, PictureError) as error:
-        say(f"going on without boxes: {error}")
+        notify(f"going on without boxes: {error}")
         return None

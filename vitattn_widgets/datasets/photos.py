@@ -13,13 +13,19 @@ from PIL import Image
 
 from ..errors import DataError
 from ..images import load_picture, picture_size
-from ..measures import IGNORE
-from .boxes import Box, box_mask
+from .masks import IGNORE, Box, box_mask
 
 if TYPE_CHECKING:
     from typing import Self
 
 SPLITS = ("train", "validation", "test")
+
+
+UNLABELLED = ""
+"""The class of photos of which no folder says a class."""
+
+WHOLE = "all"
+"""The split that a folder without splits is."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,12 @@ class PhotoSet:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def title(self) -> str:
+        """The set as people read it, with its split; a stand-in is called so."""
+        split = "" if self.split == WHOLE else f", {self.split} split"
+        return f"{'STAND-IN for ' if self.stand_in else ''}{self.info.title}{split}"
 
     def load(self, index: int) -> Image.Image:
         """The photo at `index`: upright, mode ``RGB``."""

@@ -1,0 +1,130 @@
+"""The page where the default model's weights cannot be had: it goes on with the embedded model, and says so."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from PIL import Image
+
+import vitattn_widgets as va
+from vitattn_widgets.demo.layout import introduction
+from vitattn_widgets.demo.service import DemoService
+from vitattn_widgets.models import DEFAULT_MODEL
+from vitattn_widgets.training import embedded
+
+from ..conftest import SAMPLES
+from ..lab import ROOT
+from .test_server import free_port
+
+LIMITS = {"max_upload": 10**6, "max_pixels": 10**6, "keep_seconds": 60}
+
+
+@pytest.fixture
+def no_weights(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The default model's weights cannot be had; gives the reason."""
+    reason = f"the weights of {DEFAULT_MODEL} could not be downloaded"
+    load = embedded.load_model
+
+    def refuse(name: str | None = None, **options) -> va.models.AttentionModel:
+        if name == DEFAULT_MODEL:
+            raise va.errors.WeightsError(reason)
+        return load(name, **options)
+
+    monkeypatch.setattr(embedded, "load_model", refuse)
+    return reason
+
+
+def test_without_its_weights_the_default_becomes_the_embedded_model(no_weights: str) -> None:
+    service = DemoService(**LIMITS)
+    assert service.names == ["demo"]
+    assert no_weights in service.note
+    assert "embedded model" in service.note
+    assert service.note in introduction(service)
+    shown, told = service.open({})
+    assert told == ""
+    wanted = va.render_view(va.capture_attention(va.load_model("demo"), SAMPLES / "chelsea.jpg"), va.ViewSettings())
+    np.testing.assert_array_equal(shown.rendered.image, wanted.image)
+    service.close()
+
+
+def test_a_link_to_the_model_that_is_not_there_opens_the_embedded_one_and_says_so(no_weights: str) -> None:
+    service = DemoService(**LIMITS)
+    shown, told = service.open({"model": DEFAULT_MODEL, "layer": "1"})
+    assert shown.controls.model == "demo"
+    assert shown.controls.layer == 1
+    assert f"there is no model '{DEFAULT_MODEL}' here" in told
+    service.close()
+
+
+def test_where_no_model_at_all_can_be_had_the_page_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_, **__) -> None:
+        raise va.errors.ModelError("a damaged file")
+
+    monkeypatch.setattr(embedded, "load_model", refuse)
+    service = DemoService(**LIMITS)
+    assert service.unavailable == {DEFAULT_MODEL: "a damaged file"}
+    assert service.open({}) == (None, f"{DEFAULT_MODEL}: a damaged file")
+    service.close()
+
+
+def test_with_its_weights_the_default_is_itself(monkeypatch: pytest.MonkeyPatch, wide_model) -> None:
+    monkeypatch.setattr(embedded, "load_model", lambda name: wide_model)
+    service = DemoService(**LIMITS)
+    assert service.names == [DEFAULT_MODEL]
+    assert service.models[DEFAULT_MODEL] is wide_model
+    assert service.note == ""
+    assert "Note" not in introduction(service)
+    service.close()
+
+
+def test_the_embedded_model_can_be_named() -> None:
+    service = DemoService("demo", **LIMITS)
+    assert service.names == ["demo"]
+    assert service.note == ""
+    service.close()
+
+
+def test_a_model_that_was_named_is_never_replaced() -> None:
+    service = DemoService(["vit_tiny_patch16_384", "demo"], **LIMITS)
+    assert service.names == ["demo", "vit_tiny_patch16_384"]
+    assert list(service.unavailable) == ["vit_tiny_patch16_384"]
+    assert service.note == ""
+    service.close()
+
+
+def test_the_command_serves_the_embedded_model_without_a_network(tmp_path: Path) -> None:
+    port, said = free_port(), tmp_path / "said"
+    environment = os.environ | {
+        "HF_HOME": str(tmp_path / "hf"),
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+    }
+    command = [sys.executable, "-m", "vitattn_widgets", "demo", "--port", str(port)]
+    with said.open("w") as log:
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        deadline = time.monotonic() + 60
+        while "The page runs" not in said.read_text() and server.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.2)
+        note, runs = said.read_text().splitlines()
+        assert note.startswith("vitattn: taking the embedded model")
+        assert runs.startswith("The page runs")
+        address = f"http://127.0.0.1:{port}"
+        assert "Note:" in httpx.get(f"{address}/config").text
+        picture, _, caption = Client(address, verbose=False).predict(
+            photo=handle_file(SAMPLES / "coffee.jpg"), model="demo", api_name="/map"
+        )
+        wanted = va.render_view(va.capture_attention(va.load_model("demo"), SAMPLES / "coffee.jpg"))
+        np.testing.assert_array_equal(np.asarray(Image.open(picture)), wanted.image)
+        assert caption == wanted.caption
+    finally:
+        server.kill()
+        server.wait()

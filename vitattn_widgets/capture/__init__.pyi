@@ -1,0 +1,9 @@
+from .backward import capture_gradients as capture_gradients, capture_value_norms as capture_value_norms
+from .batches import AttentionRows as AttentionRows, capture_rows as capture_rows
+from .capture import (
+    AttentionCapture as AttentionCapture,
+    CapturedLayer as CapturedLayer,
+    ClassGradients as ClassGradients,
+    Verification as Verification,
+)
+from .forward import capture_attention as capture_attention

@@ -1,0 +1,137 @@
+"""Gradients of a class: one forward and one backward pass, of which only the gradients at the attention outputs stay.
+
+A layer multiplies its values with its attention, ``O = A V``, so the gradient with respect to every entry of the
+attention matrix follows from the one with respect to `O` alone: ``dy/dA = dy/dO V^T``. The model therefore runs as it
+is, fused attention included; no matrix is ever built, and a class takes a quarter of what its capture takes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import ModelError
+from ..models.families import output_projection
+from .capture import ClassGradients
+from .recorder import model_lock, watched_forward
+from .sites import SiteCalls, weighted_values
+
+if TYPE_CHECKING:
+    from ..models.loading import AttentionModel
+    from .capture import AttentionCapture
+
+MAX_CLASSES = 8
+"""Classes whose gradients a capture keeps; the oldest go first."""
+
+
+def capture_gradients(model: AttentionModel, capture: AttentionCapture, target: int | None = None) -> AttentionCapture:
+    """Add the gradients of a class to a capture: one forward and one backward pass.
+
+    Neither the model nor the mode of the caller matters: frozen weights and ``torch.inference_mode`` around the call
+    are fine, and no parameter gets a gradient.
+
+    Args:
+        model: the model of the capture.
+        capture: from `capture_attention`.
+        target: number of the class; None is the predicted one.
+
+    Returns:
+        The same capture with the gradients; itself where it has them already.
+
+    Raises:
+        SettingsError: no such class, or a model without a classifier.
+        ModelError: another model than the capture's, or one that no gradient flows through.
+    """
+    target = capture.class_or_predicted(target)
+    if any(kept.target == target for kept in capture.gradients):
+        return capture
+    require_same_model(model, capture)
+    names: list[str] = []
+    weighted: list[Tensor] = []
+
+    def keep(name: str, calls: SiteCalls) -> None:
+        names.append(name)
+        weighted.append(weighted_values(calls))
+
+    with model_lock(model.module), torch.inference_mode(False), torch.enable_grad():
+        _free_from_inference_mode(model)
+        tensor = model.preprocessing.tensor(capture.pixels)[None].to(model.device, model.dtype)
+        # asking for the input's gradient makes everything after it part of the graph, frozen weights or not
+        logits = watched_forward(model.module, model.parts, model.sites, tensor.requires_grad_(), keep, gradients=True)
+        if not (logits.requires_grad and all(made.requires_grad for made in weighted)):
+            raise ModelError(
+                f"no gradient flows through {model.name}: its forward pass runs under torch.no_grad or detaches its "
+                "tokens; gradient sources need one, the sources 'attention', 'norm' and 'rollout' do not"
+            )
+        _require_same_answer(model, capture, logits)
+        found = torch.autograd.grad(logits[0, target], weighted, allow_unused=True)
+    by_name = {
+        name: torch.zeros_like(made) if gradient is None else gradient
+        for name, made, gradient in zip(names, weighted, found, strict=True)
+    }
+    outputs = tuple(by_name[layer.name].detach().to("cpu", torch.float32) for layer in capture.layers)
+    return replace(capture, gradients=(*capture.gradients, ClassGradients(target, outputs))[-MAX_CLASSES:])
+
+
+def capture_value_norms(model: AttentionModel, capture: AttentionCapture) -> AttentionCapture:
+    """Add to a capture how long each value vector is after its head's part of the output projection; no pass is run.
+
+    Convention: ``||v_j W_o^h||`` of Kobayashi et al. 2020, "Attention is Not Only a Weight" (doi:10.18653/v1/
+    2020.emnlp-main.574). Without the projection's bias, which belongs to no token. A gate or the scale of a
+    normalisation between attention and projection, which depends on the query, is left out.
+
+    Returns:
+        The same capture with `value_norms`; itself where it has them already.
+
+    Raises:
+        ModelError: another model than the capture's, or an attention module whose projection is not known.
+    """
+    if capture.value_norms:
+        return capture
+    require_same_model(model, capture)
+    norms = []
+    for layer in capture.layers:
+        projection = output_projection(model.sites[layer.name], layer.num_heads, layer.values.shape[3])
+        values = layer.values[0]  # head key width
+        if projection is not None:
+            values = values @ projection.to("cpu", torch.float32)
+        norms.append(values.norm(dim=-1).numpy())
+    return replace(capture, value_norms=tuple(norms))
+
+
+def require_same_model(model: AttentionModel, capture: AttentionCapture) -> None:
+    """Raise where a capture was made with another model.
+
+    Raises:
+        ModelError: names both.
+    """
+    if model.name != capture.model_name or tuple(model.sites) != capture.layer_names:
+        raise ModelError(
+            f"the capture was made with {capture.model_name}, not with {model.name}; give the model that made it"
+        )
+
+
+def _require_same_answer(model: AttentionModel, capture: AttentionCapture, logits: Tensor) -> None:
+    now = model.probabilities(logits.detach())[0]
+    if not np.allclose(now, capture.probabilities, rtol=0, atol=0.02):
+        raise ModelError(
+            f"{model.name} answers otherwise than when the capture was made; its weights were changed since: capture "
+            "the photo again"
+        )
+
+
+def _free_from_inference_mode(model: AttentionModel) -> None:
+    """Copy what a model cached while it was captured: tensors made in inference mode cannot take part in a graph."""
+    if any(parameter.is_inference() for parameter in model.module.parameters()):
+        raise ModelError(
+            f"{model.name} was made inside torch.inference_mode, so no gradient can flow through it; make it outside"
+        )
+    for part in model.parts:
+        for owner in (vars(part), part._buffers):
+            for name, value in list(owner.items()):
+                if isinstance(value, Tensor) and value.is_inference():
+                    owner[name] = value.clone()

@@ -1,0 +1,296 @@
+"""One forward pass becomes a value: everything needed to ask for any attention row, and nothing of the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import SettingsError
+from ..images import CropBox
+from ..models.tokens import LayerTokens, Query, TokenLayout, resolve_index
+from .attention import Attention, mean_row, pick, query_chunks, rebuild, split_prefix
+from .cache import remembered
+
+
+@dataclass(frozen=True, eq=False)
+class CapturedLayer:
+    """What one attention layer used and made.
+
+    Attributes:
+        name: qualified name of the attention module, ``"blocks.11.attn"``.
+        tokens: its query and key tokens.
+        attention: gives any row of its attention matrix.
+        values: float32 ``(1, head, key, width)``.
+        output: float32 ``(1, head, query, width)``, attention times values as the model's own kernel computed it.
+    """
+
+    name: str
+    tokens: LayerTokens
+    attention: Attention
+    values: Tensor
+    output: Tensor
+
+    @property
+    def num_heads(self) -> int:
+        return self.values.shape[1]
+
+    @property
+    def num_keys(self) -> int:
+        return self.values.shape[2]
+
+    @property
+    def block(self) -> str:
+        """Layers of the same block run side by side: they read the same tokens and their results are summed."""
+        return self.name.partition(".attns.")[0]
+
+    @property
+    def residual(self) -> bool:
+        """Whether what the layer makes is added to its tokens; a pool's result takes their place."""
+        return not self.name.endswith("attn_pool")
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How far attention times values is from what each layer really produced.
+
+    Attributes:
+        differences: by layer name, the largest absolute difference divided by the largest absolute output.
+    """
+
+    differences: dict[str, float]
+
+    @property
+    def largest(self) -> float:
+        """The largest relative difference of all layers."""
+        return max(self.differences.values())
+
+    def __str__(self) -> str:
+        width = max(map(len, self.differences))
+        return "\n".join(f"{name:<{width}}  {value:.1e}" for name, value in self.differences.items())
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionCapture:
+    """Everything one forward pass says about one photo. Holds no reference to the model; can be pickled.
+
+    Attributes:
+        model_name: name of the model, with timm's tag where it has one.
+        layout: the model's tokens on this input size.
+        layers: one entry an attention layer, in the order of the forward pass.
+        pixels: uint8 ``(H, W, 3)``, the model's whole input before normalisation.
+        view: uint8 ``(H, W, 3)``, what whole patches cover of it: the pixels that the model saw.
+        source: uint8, the upright photo.
+        crop_box: ``(left, top, right, bottom)`` of the view in pixels of the photo.
+        probabilities: float32 ``(classes,)``, softmax of the logits; empty where the model has no classifier.
+        class_names: one name a class.
+        value_norms: for each layer float32 ``(head, key)``, lengths of the values after the output projection; empty
+            until `complete_capture` adds them.
+        gradients: of the classes that `complete_capture` or `capture_gradients` added, the newest last.
+    """
+
+    model_name: str
+    layout: TokenLayout
+    layers: tuple[CapturedLayer, ...]
+    pixels: np.ndarray
+    view: np.ndarray
+    source: np.ndarray
+    crop_box: CropBox
+    probabilities: np.ndarray
+    class_names: tuple[str, ...]
+    value_norms: tuple[np.ndarray, ...] = ()
+    gradients: tuple[ClassGradients, ...] = ()
+
+    @property
+    def num_layers(self) -> int:
+        return len(self.layers)
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        return tuple(layer.name for layer in self.layers)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the capture holds; memory that several tensors share counts once."""
+        shared: dict[int, int] = {}
+
+        def count(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            shared[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        rebuild((self.layers, self.gradients), Tensor, count)
+        arrays = [self.pixels, self.source, self.probabilities, *self.value_norms]
+        return sum(shared.values()) + sum(array.nbytes for array in arrays)
+
+    def num_heads(self, layer: int = -1) -> int:
+        return self.layers[self.layer_index(layer)].num_heads
+
+    def layer_index(self, layer: int) -> int:
+        """`layer` as a number ``0..num_layers-1``; negative numbers count from the end.
+
+        Raises:
+            SettingsError: no such layer.
+        """
+        return resolve_index(layer, self.num_layers, "layer", self.model_name)
+
+    def queries(self, layer: int = -1) -> tuple[str, ...]:
+        """The named queries of a layer; where it has ``"mean"``, each patch ``(row, col)`` is one too."""
+        return self.layers[self.layer_index(layer)].tokens.names
+
+    def query_or_default(self, layer: int = -1, query: Query | None = None) -> Query:
+        """The query that None stands for in this layer, else `query` itself."""
+        if query is not None:
+            return query
+        return self.layers[self.layer_index(layer)].tokens.default(self.layout.default_query)
+
+    def class_or_predicted(self, target: int | None = None) -> int:
+        """The class that None stands for, the most probable one, else `target` itself.
+
+        Raises:
+            SettingsError: no such class, or a model without a classifier.
+        """
+        if not len(self.class_names):
+            raise SettingsError(f"{self.model_name} has no classifier, so no map can be asked for a class")
+        if target is None:
+            return int(self.probabilities.argmax())
+        return resolve_index(target, len(self.class_names), "class", self.model_name)
+
+    def class_gradients(self, target: int | None = None) -> ClassGradients:
+        """The gradients of a class that were added to this capture.
+
+        Raises:
+            SettingsError: no such class, or its gradients were not added.
+        """
+        target = self.class_or_predicted(target)
+        found = next((added for added in self.gradients if added.target == target), None)
+        if found is None:
+            raise SettingsError(
+                f"this capture holds no gradients of class {target} ({self.class_names[target]}), and without the "
+                "model there is no way to them; add them first: capture = va.complete_capture(model, capture, settings)"
+            )
+        return found
+
+    def top(self, k: int = 5) -> list[tuple[str, float]]:
+        """The `k` most probable classes, ``(class name, probability)``; empty without a classifier."""
+        order = np.argsort(-self.probabilities, kind="stable")[:k]
+        return [(self.class_names[i], float(self.probabilities[i])) for i in order]
+
+    def attention(self, layer: int = -1, query: Query | None = None) -> np.ndarray:
+        """The model's own attention row of a query.
+
+        Args:
+            layer: layer number.
+            query: ``"class"``, ``"dist"``, ``"reg0"``, ..., ``"pool"``, ``"mean"`` (mean of the patch queries), names
+                joined by ``+`` (their mean), or a patch ``(row, col)``; None is what the classifier reads.
+
+        Returns:
+            float32 ``(heads, tokens)``, what multiplied the layer's values; rows sum to 1 unless the layer mixes heads.
+
+        Raises:
+            SettingsError: no such layer or query.
+        """
+        return self._row(layer, query).astype(np.float32)
+
+    def patch_attention(self, layer: int = -1, query: Query | None = None) -> np.ndarray:
+        """Attention over the patches alone, eq. 3 of Calderaro et al. 2023.
+
+        Returns:
+            float32 ``(heads, rows, cols)``; each head sums to 1 (see `attention.split_prefix` for mixed heads).
+
+        Raises:
+            SettingsError: no such layer or query.
+        """
+        return self._split(layer, query)[0]
+
+    def prefix_share(self, layer: int = -1, query: Query | None = None) -> np.ndarray:
+        """What eq. 3 leaves out: the share of attention that went to prefix tokens.
+
+        Returns:
+            float32 ``(heads,)`` in 0..1.
+
+        Raises:
+            SettingsError: no such layer or query.
+        """
+        return self._split(layer, query)[1]
+
+    def verify(self) -> Verification:
+        """Recompute every layer's output from the captured attention and values and compare.
+
+        Returns:
+            The largest difference by layer, relative to the layer's largest output. About 1e-6 for float32 models.
+        """
+        return Verification({layer.name: _largest_difference(layer) for layer in self.layers})
+
+    def _row(self, layer: int, query: Query | None) -> np.ndarray:
+        """float64 ``(heads, keys)``, not to be written to."""
+        index = self.layer_index(layer)
+        query = self.query_or_default(index, query)
+        captured = self.layers[index]
+        indices = captured.tokens.query_indices(query, f"layer {index} ({captured.name}) of {self.model_name}")
+
+        def work_out() -> np.ndarray:
+            rows = mean_row(captured.attention, indices, captured.num_heads, captured.num_keys, torch.float64)
+            row = rows[0].numpy()
+            row.setflags(write=False)
+            return row
+
+        return remembered(self, ("row", index), indices.tolist(), work_out)
+
+    def _split(self, layer: int, query: Query | None) -> tuple[np.ndarray, np.ndarray]:
+        prefix = len(self.layers[self.layer_index(layer)].tokens.key_prefix)
+        return split_prefix(self._row(layer, query), prefix, self.layout.grid)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # a layer's tensors are views of shared memory, all of which plain pickling would write for each of them
+        plain = {name: rebuild(getattr(self, name), Tensor, Tensor.numpy) for name in ("layers", "gradients")}
+        return vars(self) | plain
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        for name in ("layers", "gradients"):
+            vars(self)[name] = rebuild(getattr(self, name), np.ndarray, torch.from_numpy)
+
+
+def _largest_difference(layer: CapturedLayer) -> float:
+    values, output = layer.values.double(), layer.output.double()
+    worst = 0.0
+    for chunk in query_chunks(np.arange(output.shape[2]), layer.num_heads, layer.num_keys):
+        again = layer.attention.rows(chunk, torch.float64) @ values  # batch head query width
+        worst = max(worst, float((again - output[:, :, chunk]).abs().max()))
+    return worst / max(float(output.abs().max()), torch.finfo(torch.float64).tiny)
+
+
+@dataclass(frozen=True, eq=False)
+class ClassGradients:
+    """The gradient of one class's logit with respect to what each layer's attention made of its values.
+
+    Attributes:
+        target: number of the class.
+        outputs: for each layer float32 ``(1, head, query, width)``.
+    """
+
+    target: int
+    outputs: tuple[Tensor, ...]
+
+    def rows(self, layer: int, values: Tensor, queries: np.ndarray) -> Tensor:
+        """The gradient of the logit with respect to attention rows.
+
+        Args:
+            layer: number of the layer, from 0 on.
+            values: the layer's values, ``(1, head, key, width)``.
+            queries: which rows.
+
+        Returns:
+            float32 ``(1, head, len(queries), key)``.
+        """
+        return pick(self.outputs[layer], queries) @ values.mT
+
+
+def layer_words(capture: AttentionCapture, layer: int) -> str:
+    """A layer as people read it: its number, how many there are, its module."""
+    layer = capture.layer_index(layer)
+    return f"layer {layer} of 0..{capture.num_layers - 1} ({capture.layer_names[layer]})"

@@ -1,0 +1,118 @@
+"""The forward pass: a model and a photo become an `AttentionCapture`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..images import Picture, load_picture
+from ..models.families import is_latent_pool
+from ..models.preprocess import View
+from ..models.tokens import LayerTokens
+from .attention import rebuild
+from .capture import AttentionCapture, CapturedLayer
+from .recorder import watched_forward
+from .sites import SiteAttention, SiteCalls, layer_tokens, read_site
+
+if TYPE_CHECKING:
+    from ..models.loading import AttentionModel
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    return tensor.to("cpu", torch.float32)
+
+
+def _plain_copy(tensor: Tensor) -> Tensor:
+    return tensor.to("cpu", torch.float32, copy=True)
+
+
+def capture_tensor(model: AttentionModel, tensor: Tensor) -> tuple[tuple[CapturedLayer, ...], Tensor]:
+    """Run a model once on a prepared input and keep every layer's operands.
+
+    Args:
+        model: the model.
+        tensor: ``(1, 3, H, W)``, normalised, on the model's device.
+
+    Returns:
+        The captured layers and the model's output.
+    """
+    layers: list[CapturedLayer] = []
+
+    def keep(name: str, calls: SiteCalls) -> None:
+        seen, tokens = read_layer(model, name, calls)
+        # latent queries can be a view of a parameter; all else the forward pass made, and nobody else holds on to it
+        own = _plain if tokens.query_patches else _plain_copy
+        attention = rebuild(seen.attention, Tensor, own)
+        layers.append(CapturedLayer(name, tokens, attention, own(seen.values), own(seen.output)))
+
+    logits = watched_forward(model.module, model.parts, model.sites, tensor, keep)
+    if not layers:
+        raise RuntimeError(f"the forward pass of {model.name} ran none of its attention modules")
+    return tuple(layers), logits
+
+
+def capture_attention(model: AttentionModel, picture: Picture) -> AttentionCapture:
+    """Capture a photo: one forward pass, after which any layer, head and query can be shown.
+
+    Args:
+        model: from `load_model`.
+        picture: a path, a PIL picture or a uint8 array.
+
+    Returns:
+        The capture; it takes ``4 x layers x tokens x width`` floats, never a tokens x tokens matrix.
+
+    Raises:
+        PictureError: the photo cannot be read.
+    """
+    photo = load_picture(picture)
+    view = model.preprocessing.view(photo)
+    tensor = model.preprocessing.tensor(view.pixels)[None].to(model.device, model.dtype)
+    layers, logits = capture_tensor(model, tensor)
+    seen = seen_part(model, view)
+    return AttentionCapture(
+        model_name=model.name,
+        layout=model.layout,
+        layers=layers,
+        pixels=view.pixels,
+        view=seen.pixels,
+        source=np.array(photo),
+        crop_box=seen.crop_box,
+        probabilities=model.probabilities(logits)[0],
+        class_names=model.class_names,
+    )
+
+
+def capture_again(model: AttentionModel, capture: AttentionCapture) -> AttentionCapture:
+    """What a model of the same input makes of exactly the pixels of a capture: one forward pass.
+
+    Args:
+        model: a changed copy of the capture's model.
+        capture: from `capture_attention`.
+    """
+    tensor = model.preprocessing.tensor(capture.pixels)[None].to(model.device, model.dtype)
+    layers, logits = capture_tensor(model, tensor)
+    probabilities = model.probabilities(logits)[0]
+    return replace(capture, layers=layers, probabilities=probabilities, value_norms=(), gradients=())
+
+
+def seen_part(model: AttentionModel, view: View) -> View:
+    """What whole patches cover of a view, on which maps lie."""
+    rows, cols = model.layout.grid
+    height, width = model.layout.patch_shape
+    return view.part(rows * height, cols * width)
+
+
+def read_layer(model: AttentionModel, name: str, calls: SiteCalls) -> tuple[SiteAttention, LayerTokens]:
+    """What an attention module used in a forward pass, for a whole batch, and its tokens.
+
+    Raises:
+        ModelError: attention or tokens that this kit does not know.
+    """
+    site = model.sites[name]
+    seen = read_site(site, calls, model.layout, name)
+    queries, keys = seen.output.shape[2], seen.values.shape[2]
+    return seen, layer_tokens(is_latent_pool(site), queries, keys, model.layout, f"{name} of {model.name}")

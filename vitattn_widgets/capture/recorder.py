@@ -1,0 +1,185 @@
+"""One forward pass, watched: the only place that touches a model while it runs.
+
+The model runs as it is, fused attention included. Around each attention module's ``forward`` a torch function mode sees
+the calls made there; it lives in the capturing thread alone, and everything is put back when the pass ends or fails.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from .sites import Call, SiteCalls
+
+MATMULS = frozenset({torch.matmul, Tensor.matmul, Tensor.__matmul__})
+
+_SOFTMAXES = frozenset({torch.softmax, Tensor.softmax, F.softmax})
+
+_WATCHED = MATMULS | _SOFTMAXES | {F.scaled_dot_product_attention}
+
+Forward = Callable[..., Any]
+
+_locks: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
+
+_locks_guard = threading.Lock()
+
+
+class _SiteWatch(TorchFunctionMode):
+    """Collects the attention calls made while it is entered; `take` hands them over and starts anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = SiteCalls([], [], [])
+
+    def take(self) -> SiteCalls:
+        calls, self.calls = self.calls, SiteCalls([], [], [])
+        return calls
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **kwargs) if kwargs else func(*args)
+        if func in _WATCHED:
+            self._keep(func, result, args, kwargs or {})
+        return result
+
+    def _keep(self, func: Callable[..., Any], result: Tensor, args: tuple, kwargs: Mapping[str, Any]) -> None:
+        if func is F.scaled_dot_product_attention:
+            self.calls.fused.append(_fused_call(result, *args, **kwargs))
+        elif func in _SOFTMAXES:
+            self.calls.softmaxes.append(Call(args[:1], result))
+        elif result.ndim == 4:
+            self.calls.matmuls.append(Call(args[:2], result))
+
+
+def _fused_call(
+    result: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,  # noqa: ARG001 the parameters are scaled_dot_product_attention's own
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Call:
+    return Call((query, key, value), result, attn_mask, scale, is_causal, enable_gqa)
+
+
+def model_lock(module: nn.Module) -> threading.RLock:
+    """The lock that lets one capture at a time run on a model."""
+    with _locks_guard:
+        return _locks.setdefault(module, threading.RLock())
+
+
+def watched_forward(
+    module: nn.Module,
+    parts: Sequence[nn.Module],
+    sites: Mapping[str, nn.Module],
+    tensor: Tensor,
+    on_site: Callable[[str, SiteCalls], None],
+    gradients: bool = False,
+) -> Tensor:
+    """Run a model once in eval mode and report what each attention module called.
+
+    The model is unchanged afterwards, also after an error: train mode of every part, fused flags, ``forward``.
+
+    Args:
+        module: the model.
+        parts: every module of it, itself included.
+        sites: its attention modules by name (`families.attention_sites`).
+        tensor: input ``(batch, channels, height, width)``, on the model's device.
+        on_site: called in the order of the forward pass, each time right after a site ran.
+        gradients: record the pass for autograd, whatever mode the caller is in; else it runs in inference mode.
+
+    Returns:
+        The model's output.
+    """
+    with (
+        model_lock(module),
+        torch.inference_mode(not gradients),
+        torch.set_grad_enabled(gradients),
+        _eval_mode(parts),
+        _watched(sites, on_site),
+    ):
+        return module(tensor)
+
+
+@contextmanager
+def _eval_mode(parts: Sequence[nn.Module]) -> Iterator[None]:
+    training = [part for part in parts if part.training]
+    try:
+        for part in training:
+            part.training = False
+        yield
+    finally:
+        for part in training:
+            part.training = True
+
+
+@contextmanager
+def _watched(sites: Mapping[str, nn.Module], on_site: Callable[[str, SiteCalls], None]) -> Iterator[None]:
+    seen = _SiteWatch()
+
+    def watch(name: str, forward: Forward) -> Forward:
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            with seen:
+                output = forward(*args, **kwargs)
+            on_site(name, seen.take())
+            return output
+
+        return watched
+
+    with _fused(sites.values()), replaced_forward(sites, watch):
+        yield
+
+
+@contextmanager
+def _fused(sites: Iterable[nn.Module]) -> Iterator[None]:
+    """Let modules that were made with fused attention off take their fused path all the same."""
+    off = [vars(site) for site in sites if vars(site).get("fused_attn") is False]
+    try:
+        for state in off:
+            state["fused_attn"] = True
+        yield
+    finally:
+        for state in off:
+            state["fused_attn"] = False
+
+
+@contextmanager
+def replaced_forward(sites: Mapping[str, nn.Module], change: Callable[[str, Forward], Forward]) -> Iterator[None]:
+    """Replace the ``forward`` of some modules for the calling thread, and put it back, also after an error.
+
+    Other threads that run the model meanwhile get its own ``forward``. May be nested; hold `model_lock` meanwhile.
+
+    Args:
+        sites: the modules, by name.
+        change: gives, for the name and the ``forward`` of a module, what is called in its place.
+    """
+    owner = threading.get_ident()
+    saved: list[tuple[dict[str, Any], Any]] = []
+
+    def own(forward: Forward, changed: Forward) -> Forward:
+        return lambda *args, **kwargs: (changed if threading.get_ident() == owner else forward)(*args, **kwargs)
+
+    try:
+        for name, site in sites.items():
+            # an instance's own attribute hides the class's method; where it had one already, that one comes back
+            saved.append((vars(site), vars(site).get("forward")))
+            vars(site)["forward"] = own(site.forward, change(name, site.forward))
+        yield
+    finally:
+        for state, forward in reversed(saved):
+            if forward is None:
+                state.pop("forward", None)
+            else:
+                state["forward"] = forward

@@ -1,0 +1,41 @@
+"""The command line: ``vitattn`` and its commands, a module each."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+
+from .. import __version__
+from ..errors import VitattnError
+from . import demo, export, figure, finetune, map, sweep
+
+COMMANDS = (map, figure, export, sweep, demo, finetune)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status: 0, 2 for a user's mistake, 130 when stopped by Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    try:
+        with warnings.catch_warnings():
+            from PIL.Image import DecompressionBombWarning
+
+            warnings.simplefilter("ignore", DecompressionBombWarning)  # load_picture has its own, lower limit
+            options.run(options)
+    except VitattnError as error:
+        print(f"vitattn: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("vitattn: stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="vitattn", description="See what a Vision Transformer attends to.")
+    parser.add_argument("--version", action="version", version=f"vitattn_widgets {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.add_command(commands)
+    return parser

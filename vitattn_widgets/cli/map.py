@@ -1,0 +1,60 @@
+"""``vitattn map``: lay the attention map over one photo."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..files import check_writable, write_file
+from ..maps.aggregate import AGGREGATIONS
+from ..view.encode import PICTURE_FORMATS, map_bytes, picture_bytes
+from .options import add_shared, add_source, load_chosen, view_settings, with_target
+
+
+def add_command(commands: argparse._SubParsersAction) -> None:
+    """Add the command to the parser."""
+    one = commands.add_parser(
+        "map", help="lay the attention map over one photo", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    one.add_argument("photo", type=Path, help="picture file")
+    one.add_argument("-o", "--output", type=Path, required=True, help=f"picture to write: {', '.join(PICTURE_FORMATS)}")
+    one.add_argument("--npz", type=Path, help="write the raw map here as well")
+    one.add_argument("--head", type=int, help="show this head; without it, all heads are aggregated")
+    one.add_argument("--aggregation", choices=AGGREGATIONS, default="mean", help="how heads become one map")
+    add_source(one)
+    add_shared(one)
+    one.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Carry the command out."""
+    from ..capture.forward import capture_attention
+    from ..images import load_picture
+    from ..maps.completion import complete_capture
+    from ..maps.settings import resolve
+    from ..models.tokens import query_words
+    from ..view.render import render_view
+
+    check_writable(options.output, tuple(PICTURE_FORMATS))
+    if options.npz:
+        check_writable(options.npz, (".npz",))
+    settings = view_settings(options)
+    photo = load_picture(options.photo)  # a bad photo is told before a model is fetched
+    model = load_chosen(options)
+    settings = with_target(settings, model, options.target)
+    capture = complete_capture(model, capture_attention(model, photo), settings)
+    rendered = render_view(capture, settings)
+
+    for name, probability in capture.top(5):
+        print(f"{probability:7.1%}  {name}")
+    if not capture.probabilities.size:
+        print("no predictions: this model has no classifier")
+    query = query_words(resolve(capture, settings).query)
+    shares = capture.prefix_share(settings.layer, settings.query)
+    print(f"prefix share of the {query}, by head: {', '.join(f'{share:.1%}' for share in shares)}")
+    print(f"shown: {rendered.caption}")
+
+    write_file(options.output, picture_bytes(rendered.image, options.output.suffix))
+    if options.npz:
+        write_file(options.npz, map_bytes(capture, rendered))
+    print(f"wrote {' and '.join(str(path) for path in (options.output, options.npz) if path)}")

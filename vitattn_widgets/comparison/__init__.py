@@ -1,0 +1,5 @@
+"""Several maps on one scale, and what one of two has more than the other."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,246 @@
+"""Maps side by side on one scale, and what one has more than another: captures and settings in, pictures out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from weakref import ref
+
+import numpy as np
+
+from ..capture.capture import AttentionCapture
+from ..errors import SettingsError
+from ..view.drawing import (
+    DEFAULT_CMAP,
+    DIFFERENCE_CMAP,
+    ROBUST_PERCENTILES,
+    ValueRange,
+    draw_frame,
+    overlay_difference,
+    place_on_source,
+    value_range,
+)
+from ..view.render import PreparedView, RenderedView, draw_view, prepare_view
+from ..view.settings import ViewSettings
+from .panels import Panel, difference_words, panel_titles, same_photo
+
+COMPARED_SCALES = ("shared", "robust")
+"""Scales that several panels can have in common."""
+
+UNIT = "times the average patch of its map"
+"""What the values of compared maps are, whatever the maps are made of."""
+
+NOISE = 1e-5
+"""Values that differ by less, in `UNIT`, are the same: float32 maps that should be equal differ by about 1e-6."""
+
+NOT_ONE_PHOTO = (
+    "a difference needs two maps of one photo, these are of two: their patches show different things; compare them "
+    "side by side instead"
+)
+
+KEPT_PANELS = 64
+"""Smoothed maps kept from one drawing to the next, about 0.2 MB each at 224 px: while one slider moves, most stay."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Several pictures on one scale.
+
+    Attributes:
+        views: one a panel, each what `render_view` draws with its ``value_range`` as limits.
+        titles: one a panel, what tells it from the others; empty for a single one.
+        common: what all panels share, in one line.
+        limits: the values that became 0 and 1 in every panel, in `unit`.
+        unit: what the values are.
+        cmap: the colour map of every panel.
+    """
+
+    views: tuple[RenderedView, ...]
+    titles: tuple[str, ...]
+    common: str
+    limits: ValueRange
+    unit: str
+    cmap: str
+
+
+@dataclass(frozen=True, eq=False)
+class DifferenceView:
+    """What one map has more than another.
+
+    Attributes:
+        image: uint8 ``(H, W, 3)``, of the view's or the photo's size.
+        grid_map: float32 ``(rows, cols)``, the difference of the raw maps in `unit`; None where the grids or the
+            parts of the photo that they lie on differ.
+        heat: float32 ``(h, w)`` in -1..1, the difference of the smoothed maps, where `where` says.
+        where: the pixels ``(rows, cols)`` of `image` that both models saw.
+        value_range: ``(-m, m)``, the differences that became -1 and 1, in `unit`.
+        unit: what the values are.
+        cmap: the colour map, neutral at 0.
+        title: what is subtracted from what, short.
+        caption: the same in full, and what the colours mean, in one line.
+        settings: those of the first panel, which say opacity and ground.
+    """
+
+    image: np.ndarray
+    grid_map: np.ndarray | None
+    heat: np.ndarray
+    where: tuple[slice, slice]
+    value_range: ValueRange
+    unit: str
+    cmap: str
+    title: str
+    caption: str
+    settings: ViewSettings
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """A panel before colours, and how many raw units make one of `UNIT`."""
+
+    view: PreparedView
+    factor: float
+
+    def in_unit(self) -> np.ndarray:
+        return self.view.heat / np.float32(self.factor)
+
+    def grid_in_unit(self) -> np.ndarray:
+        return self.view.raw.grid_map / np.float32(self.factor)
+
+
+def shared_scale(scale: str) -> str:
+    """The scale of a comparison where a single picture would have this one of `drawing.SCALES`."""
+    return "robust" if scale == "robust" else "shared"
+
+
+def compare_views(panels: Sequence[Panel], scale: str = "shared") -> Comparison:
+    """Draw any panels on one scale: of any sources, aggregations, layers, heads, models, photos.
+
+    Convention: raw maps of different sources, aggregations and grids have different units, so each is divided by the
+    mean of the absolute values of its grid map over all patches. Then 3 is three times the average patch of its map,
+    whatever the map is; a map of zeros stays one. Smoothing is linear in the size of a map, so that what is smoothed is
+    the raw map, as everywhere. The scale is taken over the smoothed maps of all panels.
+
+    Args:
+        panels: any number from one on. The first one's colour map is that of all.
+        scale: ``"shared"``, from the smallest to the largest value of all panels, or ``"robust"``, percentiles of all
+            their pixels.
+
+    Returns:
+        The panels in their order.
+
+    Raises:
+        SettingsError: no panel, an unknown scale, or settings that a panel's capture does not have.
+    """
+    if not panels:
+        raise SettingsError("a comparison needs at least one panel")
+    if scale not in COMPARED_SCALES:
+        raise SettingsError(f"scale {scale!r} cannot be shared by panels; possible: {', '.join(COMPARED_SCALES)}")
+    prepared = [_prepare(panel) for panel in panels]
+    low, high = value_range(np.concatenate([one.in_unit().ravel() for one in prepared]), scale)
+    if high - low < NOISE:
+        high = low
+    cmap = panels[0].settings.cmap
+    views = [
+        draw_view(
+            panel.capture,
+            replace(panel.settings, cmap=cmap, scale=scale),
+            one.view,
+            (low * one.factor, high * one.factor),
+        )
+        for panel, one in zip(panels, prepared, strict=True)
+    ]
+    titles, common = panel_titles(panels)
+    return Comparison(tuple(views), titles, common, (low, high), UNIT, cmap)
+
+
+def difference_view(first: Panel, second: Panel, scale: str = "shared") -> DifferenceView:
+    """What the first map has more than the second: first minus second, each in `UNIT` as in `compare_views`.
+
+    Convention: red is more in the first, blue more in the second, and where they agree the photo shows (see
+    `overlay_difference`). The range is symmetric, so that equal strength means an equal difference either way. Maps of
+    one view are subtracted on it; others, as two models see another crop or size, on the photo, where both saw it.
+
+    Args:
+        first: its opacity and ground are those of the picture.
+        second: of the same photo.
+        scale: ``"shared"``, up to the largest difference, or ``"robust"``, up to a percentile of the differences.
+
+    Raises:
+        SettingsError: two photos, no part of the photo that both saw, an unknown scale, or settings that a panel's
+            capture does not have.
+    """
+    if scale not in COMPARED_SCALES:
+        raise SettingsError(f"scale {scale!r} does not exist for a difference; possible: {', '.join(COMPARED_SCALES)}")
+    if not same_photo(first.capture, second.capture):
+        raise SettingsError(NOT_ONE_PHOTO)
+    one, other = _prepare(first), _prepare(second)
+    same_view = first.capture.crop_box == second.capture.crop_box and one.view.heat.shape == other.view.heat.shape
+    if same_view and first.settings.on == "view":
+        ground, where = first.capture.view, (slice(0, one.view.heat.shape[0]), slice(0, one.view.heat.shape[1]))
+        difference = one.in_unit() - other.in_unit()
+    else:
+        ground = first.capture.source
+        difference, where = _difference_on_photo(first.capture, one.in_unit(), second.capture, other.in_unit())
+    grid = None
+    if same_view and one.view.raw.grid_map.shape == other.view.raw.grid_map.shape:
+        grid = one.grid_in_unit() - other.grid_in_unit()
+    size = np.abs(difference)
+    most = largest = float(size.max())
+    if scale == "robust":
+        most = float(np.percentile(size, ROBUST_PERCENTILES[1]))
+        most = most if most >= NOISE else largest  # where hardly anything differs, that is what is to be seen
+    if largest < NOISE:
+        most = largest = 0.0
+    heat = (difference / np.float32(most)).clip(-1, 1) if most else np.zeros_like(difference)
+    image = ground.copy()
+    image[where] = overlay_difference(ground[where], heat, first.settings.opacity)
+    if ground is first.capture.source:
+        image = draw_frame(image, where)
+    title, words = difference_words(first, second, largest)
+    return DifferenceView(
+        image, grid, heat, where, (0.0 - most, most), UNIT, DIFFERENCE_CMAP, title, words, first.settings
+    )
+
+
+def _difference_on_photo(
+    first: AttentionCapture, one: np.ndarray, second: AttentionCapture, other: np.ndarray
+) -> tuple[np.ndarray, tuple[slice, slice]]:
+    """The difference of two views' maps in the pixels of their photo, and where both lie."""
+    size = first.source.shape[:2]
+    one, here = place_on_source(one, first.crop_box, size)
+    other, there = place_on_source(other, second.crop_box, size)
+    where = tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(here, there, strict=True))
+    if any(part.stop <= part.start for part in where):
+        raise SettingsError("the two models saw no common part of the photo, so there is nothing to subtract")
+
+    def part_of(place: tuple[slice, slice]) -> tuple[slice, ...]:
+        return tuple(
+            slice(both.start - own.start, both.stop - own.start) for both, own in zip(where, place, strict=True)
+        )
+
+    return one[part_of(here)] - other[part_of(there)], where
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What a prepared panel depends on: its capture, held weakly, and its settings but for how it is drawn."""
+
+    capture: ref[AttentionCapture]
+    key: str  # the settings as text, in which 0 and False differ and any value can be a key
+    settings: ViewSettings = field(compare=False)
+
+
+def _prepare(panel: Panel) -> _Prepared:
+    settings = replace(panel.settings, scale="map", opacity=1.0, cmap=DEFAULT_CMAP, on="view")
+    return _prepared(_Question(ref(panel.capture), repr(settings), settings))
+
+
+@lru_cache(KEPT_PANELS)
+def _prepared(question: _Question) -> _Prepared:
+    capture, settings = question.capture(), question.settings
+    view = prepare_view(capture, settings)
+    for array in (view.raw.grid_map, view.heat):
+        array.setflags(write=False)
+    factor = float(np.abs(view.raw.grid_map, dtype=np.float64).mean())
+    return _Prepared(view, factor or 1.0)

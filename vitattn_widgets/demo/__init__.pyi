@@ -1,0 +1,1 @@
+from .app import build_demo as build_demo

@@ -1,0 +1,173 @@
+"""Serving the page: who may open it, where its files lie, the share link, and a clean end."""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import SettingsError
+
+if TYPE_CHECKING:
+    from ..models.loading import AttentionModel
+
+AUTH_VARIABLE = "VITATTN_AUTH"
+
+PORT = 7860
+
+M_ARENA_MAX = -8
+"""glibc's number of this setting (malloc.h)."""
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """What an operator can choose.
+
+    Attributes:
+        models: names for `load_model`; empty is the default model, the embedded one where that cannot be had, or
+            what the checkpoint's card names.
+        checkpoint: local weights of the one model that is named.
+        host, port: where the page listens.
+        share: ask for a public link through Gradio's tunnel.
+        auth: users and their passwords; empty lets everybody in.
+        max_upload: largest file in bytes; None is the page's own limit.
+        max_pixels: largest picture; None is the page's own limit.
+    """
+
+    models: tuple[str, ...] = ()
+    checkpoint: Path | None = None
+    host: str = "127.0.0.1"
+    port: int = PORT
+    share: bool = False
+    auth: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    max_upload: int | None = None
+    max_pixels: int | None = None
+
+
+def read_auth(
+    given: Sequence[str] = (), file: Path | None = None, environment: Mapping[str, str] = os.environ
+) -> tuple[tuple[str, str], ...]:
+    """Users and passwords from the command line, a file (one ``USER:PASSWORD`` a line) and the environment.
+
+    Raises:
+        SettingsError: an entry without user or password, or a file that cannot be read. No message repeats a password.
+    """
+    places = [("--auth", entry) for entry in given]
+    if file is not None:
+        try:
+            lines = file.read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"{file}: cannot be read; give a text file with USER:PASSWORD a line") from error
+        named = [(str(file), line.strip()) for line in lines if line.strip() and not line.startswith("#")]
+        places += named
+        if not named:  # a file that was meant to keep people out must not let everybody in
+            raise SettingsError(f"{file}: names no user; write USER:PASSWORD, one a line")
+    if environment.get(AUTH_VARIABLE):
+        places.append((AUTH_VARIABLE, environment[AUTH_VARIABLE]))
+    users = []
+    for place, entry in places:
+        user, colon, password = entry.partition(":")
+        if not (user and colon and password):
+            raise SettingsError(f"{place}: must be USER:PASSWORD, both not empty")
+        users.append((user, password))
+    return tuple(users)
+
+
+def serve(options: ServerOptions) -> None:
+    """Load the models, start the page and wait for Ctrl-C.
+
+    Raises:
+        VitattnError: options that contradict each other, a checkpoint that cannot be used, a port that is taken.
+    """
+    _share_memory_between_threads()
+    # before Gradio is imported: nothing of it may call home, and its files lie in a folder of this process alone
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    # nor keep a list of all requests and make a table of it after each of them
+    os.environ |= {"GRADIO_ANALYTICS_MAX_EVENTS": "1", "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9)}
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what ends a service must also remove its files
+    with tempfile.TemporaryDirectory(prefix="vitattn-demo-", ignore_cleanup_errors=True) as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        import torch
+
+        from .app import build_demo
+        from .events import AT_ONCE
+
+        # requests run side by side already; threads of threads only wait for each other
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // AT_ONCE))
+        limits = {"max_upload": options.max_upload, "max_pixels": options.max_pixels}
+        limits = {name: value for name, value in limits.items() if value is not None}
+        page = build_demo(_models(options), **limits)
+        if page.service.note:
+            print(f"vitattn: {page.service.note}", file=sys.stderr)
+        for name, reason in page.service.unavailable.items():
+            print(f"vitattn: {name} is not available: {reason}", file=sys.stderr)
+        try:
+            _start(page, options)
+            while page.is_running:
+                time.sleep(0.2)
+        finally:
+            page.close(verbose=False)
+            _close_tunnels()
+
+
+def _share_memory_between_threads() -> None:
+    """Let glibc keep two heaps instead of one for each of many request threads, where freed pictures would pile up."""
+    libc = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(M_ARENA_MAX, 2)
+
+
+def _models(options: ServerOptions) -> list[AttentionModel | str] | None:
+    if options.checkpoint is None:
+        return list(options.models) or None
+    if len(options.models) > 1:
+        raise SettingsError("--checkpoint holds the weights of one model; name at most one --model with it")
+    from ..models.loading import load_model
+
+    return [load_model(next(iter(options.models), None), checkpoint=options.checkpoint)]
+
+
+def _start(page, options: ServerOptions) -> None:  # noqa: ANN001 - gradio is not imported for a type
+    try:
+        with redirect_stdout(io.StringIO()):  # Gradio's own words on a link that fails ask for a download by hand
+            _, address, shared = page.launch(
+                server_name=options.host,
+                server_port=options.port,
+                share=options.share,
+                auth=list(options.auth) or None,
+                prevent_thread_lock=True,
+                quiet=True,
+            )
+    except OSError as error:
+        raise SettingsError(
+            f"cannot listen on {options.host}, port {options.port}: it is taken or not allowed; choose another --port"
+        ) from error
+    print(f"The page runs on {address} (Ctrl-C stops it).", flush=True)
+    if not options.share:
+        return
+    if shared:
+        print(f"Everybody with this link can open it: {shared}", flush=True)
+    else:
+        print(
+            "No share link: the tunnel to Gradio's server could not be opened, as is common in schools and companies. "
+            "The page runs all the same; in the same network, start it with --host 0.0.0.0 and give out this "
+            f"computer's own address with port {options.port}.",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _close_tunnels() -> None:
+    from gradio.tunneling import CURRENT_TUNNELS
+
+    for tunnel in CURRENT_TUNNELS:
+        tunnel.kill()

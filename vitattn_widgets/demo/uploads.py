@@ -1,0 +1,133 @@
+"""Photos that visitors bring: kept as the files they sent, in a private folder, for a stated time."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event, Lock, Thread
+
+from PIL import Image
+
+from ..errors import PictureError
+from ..images import MAX_PIXELS, read_picture
+
+KEEP_SECONDS = 3600
+"""How long a photo is kept after it was last used."""
+
+SWEEP_SECONDS = 30
+"""How often photos whose time is over are looked for."""
+
+
+class Uploads:
+    """Photos by a key that only the server knows.
+
+    May be shared between threads. The same file brought twice is kept once, under one key.
+
+    Args:
+        max_bytes: largest file that is taken.
+        max_pixels: largest picture that is decoded.
+        keep_seconds: how long a photo is kept after it was last used.
+        on_drop: called with the key of each photo that is removed.
+    """
+
+    def __init__(
+        self,
+        max_bytes: int,
+        max_pixels: int = MAX_PIXELS,
+        keep_seconds: float = KEEP_SECONDS,
+        on_drop: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.max_bytes = max_bytes
+        self.max_pixels = max_pixels
+        self.keep_seconds = keep_seconds
+        self._on_drop = on_drop
+        self._folder = tempfile.TemporaryDirectory(prefix="vitattn-uploads-")  # readable by this user alone
+        self._used: dict[str, float] = {}
+        self._lock = Lock()
+        self._stop = Event()
+        Thread(target=self._sweep, daemon=True, name="vitattn-uploads").start()
+
+    def __len__(self) -> int:
+        return len(self._used)
+
+    def add(self, path: Path, name: str) -> str:
+        """Keep a copy of a file.
+
+        Args:
+            path: the file as it arrived.
+            name: what messages call it.
+
+        Returns:
+            Its key.
+
+        Raises:
+            PictureError: empty, or larger than `max_bytes`. Whether it is a picture shows when it is read.
+        """
+        content = self._content(path, name)
+        key = hashlib.sha256(content).hexdigest()
+        with self._lock:
+            if key not in self._used:
+                (Path(self._folder.name) / key).write_bytes(content)
+            self._used[key] = time.monotonic()
+        return key
+
+    def read(self, key: str, name: str) -> Image.Image:
+        """The upright RGB photo of a key.
+
+        Raises:
+            PictureError: not a picture, damaged, too large; or removed since.
+        """
+        with self._lock:
+            if key not in self._used:
+                minutes = self.keep_seconds / 60
+                raise PictureError(f"{name}: was removed {minutes:.0f} minutes after it was last used; bring it again")
+            self._used[key] = time.monotonic()
+            content = (Path(self._folder.name) / key).read_bytes()
+        return read_picture(content, name, self.max_pixels)
+
+    def read_once(self, path: Path, name: str) -> Image.Image:
+        """The upright RGB photo of a file, which is not kept; raises as `add` and `read` do."""
+        return read_picture(self._content(path, name), name, self.max_pixels)
+
+    def touch(self, key: str) -> None:
+        """Note that a photo is in use, though nobody reads its file."""
+        with self._lock:
+            if key in self._used:
+                self._used[key] = time.monotonic()
+
+    def drop(self, key: str) -> None:
+        """Remove a photo."""
+        with self._lock:
+            if self._used.pop(key, None) is None:
+                return
+            (Path(self._folder.name) / key).unlink(missing_ok=True)
+        self._on_drop(key)
+
+    def drop_old(self) -> None:
+        """Remove the photos whose time is over."""
+        oldest = time.monotonic() - self.keep_seconds
+        for key in [key for key, used in self._used.copy().items() if used < oldest]:
+            self.drop(key)
+
+    def close(self) -> None:
+        """Remove every photo and the folder."""
+        self._stop.set()
+        for key in list(self._used):
+            self.drop(key)
+        self._folder.cleanup()
+
+    def _content(self, path: Path, name: str) -> bytes:
+        size = path.stat().st_size
+        if size == 0:
+            raise PictureError(f"{name}: the file is empty")
+        if size > self.max_bytes:
+            limit, found = self.max_bytes / (1 << 20), size / (1 << 20)
+            raise PictureError(f"{name}: {found:.1f} MB, and at most {limit:.1f} MB are taken; scale the picture down")
+        return path.read_bytes()
+
+    def _sweep(self) -> None:
+        while not self._stop.wait(min(SWEEP_SECONDS, self.keep_seconds)):
+            self.drop_old()

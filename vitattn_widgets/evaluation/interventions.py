@@ -1,0 +1,146 @@
+"""Changing a model for a moment to ask what follows: heads silenced, weights shuffled, pictures altered.
+
+The model itself is never changed: heads are silenced in what passes between its modules, weights in a copy.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from ..capture.recorder import MATMULS, Forward, model_lock, replaced_forward, watched_forward
+from ..capture.sites import SiteCalls
+from ..models.families import attention_sites, trunk
+
+if TYPE_CHECKING:
+    from ..models.loading import AttentionModel
+
+BATCH = 16
+"""Altered pictures a forward pass."""
+
+_AFTER_BLOCKS = ("norm", "fc_norm", "attn_pool", "head", "head_dist", "classifier")
+
+
+def probabilities_of(model: AttentionModel, pixels: np.ndarray, batch_size: int = BATCH) -> np.ndarray:
+    """What a model answers to some prepared pictures.
+
+    Args:
+        model: from `load_model`.
+        pixels: uint8 ``(pictures, H, W, 3)`` of the model's input size.
+        batch_size: pictures a forward pass.
+
+    Returns:
+        float32 ``(pictures, classes)``.
+    """
+    answers = []
+    for start in range(0, len(pixels), batch_size):
+        tensors = [model.preprocessing.tensor(picture) for picture in pixels[start : start + batch_size]]
+        batch = torch.stack(tensors).to(model.device, model.dtype)
+        logits = watched_forward(model.module, model.parts, {}, batch, lambda *_: None)
+        answers.append(model.probabilities(logits))
+    return np.concatenate(answers)
+
+
+class _Silence(TorchFunctionMode):
+    """Multiplies what attention makes of the values with 0 or 1, head by head and picture by picture."""
+
+    def __init__(self, keep: Tensor, matmul: int) -> None:
+        super().__init__()
+        self.keep, self.matmul, self.seen = keep, matmul, 0
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func is F.scaled_dot_product_attention:
+            return result * self.keep
+        if func in MATMULS and result.ndim == 4:
+            self.seen += 1
+            if self.seen == self.matmul:
+                return result * self.keep
+        return result
+
+
+def silence_heads(model: AttentionModel, pixels: np.ndarray, layer: str, heads: int) -> np.ndarray:
+    """What a model answers while one head of a layer passes nothing on; every head in turn, in one forward pass.
+
+    Args:
+        model: from `load_model`.
+        pixels: uint8 ``(H, W, 3)``, its input.
+        layer: name of the layer.
+        heads: number of its heads.
+
+    Returns:
+        float32 ``(heads, classes)``.
+    """
+    matmuls = 0
+
+    def count(_: str, calls: SiteCalls) -> None:
+        nonlocal matmuls
+        matmuls = 0 if calls.fused else len(calls.matmuls)
+
+    site = model.sites[layer]
+    tensor = model.preprocessing.tensor(pixels)[None].to(model.device, model.dtype)
+    with model_lock(model.module):
+        watched_forward(model.module, model.parts, {layer: site}, tensor, count)
+        keep = (1 - torch.eye(heads, device=model.device, dtype=model.dtype))[:, :, None, None]  # picture head 1 1
+
+        def silence(_: str, forward: Forward) -> Forward:
+            def silenced(*args: Any, **kwargs: Any) -> Any:
+                with _Silence(keep, matmuls):
+                    return forward(*args, **kwargs)
+
+            return silenced
+
+        with replaced_forward({layer: site}, silence):
+            batch = tensor.expand(heads, -1, -1, -1).contiguous()
+            logits = watched_forward(model.module, model.parts, {layer: site}, batch, lambda *_: None)
+    return model.probabilities(logits)
+
+
+def first_shuffled_block(model: AttentionModel, layer: str) -> int:
+    """The block from which on `shuffled_copy` is to shuffle for a map of a layer: the last third, or its own."""
+    names = _block_names(model.module)
+    own = next((number for number, name in enumerate(names) if _inside(layer, name)), len(names) - 1)
+    return min(len(names) - -(-len(names) // 3), own)
+
+
+def shuffled_copy(model: AttentionModel, first_block: int, seed: int = 0) -> AttentionModel:
+    """A copy of a model whose weights are shuffled from a block on, up to the classifier.
+
+    Shuffling within each weight is a random initialisation that keeps its distribution, whatever the architecture.
+
+    Args:
+        model: from `load_model`; it stays as it is.
+        first_block: number of the first shuffled block.
+        seed: of the shuffling.
+    """
+    with model_lock(model.module):
+        module = copy.deepcopy(model.module)
+    prefix = trunk(module)[0]
+    changed = [*_block_names(module)[first_block:], *_AFTER_BLOCKS, *(f"{prefix}{name}" for name in _AFTER_BLOCKS)]
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if any(_inside(name, part) for part in changed):
+                order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
+                parameter.copy_(parameter.flatten()[order].view_as(parameter))
+    return replace(model, module=module, sites=attention_sites(module), parts=tuple(module.modules()), loaded_with=None)
+
+
+def _block_names(module: nn.Module) -> list[str]:
+    prefix, body = trunk(module)
+    groups = ("blocks", "blocks_token_only")
+    return [f"{prefix}{group}.{number}" for group in groups for number in range(len(getattr(body, group, ())))]
+
+
+def _inside(name: str, part: str) -> bool:
+    return name == part or name.startswith(f"{part}.")

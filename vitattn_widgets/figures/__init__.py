@@ -1,0 +1,5 @@
+"""Matplotlib figures: the paper's, comparisons and checks, and the lessons'."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,199 @@
+"""The raw maps of every source: arithmetic on a capture, on what `complete_capture` added where a source needs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..capture.attention import query_chunks
+from ..capture.cache import remembered
+from ..capture.capture import AttentionCapture, ClassGradients
+from ..errors import SettingsError
+from ..models.tokens import Query
+from .aggregate import aggregate_heads
+from .propagation import relevance_row, rollout_row
+from .settings import MapSettings, ResolvedMap, resolve
+from .sinks import find_sinks, leave_out
+
+
+@dataclass(frozen=True, eq=False)
+class SourceMaps:
+    """The raw maps of one source, before aggregation.
+
+    Attributes:
+        maps: float32 ``(heads, rows, cols)``; a single one where the source has no heads. Over all patches their mean
+            sums to 1, and of plain attention each does; zeros where there is nothing to show.
+        prefix_share: float32 ``(heads,)`` in 0..1, what prefix tokens took and the maps leave out.
+    """
+
+    maps: np.ndarray
+    prefix_share: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class RawMap:
+    """The map that settings ask for, before smoothing, and what it was made from.
+
+    Attributes:
+        place: the settings, resolved.
+        heads: float32 ``(heads, rows, cols)``, the source's maps; without the sinks where these are left out.
+        prefix_share: see `SourceMaps`.
+        grid_map: float32 ``(rows, cols)``, one value per patch.
+        with_sinks: the same before sinks were left out.
+    """
+
+    place: ResolvedMap
+    heads: np.ndarray
+    prefix_share: np.ndarray
+    grid_map: np.ndarray
+    with_sinks: np.ndarray
+
+
+def raw_map(capture: AttentionCapture, settings: MapSettings) -> RawMap:
+    """The raw map that settings ask for.
+
+    Raises:
+        SettingsError: a layer, head, query or class that this capture does not have, an aggregation that the source
+            does not have, or a capture without what the source needs (`complete_capture`).
+    """
+    place = resolve(capture, settings)
+    made = _source_maps(capture, place)
+    whole = _one_map(made.maps, place)
+    if place.sinks != "leave_out":
+        return RawMap(place, made.maps, made.prefix_share, whole, whole)
+    kept = leave_out(made.maps, find_sinks(capture, place.layer), each=place.source.plain)
+    return RawMap(place, kept, made.prefix_share, _one_map(kept, place), whole)
+
+
+def grid_map(capture: AttentionCapture, settings: MapSettings) -> np.ndarray:
+    """The raw map that settings ask for, one value per patch: float32 ``(rows, cols)``; raises as `raw_map` does."""
+    return raw_map(capture, settings).grid_map
+
+
+def _one_map(maps: np.ndarray, place: ResolvedMap) -> np.ndarray:
+    if place.source.no_head:
+        return maps[0]
+    return aggregate_heads(maps, place.aggregation) if place.head is None else maps[place.head]
+
+
+def source_maps(capture: AttentionCapture, settings: MapSettings) -> SourceMaps:
+    """The raw maps of the settings' source, layer, query and class; head and aggregation come later.
+
+    Raises:
+        SettingsError: as `raw_map` does.
+    """
+    return _source_maps(capture, resolve(capture, settings))
+
+
+def _source_maps(capture: AttentionCapture, place: ResolvedMap) -> SourceMaps:
+    layer, query = place.layer, place.query
+    if place.source.plain:
+        return SourceMaps(capture.patch_attention(layer, query), capture.prefix_share(layer, query))
+    fusion = place.aggregation if place.source.fuses_heads else None
+    # a patch as a list and as a tuple are not the same query: only the tuple exists
+    question = (layer, type(query), query, place.target, fusion)
+    return remembered(capture, ("maps", place.source.name), question, lambda: _work_out(capture, place))
+
+
+def _work_out(capture: AttentionCapture, place: ResolvedMap) -> SourceMaps:
+    layer, query = place.layer, place.query
+    match place.source.name:
+        case "norm":
+            rows = norm_rows(capture, layer, query)
+        case "gradient":
+            rows = gradient_rows(capture, layer, query, capture.class_gradients(place.target))
+        case "rollout":
+            rows = rollout_row(capture, layer, query, place.aggregation)[None]
+        case "gradient_late":
+            rows = late_gradient_row(capture, layer, query, capture.class_gradients(place.target))[None]
+        case "relevance":
+            rows = relevance_row(capture, layer, query, capture.class_gradients(place.target))[None]
+        case other:
+            raise NotImplementedError(f"no arithmetic for the source {other!r}")
+    return _split(rows, rows.shape[-1] - capture.layout.num_patches, capture.layout.grid)
+
+
+def norm_rows(capture: AttentionCapture, layer: int, query: Query | None) -> np.ndarray:
+    """Each head's attention times the length of the projected values: ``|A_qj| ||v_j W_o^h||``.
+
+    Kobayashi et al. 2020, "Attention is Not Only a Weight", eq. 5 (doi:10.18653/v1/2020.emnlp-main.574), head by head.
+
+    Returns:
+        float64 ``(head, key)``.
+
+    Raises:
+        SettingsError: no such layer or query, or a capture without value norms.
+    """
+    if not capture.value_norms:
+        raise SettingsError(
+            "this capture holds no value norms, which need the model's output projections; add them first: "
+            "capture = va.complete_capture(model, capture, settings)"
+        )
+    return np.abs(capture.attention(layer, query).astype(np.float64)) * capture.value_norms[capture.layer_index(layer)]
+
+
+def gradient_rows(capture: AttentionCapture, layer: int, query: Query | None, gradients: ClassGradients) -> np.ndarray:
+    """Positive part of gradient times attention in each head, ``max(0, dy/dA * A)``; the mean over a query's rows.
+
+    ``dy/dA * A`` is the first-order change of the class's logit if that attention weight were taken away; Chefer, Gur
+    and Wolf 2021 (arXiv:2103.15679) sum this term over the layers.
+
+    Returns:
+        float64 ``(head, key)``.
+
+    Raises:
+        SettingsError: no such layer or query.
+    """
+    index = capture.layer_index(layer)
+    seen = capture.layers[index]
+    query = capture.query_or_default(index, query)
+    queries = seen.tokens.query_indices(query, f"layer {index} ({seen.name}) of {capture.model_name}")
+    total = np.zeros((seen.num_heads, seen.num_keys))
+    for chunk in query_chunks(queries, seen.num_heads, seen.num_keys):
+        rows = seen.attention.rows(chunk, torch.float32) * gradients.rows(index, seen.values, chunk)
+        total += rows[0].clamp_min(0).sum(1, dtype=torch.float64).numpy()
+    return total / len(queries)
+
+
+def late_gradient_row(
+    capture: AttentionCapture, layer: int, query: Query | None, gradients: ClassGradients
+) -> np.ndarray:
+    """`gradient_rows` averaged over the heads and summed over the last third of the layers, up to `layer`.
+
+    Between the term of one layer and relevance, which runs through all of them: one layer alone misses what earlier
+    ones brought to the tokens, and the first two thirds mostly look at colours and edges everywhere. A layer that does
+    not have the query gives its own default query; rows of several tokens are summed, as their effects add up.
+
+    Returns:
+        float64 ``(prefix + patches,)``, not negative.
+
+    Raises:
+        SettingsError: no such layer or query.
+    """
+    last = capture.layer_index(layer)
+    total = np.zeros(len(capture.layout.prefix) + capture.layout.num_patches)
+    for index in late_layers(capture, last):
+        tokens = capture.layers[index].tokens
+        known = query in tokens.names if isinstance(query, str) else tokens.query_patches
+        asked = capture.query_or_default(index, query if known or index == last else None)
+        rows = gradient_rows(capture, index, asked, gradients).mean(0)
+        total[-len(rows) :] += rows * len(tokens.query_indices(asked, f"layer {index} of {capture.model_name}"))
+    return total
+
+
+def late_layers(capture: AttentionCapture, layer: int) -> range:
+    """The layers that `late_gradient_row` sums: a third of the model's number of layers, up to `layer`."""
+    last = capture.layer_index(layer)
+    return range(max(0, last + 1 - -(-capture.num_layers // 3)), last + 1)
+
+
+def _split(rows: np.ndarray, prefix: int, grid: tuple[int, int]) -> SourceMaps:
+    """Take the prefix tokens away and divide by what is left, all heads by the same: their weights are to be kept."""
+    left = rows[:, prefix:].sum(-1)  # head
+    whole = rows.sum(-1)
+    share = 1 - np.divide(left, whole, out=np.ones_like(left), where=whole > 0)
+    mean = left.mean()
+    maps = rows[:, prefix:] / mean if mean > 0 else np.zeros_like(rows[:, prefix:])
+    return SourceMaps(maps.reshape(-1, *grid).astype(np.float32), share.clip(0, 1).astype(np.float32))

@@ -1,0 +1,49 @@
+"""What a source needs beyond the forward pass: added to a capture only when that source is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..capture.backward import capture_gradients, capture_value_norms
+from .settings import MapSettings
+
+if TYPE_CHECKING:
+    from ..capture.capture import AttentionCapture
+    from ..models.loading import AttentionModel
+
+
+def complete_capture(model: AttentionModel, capture: AttentionCapture, settings: MapSettings) -> AttentionCapture:
+    """Give a capture what the settings' source needs beyond a forward pass.
+
+    Args:
+        model: the model of the capture.
+        capture: from `capture_attention`.
+        settings: what is to be shown.
+
+    Returns:
+        The same capture with value norms, or with the gradients of the class after one backward pass; itself where
+        nothing is missing.
+
+    Raises:
+        SettingsError: no such class, or a model without a classifier.
+        ModelError: another model than the capture's, or one that no gradient flows through.
+    """
+    source = settings.source_info
+    if source.norms:
+        capture = capture_value_norms(model, capture)
+    if not source.no_class:
+        capture = capture_gradients(model, capture, settings.target)
+    return capture
+
+
+def needs_completion(capture: AttentionCapture, settings: MapSettings) -> bool:
+    """Whether `complete_capture` would have to add something.
+
+    Raises:
+        SettingsError: no such class, or a model without a classifier.
+    """
+    source = settings.source_info
+    if source.no_class:
+        return source.norms and not capture.value_norms
+    target = capture.class_or_predicted(settings.target)
+    return all(added.target != target for added in capture.gradients)

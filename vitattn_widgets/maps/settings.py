@@ -1,0 +1,214 @@
+"""Which map: layer, head, aggregation, query, source, class and sinks, and how these fit another capture."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
+
+from ..capture.capture import AttentionCapture, layer_words
+from ..errors import SettingsError
+from ..models.tokens import Query, resolve_index
+from .aggregate import AGGREGATIONS, possible_aggregations
+from .sources import CATALOGUE, SOURCES, Source
+
+SINKS = ("show", "outline", "leave_out")
+"""What is done with patches that draw attention whatever the picture shows."""
+
+
+@dataclass(frozen=True)
+class MapSettings:
+    """Which map to show of a capture.
+
+    Attributes:
+        layer: layer number; negative ones count from the end.
+        head: head number, or None for all heads, aggregated.
+        aggregation: ``"mean"``, ``"max"`` or ``"mean_over_std"``; without effect while a head is shown.
+        query: which token looks; None is what the classifier reads.
+        source: what the map is made of, a name of `SOURCES`. Head and aggregation are without effect where a
+            source has none (`Source.no_head`, `Source.no_aggregation`); ``"rollout"`` has no ``"mean_over_std"``.
+        target: number of the class for sources that depend on it; None is the predicted class.
+        sinks: ``"show"``, ``"outline"`` or ``"leave_out"`` the patches that draw attention whatever the picture shows
+            (see `sinks.find_sinks`).
+
+    Raises:
+        SettingsError: an aggregation, a source or a treatment of sinks that does not exist.
+    """
+
+    layer: int = -1
+    head: int | None = None
+    aggregation: str = "mean"
+    query: Query | None = None
+    source: str = "attention"
+    target: int | None = None
+    sinks: str = "show"
+
+    @property
+    def source_info(self) -> Source:
+        """What is known of the source."""
+        return CATALOGUE[self.source]
+
+    def __post_init__(self) -> None:
+        require_choices(self, {"aggregation": AGGREGATIONS, "source": SOURCES, "sinks": SINKS})
+        if isinstance(self.query, list):  # as JSON brings it
+            object.__setattr__(self, "query", tuple(self.query))
+
+
+def require_choices(settings: MapSettings, choices: dict[str, tuple[str, ...]]) -> None:
+    """Check settings that have a fixed list of values.
+
+    Args:
+        settings: what to check.
+        choices: the possible values by the name of the setting.
+
+    Raises:
+        SettingsError: the first setting with another value.
+    """
+    for name, possible in choices.items():
+        if getattr(settings, name) not in possible:
+            raise SettingsError(f"{name} {getattr(settings, name)!r} does not exist; possible: {', '.join(possible)}")
+
+
+MAP_FIELDS = tuple(field.name for field in fields(MapSettings))
+"""The settings that choose a map; all others of `ViewSettings` say how it is drawn."""
+
+Settings = TypeVar("Settings", bound=MapSettings)
+
+
+@dataclass(frozen=True)
+class ResolvedMap:
+    """What `MapSettings` mean for one capture: every None and every negative number is what it stands for.
+
+    Attributes:
+        layer: from 0 on.
+        heads: number of heads of that layer.
+        head: from 0 on; None where the heads are aggregated, or where the source shows none alone.
+        aggregation: how the heads become one; without effect where there is a head.
+        query: which token looks.
+        source: what the map is made of.
+        target: number of the class; None where the source does not depend on it.
+        sinks: one of `SINKS`.
+    """
+
+    layer: int
+    heads: int
+    head: int | None
+    aggregation: str
+    query: Query
+    source: Source
+    target: int | None
+    sinks: str
+
+
+def resolve(capture: AttentionCapture, settings: MapSettings) -> ResolvedMap:
+    """Find out once what settings mean for a capture.
+
+    Raises:
+        SettingsError: a layer, head or class that this capture does not have. Whether the layer has the query shows
+            when its row is asked for.
+    """
+    layer, source = capture.layer_index(settings.layer), settings.source_info
+    heads = capture.num_heads(layer)
+    head = None
+    if settings.head is not None and not source.no_head:
+        head = resolve_index(settings.head, heads, "head", layer_words(capture, layer))
+    return ResolvedMap(
+        layer=layer,
+        heads=heads,
+        head=head,
+        aggregation=settings.aggregation,
+        query=capture.query_or_default(layer, settings.query),
+        source=source,
+        target=None if source.no_class else capture.class_or_predicted(settings.target),
+        sinks=settings.sinks,
+    )
+
+
+def fit_settings(
+    settings: Settings,
+    capture: AttentionCapture,
+    asked: Collection[str] = (),
+    grid: tuple[int, int] | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Settings:
+    """Fit settings to a capture.
+
+    Convention: a layer or head beyond the last becomes the last; a patch of another grid becomes the one at the same
+    place in the picture; a query that the layer does not have becomes the layer's default; mean / std becomes the
+    mean where the layer has one head or the source has no mean / std; a class becomes the one of the same name, else
+    the predicted one; a source that needs a class becomes plain attention where the model has no classifier.
+
+    Args:
+        settings: what to show.
+        capture: of which to show it.
+        asked: names of settings that somebody has just asked for; these must fit as they are.
+        grid: ``(rows, cols)`` that a patch query was chosen on; None is the capture's own.
+        class_names: of the model for which the class was chosen; None is the capture's own.
+
+    Returns:
+        Settings that fit, with the layer and the head as numbers from 0 on.
+
+    Raises:
+        SettingsError: one of those asked for does not exist in this capture.
+    """
+    layer = settings.layer
+    if "layer" not in asked:
+        layer = max(-capture.num_layers, min(layer, capture.num_layers - 1))
+    layer = capture.layer_index(layer)
+    heads = capture.num_heads(layer)
+    head = settings.head
+    if head is not None:
+        if "head" not in asked:
+            head = max(-heads, min(head, heads - 1))
+        head = resolve_index(head, heads, "head", f"layer {layer} of {capture.model_name}")
+    source = settings.source
+    if not capture.class_names and not CATALOGUE[source].no_class and "source" not in asked:
+        source = "attention"
+    aggregation = settings.aggregation
+    possible = CATALOGUE[source].possible(heads) or possible_aggregations(heads)
+    if aggregation not in possible and "aggregation" not in asked:
+        aggregation = "mean"
+    return replace(
+        settings,
+        layer=layer,
+        head=head,
+        aggregation=aggregation,
+        query=_fit_query(settings.query, capture, layer, grid, strict="query" in asked),
+        source=source,
+        target=_fit_class(settings.target, capture, class_names, strict="target" in asked),
+    )
+
+
+def _fit_class(
+    target: int | None, capture: AttentionCapture, chosen_among: Sequence[str] | None, strict: bool
+) -> int | None:
+    if target is None:
+        return None
+    if strict:
+        return capture.class_or_predicted(target)
+    here, there = capture.class_names, capture.class_names if chosen_among is None else tuple(chosen_among)
+    if not 0 <= target < len(there) or there[target] not in here:
+        return None
+    return target if here == there else here.index(there[target])
+
+
+def _fit_query(
+    query: Query | None, capture: AttentionCapture, layer: int, grid: tuple[int, int] | None, strict: bool
+) -> Query | None:
+    if query is None:
+        return None
+    if not isinstance(query, str) and not strict and grid not in (None, capture.layout.grid):
+        query = _same_place(query, grid, capture.layout.grid)
+    captured = capture.layers[layer]
+    try:
+        captured.tokens.query_indices(query, f"layer {layer} ({captured.name}) of {capture.model_name}")
+    except SettingsError:
+        if strict:
+            raise
+        return None
+    return query if isinstance(query, str) else (int(query[0]), int(query[1]))
+
+
+def _same_place(patch: tuple[int, int], old: tuple[int, int], new: tuple[int, int]) -> tuple[int, int]:
+    row, col = (int((index + 0.5) * after / before) for index, before, after in zip(patch, old, new, strict=True))
+    return row, col

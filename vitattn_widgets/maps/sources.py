@@ -1,0 +1,138 @@
+"""What a map can be made of: plain attention, or one of five readings of what it is worth. Names and words only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .aggregate import AGGREGATIONS, possible_aggregations
+
+FUSIONS = ("mean", "max")
+"""How rollout makes one matrix of a layer's heads; mean / std is no attention."""
+
+
+SPANS = ("layer", "first to layer", "late layers")
+"""The layers that a map is made of: its own, all from the first to its own, or the last third up to its own."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What people must know of a source, and what it takes.
+
+    Attributes:
+        name: as `MapSettings.source` takes it.
+        title: how it is named where people choose it.
+        words: what the map's values are, in a few words.
+        unit: what the raw values of the map are.
+        reference: where it comes from.
+        aggregations: the aggregations that it has; empty where there are no heads to aggregate.
+        no_head: why no single head can be chosen; empty where one can.
+        no_class: why it does not depend on the class; empty where it does.
+        norms: whether it needs `AttentionCapture.value_norms`.
+        span: which layers its maps are made of, one of `SPANS`.
+    """
+
+    name: str
+    title: str
+    words: str
+    unit: str
+    reference: str
+    aggregations: tuple[str, ...] = AGGREGATIONS
+    no_head: str = ""
+    no_class: str = ""
+    norms: bool = False
+    span: str = "layer"
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is the paper's own: attention as it is, of which each head's map sums to 1."""
+        return self.name == "attention"
+
+    @property
+    def fuses_heads(self) -> bool:
+        """Whether the aggregation makes one matrix of each layer's heads, before anything becomes a map."""
+        return bool(self.no_head and self.aggregations)
+
+    def possible(self, heads: int) -> tuple[str, ...]:
+        """The aggregations that a layer of so many heads has of this source."""
+        return tuple(name for name in possible_aggregations(heads) if name in self.aggregations)
+
+    @property
+    def no_aggregation(self) -> str:
+        """Why no aggregation can be chosen; empty where one can."""
+        return "" if self.aggregations else "the heads are already one"
+
+    def facts(self) -> dict[str, Any]:
+        """Its name and why some controls are without effect, as a page's scripts read it."""
+        return {
+            "title": self.title,
+            "aggregations": self.aggregations,
+            "noHead": self.no_head,
+            "noAggregation": self.no_aggregation,
+            "noClass": self.no_class,
+        }
+
+
+_ALL = (
+    Source(
+        name="attention",
+        title="attention",
+        words="attention",
+        unit="share of the attention to patches",
+        reference="Calderaro et al. 2023, eq. 3",
+        no_class="plain attention does not depend on the class",
+    ),
+    Source(
+        name="norm",
+        title="attention x value norm",
+        words="attention times the length of the projected values",
+        unit="share of attention x value norm",
+        reference="Kobayashi et al. 2020",
+        no_class="attention and value norms do not depend on the class",
+        norms=True,
+    ),
+    Source(
+        name="rollout",
+        title="rollout",
+        words="attention rollout",
+        unit="share of the rollout to patches",
+        reference="Abnar and Zuidema 2020",
+        aggregations=FUSIONS,
+        span="first to layer",
+        no_head="rollout fuses all heads of every layer",
+        no_class="rollout multiplies attention, which does not depend on the class",
+    ),
+    Source(
+        name="gradient",
+        title="gradient x attention",
+        words="positive part of gradient times attention",
+        unit="share of gradient x attention",
+        reference="the layer's term of Chefer et al. 2021",
+    ),
+    Source(
+        name="gradient_late",
+        title="gradient x attention of the late layers",
+        words="positive part of gradient times attention",
+        unit="share of gradient x attention",
+        reference="summed terms of Chefer et al. 2021",
+        aggregations=(),
+        span="late layers",
+        no_head="the heads of several layers are averaged and summed",
+    ),
+    Source(
+        name="relevance",
+        title="relevance",
+        words="relevance",
+        unit="share of the relevance of patches",
+        reference="Chefer et al. 2021",
+        aggregations=(),
+        span="first to layer",
+        no_head="relevance averages the positive parts of all heads of every layer",
+    ),
+)
+
+CATALOGUE: dict[str, Source] = {source.name: source for source in _ALL}
+"""The sources by name; the first is the paper's."""
+
+SOURCES = tuple(CATALOGUE)
+"""The names of the sources, as `ViewSettings.source` takes them."""

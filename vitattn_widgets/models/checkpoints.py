@@ -1,0 +1,151 @@
+"""Local weights: a safetensors or torch file, read without running anything in it, and the JSON card beside it.
+
+A checkpoint that this kit writes holds its card twice: beside it, to be read by people, and in the file's own header,
+so that weights and card are replaced in one step and a copied file still knows its model and classes.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import timm.models
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ..errors import ModelError, WeightsError
+from ..files import write_file
+
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar")
+
+PREPROCESSING = frozenset({"interpolation", "crop_pct", "crop_mode", "mean", "std"})
+"""Keys of a card's ``preprocessing``, as in timm's data config."""
+
+CARD_KEY = "card"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a checkpoint says of itself: ``weights.json`` beside ``weights.safetensors``, or timm's ``config.json``.
+
+    Attributes:
+        architecture: timm model name, or None.
+        class_names: one name a class, or None.
+        num_classes: or None.
+        model_args: further arguments of the timm model.
+        preprocessing: parts of timm's data config that differ from the architecture's own (`PREPROCESSING`).
+    """
+
+    architecture: str | None = None
+    class_names: tuple[str, ...] | None = None
+    num_classes: int | None = None
+    model_args: Mapping[str, Any] = field(default_factory=dict)
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_card(checkpoint: Path) -> Card:
+    """The card beside a checkpoint, else the one in its header; an empty one where there is none.
+
+    Keys: ``architecture``, ``num_classes``, ``class_names`` (or timm's ``label_names``), ``model_args`` and
+    ``preprocessing``.
+
+    Raises:
+        ModelError: the card is not a JSON object of this form.
+    """
+    for path in (checkpoint.with_suffix(".json"), checkpoint.parent / "config.json"):
+        if path.is_file():
+            return _parse_card(path.read_bytes(), path)
+    if checkpoint.suffix.lower() == ".safetensors" and checkpoint.is_file():
+        inside = read_header(checkpoint).get(CARD_KEY)
+        if inside is not None:
+            return _parse_card(inside, checkpoint)
+    return Card()
+
+
+def _parse_card(text: str | bytes, path: Path) -> Card:
+    try:
+        card = json.loads(text)
+        names = card.get("class_names", card.get("label_names"))
+        if isinstance(names, dict):
+            names = [names[key] for key in sorted(names, key=int)]
+        preprocessing = card.get("preprocessing") or {}
+        return Card(
+            architecture=card.get("architecture"),
+            class_names=tuple(str(name) for name in names) if names is not None else None,
+            num_classes=card.get("num_classes", len(names) if names is not None else None),
+            model_args=dict(card.get("model_args") or {}),
+            preprocessing={key: value for key, value in preprocessing.items() if key in PREPROCESSING},
+        )
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise ModelError(f"{path}: not a checkpoint card (a JSON object): {error}") from error
+
+
+def write_checkpoint(path: Path, weights: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:
+    """Write a checkpoint that `load_model` opens: weights and card at once, then the readable copy of the card.
+
+    Args:
+        path: ``NAME.safetensors``; the copy becomes ``NAME.json``.
+        weights: by name, as timm's model takes them.
+        card: what `read_card` reads and whatever else is worth knowing, as JSON takes it.
+
+    Raises:
+        SettingsError: the disk is full or the place cannot be written to; what was there before stays.
+    """
+    text = json.dumps(card, indent=2, ensure_ascii=False)
+    write_file(path, safetensors.torch.save(dict(weights), {CARD_KEY: text}))
+    write_file(path.with_suffix(".json"), f"{text}\n".encode())
+
+
+def read_header(path: Path) -> dict[str, str]:
+    """The texts in the header of a safetensors file.
+
+    Raises:
+        WeightsError: damaged, or not a safetensors file.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: damaged checkpoint ({error})") from error
+
+
+def require_checkpoint(checkpoint: Path) -> None:
+    """Raise for a file that cannot be a checkpoint, before anything is read.
+
+    Raises:
+        WeightsError: no such file.
+        ModelError: a type of file that is not read.
+    """
+    if not checkpoint.is_file():
+        raise WeightsError(f"{checkpoint}: no such checkpoint file")
+    if checkpoint.suffix.lower() not in SUFFIXES:
+        raise ModelError(f"{checkpoint}: a checkpoint must be a safetensors or torch file ({', '.join(SUFFIXES)})")
+
+
+def read_weights(checkpoint: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by name. Torch files are read with ``weights_only=True``; no code in them runs.
+
+    Raises:
+        WeightsError: no such file, or damaged.
+        ModelError: a type of file that is not read, or one that would need unpickling of other things than tensors.
+    """
+    require_checkpoint(checkpoint)
+    try:
+        if checkpoint.suffix.lower() == ".safetensors":
+            with safe_open(checkpoint, "pt"):
+                pass
+        return timm.models.load_state_dict(str(checkpoint), weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError) as error:
+        if "weights_only" in str(error) or isinstance(error, pickle.UnpicklingError):
+            raise ModelError(
+                f"{checkpoint}: holds more than weights, so it was not unpickled; save the state dict alone, best as "
+                "safetensors"
+            ) from error
+        raise WeightsError(f"{checkpoint}: damaged checkpoint ({error})") from error
+    except (SafetensorError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+        raise WeightsError(f"{checkpoint}: damaged checkpoint ({error})") from error

@@ -1,0 +1,243 @@
+"""What the kit knows about timm's model families: which are supported, where their attention is, what their head reads.
+
+Everything is asked of the model itself; names of classes are compared, not imported, so that a family that this timm
+does not have costs nothing.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ModelError
+from .tokens import TokenLayout
+
+SUPPORTED = (
+    "VisionTransformer",
+    "VisionTransformerDistilled",
+    "Eva",
+    "Beit",
+    "VisionTransformerRelPos",
+    "NaFlexVit",
+    "Cait",
+    "ConVit",
+    "TNT",
+    "Qwen3VitClassifier",
+    "Qwen3VitEncoder",
+    "DeepseekVitClassifier",
+    "DeepseekVitEncoder",
+    "Gemma4VitClassifier",
+    "Gemma4VitEncoder",
+)
+"""timm's families with one patch-by-patch attention matrix a layer."""
+
+FAMILY_MODULES = frozenset(
+    {
+        "beit",
+        "cait",
+        "convit",
+        "deepseek_vit",
+        "deit",
+        "eva",
+        "gemma4_vit",
+        "naflexvit",
+        "qwen3_vit",
+        "tnt",
+        "vision_transformer",
+        "vision_transformer_hybrid",
+        "vision_transformer_relpos",
+    }
+)
+"""timm's modules that build nothing but these families."""
+
+_REASONS = {
+    "VisionTransformerSAM": "its blocks attend inside windows with a decomposed position bias",
+    "Xcit": "its attention is between channels, not between patches",
+}
+
+
+def _class_names(module: nn.Module) -> set[str]:
+    return {cls.__name__ for cls in type(module).__mro__ if cls.__module__.startswith("timm.")}
+
+
+def require_supported(module: nn.Module, name: str) -> None:
+    """Raise where a model has no patch-by-patch attention that this kit can read.
+
+    Raises:
+        ModelError: names the model, says why and what is supported.
+    """
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ModelError(f"{name} is a traced or scripted model, whose attention cannot be seen; pass the original")
+    if any(getattr(part, "_compiled_call_impl", None) is not None for part in module.modules()):
+        raise ModelError(f"{name} was compiled in place, which hides its attention; pass it before .compile()")
+    if _class_names(module) & set(SUPPORTED):
+        return
+    kind = type(module).__name__
+    reason = next((_REASONS[cls.__name__] for cls in type(module).__mro__ if cls.__name__ in _REASONS), None)
+    if reason is None:
+        kinds = [type(part).__name__ for part in module.modules()]
+        attends = any("attention" in kind.lower() or "Attn" in kind for kind in kinds)
+        reason = (
+            "its attention runs inside windows, on a changing grid or on other axes, so no layer has one "
+            "patch-by-patch matrix"
+            if attends
+            else "it has no attention layers"
+        )
+    raise ModelError(
+        f"{name} ({kind}) has no attention map to show: {reason}. Supported are timm's flat Vision Transformers: "
+        f"{', '.join(SUPPORTED)}; try 'vit_tiny_patch16_224'"
+    )
+
+
+def trunk(module: nn.Module) -> tuple[str, nn.Module]:
+    """The part of a model that holds its blocks, with its name prefix (``"encoder."`` for wrapped encoders)."""
+    encoder = getattr(module, "encoder", None)
+    if isinstance(encoder, nn.Module) and hasattr(encoder, "blocks"):
+        return "encoder.", encoder
+    return "", module
+
+
+def attention_sites(module: nn.Module) -> dict[str, nn.Module]:
+    """The modules in which attention happens, by qualified name, in the order of the forward pass.
+
+    TNT's inner attention, between the pixels of one patch, is not among them.
+    """
+    prefix, body = trunk(module)
+    sites: dict[str, nn.Module] = {}
+    for group in ("blocks", "blocks_token_only"):
+        for number, block in enumerate(getattr(body, group, ())):
+            where = f"{prefix}{group}.{number}"
+            if hasattr(block, "attn_out"):
+                sites[f"{where}.attn_out"] = block.attn_out
+            elif hasattr(block, "attns"):
+                sites |= {f"{where}.attns.{i}.attn": branch.attn for i, branch in enumerate(block.attns)}
+            elif hasattr(block, "attn"):
+                sites[f"{where}.attn"] = block.attn
+            else:
+                sites[where] = block
+    if isinstance(getattr(body, "attn_pool", None), nn.Module):
+        sites[f"{prefix}attn_pool"] = body.attn_pool
+    return sites
+
+
+def _patch_embed(body: nn.Module) -> nn.Module:
+    for name in ("patch_embed", "embeds", "pixel_embed"):
+        if isinstance(getattr(body, name, None), nn.Module):
+            return getattr(body, name)
+    raise ModelError(f"{type(body).__name__} has no patch embedding that this kit knows")
+
+
+def nominal_size(module: nn.Module) -> tuple[int, int] | None:
+    """The input size ``(height, width)`` that a model was made for, where it says so."""
+    embed = _patch_embed(trunk(module)[1])
+    size = getattr(embed, "img_size", None) or getattr(module, "_traits", {}).get("img_size")
+    return (int(size[0]), int(size[1])) if size is not None else None
+
+
+def patch_shape(module: nn.Module) -> tuple[int, int]:
+    """Height and width of a patch in input pixels; a hybrid's convolutional stem counts in."""
+    embed = _patch_embed(trunk(module)[1])
+    if hasattr(embed, "feat_ratio"):
+        height, width = embed.feat_ratio(as_scalar=False)
+    else:
+        height, width = embed.patch_size
+    return int(height), int(width)
+
+
+def token_layout(module: nn.Module, size: tuple[int, int], name: str) -> TokenLayout:
+    """The tokens of a model on an input of `size` ``(height, width)``.
+
+    A last part of the input that is smaller than a patch, as in some SigLIP models' own size, is not looked at.
+
+    Raises:
+        ModelError: the model has prefix tokens that this kit does not know.
+    """
+    _, body = trunk(module)
+    patch = patch_shape(module)
+    prefix = _prefix_names(body)
+    expected = getattr(body, "num_prefix_tokens", len(prefix))
+    if len(prefix) != expected:
+        raise ModelError(f"{name} has {expected} prefix tokens, of which only {prefix} are known to this kit")
+    read = _read_queries(module, prefix)
+    return TokenLayout(
+        grid=(size[0] // patch[0], size[1] // patch[1]),
+        prefix=prefix,
+        patch_shape=patch,
+        default_query=read[0],
+        read=read if getattr(module, "num_classes", 0) else (),
+    )
+
+
+def require_whole_patches(module: nn.Module, size: tuple[int, int], name: str) -> None:
+    """Raise where an input of `size` ``(height, width)`` does not hold whole patches.
+
+    Raises:
+        ModelError: with the nearest sizes that do.
+    """
+    for pixels, side, axis in zip(size, patch_shape(module), ("height", "width"), strict=True):
+        if pixels < side or pixels % side:
+            below = max(side, pixels // side * side)
+            raise ModelError(
+                f"{name} takes an image {axis} that is a multiple of its patch {axis} {side}, got {pixels}; "
+                f"nearest: {below} or {below + side}"
+            )
+
+
+def _prefix_names(body: nn.Module) -> tuple[str, ...]:
+    holder = body.embeds if hasattr(body, "embeds") else body
+    names = []
+    if getattr(holder, "cls_token", None) is not None:
+        names.append("class")
+    if getattr(holder, "dist_token", None) is not None:
+        names.append("dist")
+    registers = getattr(holder, "reg_token", None)
+    if registers is not None:
+        names += [f"reg{i}" for i in range(registers.shape[1])]
+    return tuple(names)
+
+
+def _read_queries(module: nn.Module, prefix: tuple[str, ...]) -> tuple[str, ...]:
+    """What the pooling before the classifier reads, as queries of the last layer."""
+    pool = getattr(module, "attn_pool", None)
+    if pool is not None and is_latent_pool(pool):
+        return ("pool",)
+    if pool is not None:
+        return ("class",) if getattr(pool, "pool", "") == "token" else ("mean",)
+    if "dist" in prefix:
+        return ("class", "dist")
+    pooling = getattr(module, "global_pool", "")
+    if pooling == "token" or (not pooling and "class" in prefix):
+        return ("class",)
+    return ("mean",)
+
+
+def is_latent_pool(site: nn.Module) -> bool:
+    """Whether an attention module pools the patches with learned queries (SigLIP)."""
+    return hasattr(site, "latent")
+
+
+def output_projection(site: nn.Module, heads: int, width: int) -> Tensor | None:
+    """What a layer's heads are multiplied with after attention: ``(head, width, out)``, detached.
+
+    The weight of a normalisation between attention and projection is part of it; that normalisation's own scale and a
+    gate, which depend on the query, are not. None where the heads' results go on as they are.
+
+    Raises:
+        ModelError: an attention module whose projection this kit does not know.
+    """
+    known = ("proj", "o_proj", "attn_out_proj", "out_proj")
+    layer = next((found for name in known if (found := getattr(site, name, None)) is not None), None)
+    layer = getattr(layer, "linear", layer)
+    if isinstance(layer, nn.Identity) or type(site).__name__ == "AttentionPoolPrr":
+        return None
+    if not isinstance(layer, nn.Linear) or layer.in_features < heads * width:
+        raise ModelError(
+            f"the output projection of {type(site).__name__} is not known to this kit, which the source 'norm' needs; "
+            "take another source"
+        )
+    weight = layer.weight.detach()[:, : heads * width].T  # head*width out
+    for name in ("sub_norm", "norm"):  # SigLIP's pool has a norm after its projection instead
+        scale = None if is_latent_pool(site) else getattr(getattr(site, name, None), "weight", None)
+        if scale is not None:
+            weight = weight * scale.detach().repeat(heads * width // len(scale))[:, None]
+    return weight.reshape(heads, width, -1)

@@ -1,0 +1,2 @@
+from .result import SweepResult as SweepResult
+from .run import sweep as sweep

@@ -1,0 +1,189 @@
+"""The photos of a sweep as batches: read, cut to the model's view and prepared in loading processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils import data as loading
+from torch.utils.data import DataLoader
+
+from ..datasets.folders import load_photo_folder
+from ..datasets.loading import DATASETS, load_dataset
+from ..datasets.masks import IGNORE, mask_on_view
+from ..datasets.photos import SPLITS, Dataset, PhotoSet
+from ..errors import DataError, PictureError, SettingsError
+from ..evaluation.measures import flat_ground
+from ..models.preprocess import Preprocessing
+from ..models.tokens import TokenLayout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..models.loading import AttentionModel
+
+
+class Prepared(NamedTuple):
+    """One photo, ready for the model; or why it cannot be.
+
+    Attributes:
+        index: its number in the set.
+        tensor: normalised float32 ``(3, H, W)``; None where the photo cannot be read.
+        flat: float64 ``(rows, cols)``, see `flat_ground`.
+        evidence: float64 ``(rows, cols)``, the share of each patch's pixels on the mask; None without a mask.
+        counted: likewise, the share that the mask says anything of.
+        problem: one line about what could not be read; empty where all could.
+    """
+
+    index: int
+    tensor: Tensor | None
+    flat: np.ndarray | None = None
+    evidence: np.ndarray | None = None
+    counted: np.ndarray | None = None
+    problem: str = ""
+
+
+class Batch(NamedTuple):
+    """Some photos: those that were read, their tensors as one, and what was wrong with others."""
+
+    photos: tuple[Prepared, ...]
+    tensor: Tensor | None
+    problems: tuple[tuple[int, str], ...]
+
+
+class SweepPhotos(loading.Dataset):
+    """The photos of a set as a model takes them, and what their maps are measured on.
+
+    Args:
+        photos: the set.
+        preprocessing: the model's own.
+        layout: the model's tokens.
+        grounds: find flat ground and masks too; without, only the tensors, as plain inference needs them.
+    """
+
+    def __init__(
+        self, photos: PhotoSet, preprocessing: Preprocessing, layout: TokenLayout, grounds: bool = True
+    ) -> None:
+        self.photos = photos
+        self.preprocessing = preprocessing
+        self.layout = layout
+        self.grounds = grounds
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def __getitem__(self, index: int) -> Prepared:
+        try:
+            photo = self.photos.load(index)
+            view = self.preprocessing.view(photo)
+        except PictureError as error:
+            return Prepared(index, None, problem=plain_text(str(error)))
+        tensor = self.preprocessing.tensor(view.pixels)
+        if not self.grounds:
+            return Prepared(index, tensor)
+        (rows, cols), (height, width) = self.layout.grid, self.layout.patch_shape
+        seen = view.part(rows * height, cols * width)
+        flat = flat_ground(seen.pixels, self.layout.grid)
+        try:
+            mask = self.photos.mask(index)
+        except DataError as error:
+            return Prepared(index, tensor, flat, problem=plain_text(f"{error}; the photo is measured without it"))
+        if mask is None:
+            return Prepared(index, tensor, flat)
+        if mask.shape[::-1] != photo.size:
+            sizes = f"its mask has {mask.shape[1]} x {mask.shape[0]} px, the photo {photo.width} x {photo.height} px"
+            problem = f"{self.photos.names[index]}: {sizes}; the photo is measured without it"
+            return Prepared(index, tensor, flat, problem=plain_text(problem))
+        evidence, counted = mask_on_patches(mask_on_view(mask, seen.crop_box, seen.pixels.shape[:2]), self.layout.grid)
+        return Prepared(index, tensor, flat, evidence, counted)
+
+
+def mask_on_patches(mask: np.ndarray, grid: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The share of each patch's pixels on the evidence, and the share that counts at all.
+
+    Args:
+        mask: uint8 ``(H, W)`` of the view: 0 elsewhere, `IGNORE` not counted, all else the evidence.
+        grid: ``(rows, cols)``, which must divide the view.
+
+    Returns:
+        Two float64 ``(rows, cols)`` in 0..1.
+    """
+    rows, cols = grid
+    patches = mask.reshape(rows, mask.shape[0] // rows, cols, mask.shape[1] // cols)
+    counted = patches != IGNORE
+    return (counted & (patches != 0)).mean((1, 3)), counted.mean((1, 3))
+
+
+def prepared_batches(photos: SweepPhotos, batches: Sequence[Sequence[int]], workers: int) -> DataLoader:
+    """Batches of given photos, in this order, loaded by so many processes."""
+    return DataLoader(
+        photos,
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=_collate,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _collate(photos: list[Prepared]) -> Batch:
+    read = tuple(photo for photo in photos if photo.tensor is not None)
+    tensor = torch.stack([photo.tensor for photo in read]) if read else None
+    problems = tuple((photo.index, photo.problem) for photo in photos if photo.problem)
+    return Batch(tuple(photo._replace(tensor=None) for photo in read), tensor, problems)
+
+
+def plain_text(name: str) -> str:
+    """A file's name as text; bytes that are none, which some systems allow in names, become question marks."""
+    return name.encode(errors="replace").decode()
+
+
+def find_photos(
+    photos: Dataset | PhotoSet | str | Path,
+    model: AttentionModel,
+    split: str | None,
+    limit: int | None,
+    notify: Callable[[str], None],
+    data: str | Path | None = None,
+    stand_in: bool | None = None,
+) -> PhotoSet:
+    """The photos that are meant: a split of a data set, which can be a name of `DATASETS`, or a folder.
+
+    Args:
+        photos: what was given.
+        model: its classes are looked for in the names of folders.
+        split: of a data set; None is its test split.
+        limit: at most so many, evenly spread over the set; None takes all.
+        notify: takes what `load_dataset` tells.
+        data: folder of the named data set.
+        stand_in: see `load_dataset`.
+
+    Raises:
+        DataError: no such folder, or nothing in it.
+        SettingsError: no such split, a split of what has none, or a limit below 1.
+    """
+    if limit is not None and limit < 1:
+        raise SettingsError(f"limit must be at least 1 photo, got {limit}")
+    if split not in (None, *SPLITS):
+        raise SettingsError(f"split {split!r} does not exist; possible: {', '.join(SPLITS)}")
+    named = isinstance(photos, str) and photos in DATASETS
+    if not named and (data, stand_in) != (None, None):
+        raise SettingsError("data and stand_in belong to the name of a data set")
+    if named:
+        photos = load_dataset(photos, data, stand_in=stand_in, notify=notify)
+    elif split is not None and not isinstance(photos, Dataset):
+        raise SettingsError("a split belongs to a data set, not to a folder of photos")
+    if isinstance(photos, Dataset):
+        found = getattr(photos, split or "test")
+    elif isinstance(photos, PhotoSet):
+        found = photos
+    else:
+        found = load_photo_folder(photos, model.class_names, notify)
+    if not len(found):
+        raise DataError(f"{found.title}: no photo to look at")
+    if limit is not None and limit < len(found):
+        found = found.take(np.linspace(0, len(found) - 1, limit).round().astype(int).tolist())
+    return found

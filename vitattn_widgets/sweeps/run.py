@@ -1,0 +1,188 @@
+"""A whole data set at once: every photo's map measured in batches, a table, mean maps by class, and a report."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import __version__
+from ..errors import SweepError
+from ..files import write_file
+from ..runs import loading_processes, lock_folder
+from .folder import Plan, SweepFolder, SweepState, sweep_identity
+from .measure import Classes, model_sinks
+from .photos import find_photos, plain_text
+from .result import SweepResult, read_result, write_results
+from .work import Request, Team, Work, gather_team, processes
+
+if TYPE_CHECKING:
+    from ..datasets.photos import Dataset, PhotoSet
+    from ..models.loading import AttentionModel
+
+BATCH = 32
+"""Photos a forward pass."""
+
+PICTURES = 12
+"""Photos in the report that an expert should look at first."""
+
+
+def sweep(
+    model: AttentionModel,
+    photos: Dataset | PhotoSet | str | Path,
+    out: str | Path | None = None,
+    layers: Sequence[int] = (-1,),
+    aggregation: str = "mean",
+    split: str | None = None,
+    data: str | Path | None = None,
+    stand_in: bool | None = None,
+    limit: int | None = None,
+    batch_size: int = BATCH,
+    table: str = "parquet",
+    pictures: int = PICTURES,
+    workers: int | None = None,
+    progress: bool = True,
+) -> SweepResult:
+    """Look at every photo of a set: what a model says and where its attention lies, as a table and as a report.
+
+    The folder gets ``table.parquet`` (or ``.csv``), ``mean_maps.npz``, ``report.html`` and, where a file could not be
+    read, ``skipped.txt``. A sweep that was stopped goes on when it is called again with the same arguments, and ends
+    with the same table, bit for bit on a CPU; a finished one is read and reported. Of each layer only the default
+    query's row is kept: the maps are plain attention.
+
+    Processes that ``accelerate launch`` started share the set, each on a device of its own.
+
+    Args:
+        model: from `load_model`.
+        photos: a folder of photos at any depth (`load_photo_folder` says which class each has, and where masks or boxes
+            are taken from), a data set or its name in `DATASETS`, or one of its splits.
+        out: the sweep's folder, which all processes must see; else ``runs/sweep-DATA-MODEL``.
+        layers: layer numbers; negative ones count from the end. The figures of the report show the deepest.
+        aggregation: of `AGGREGATIONS`; how heads become one map.
+        split: of a data set; None is ``"test"``.
+        data: folder of a named data set; see `load_dataset`.
+        stand_in: see `load_dataset`.
+        limit: at most so many photos, evenly spread over the set; None takes all.
+        batch_size: photos a forward pass.
+        table: ``"parquet"`` or ``"csv"``.
+        pictures: photos in the report that an expert should look at first.
+        workers: processes that load photos; else 8, or one fewer than there are cores.
+        progress: show a bar with the time left, and a line a file that cannot be read.
+
+    Returns:
+        The table and where everything lies.
+
+    Raises:
+        DataError: no such folder or data set, no photo in it, or none that can be read.
+        SettingsError: a layer, aggregation, split or limit that does not exist.
+        SweepError: the folder holds another sweep or cannot be written to.
+    """
+    from tqdm.auto import tqdm
+
+    request = Request(model, tuple(layers), aggregation, batch_size, table, pictures).checked()
+    workers = loading_processes(workers, processes(), SweepError)
+    team = gather_team(model)
+    notify = tqdm.write if progress and team.first else _silent
+    found = find_photos(photos, model, split, limit, notify, data, stand_in)
+    title = found.title + (f", {len(found)} of them" if limit is not None else "")
+    folder = SweepFolder(Path(out) if out is not None else default_folder(found, model), table)
+    identity = sweep_identity(model, found, title, request.options())
+    if team.first:
+        folder.prepare()
+    with lock_folder(folder.path, SweepError) if team.first else nullcontext():
+        given = None if not isinstance(photos, str | Path) else str(photos)
+        source = {"photos": given, "split": split, "data": data and str(data), "stand_in": stand_in, "limit": limit}
+        state = _begin(request, folder, identity, found, source, team)
+        if state.finished:
+            notify(f"{folder.path}: this sweep is finished; nothing was run")
+            return read_result(folder, state)
+        plan = Plan(len(found), batch_size)
+        Work(request, folder, found, team, request.asked(state.sinks), workers, progress, notify).measure(plan)
+        if team.first:
+            _finish(request, folder, found, plan, state, notify)
+        team.wait()
+        return read_result(folder, state)
+
+
+def default_folder(photos: PhotoSet, model: AttentionModel) -> Path:
+    """Where a sweep lies that was given no folder."""
+    return Path("runs") / re.sub(r"[^\w.-]+", "-", f"sweep {photos.title} {model.name}").strip("-")
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+def _begin(
+    request: Request,
+    folder: SweepFolder,
+    identity: Mapping[str, Any],
+    photos: PhotoSet,
+    source: Mapping[str, Any],
+    team: Team,
+) -> SweepState:
+    """The state in the folder, else a new one, which the first process writes."""
+    if team.first:
+        folder.remove_leftovers()
+        state = folder.read_state(identity)
+        if state is None:
+            sinks = model_sinks(request.model, photos, request.layers)
+            places = {str(layer): np.argwhere(of_layer).tolist() for layer, of_layer in sinks.items()}
+            folder.write_state(SweepState(identity, places, _facts(request, photos, source)))
+        if state is not None and state.finished:
+            folder.remove_parts()  # of a sweep that was killed between its last file and its end
+        else:
+            folder.parts.mkdir(exist_ok=True)
+    team.wait()
+    state = folder.read_state(identity)
+    if state is None:
+        raise SweepError(f"{folder.path}: not every process sees this folder; choose one on a disk that they share")
+    return state
+
+
+def _facts(request: Request, photos: PhotoSet, source: Mapping[str, Any]) -> dict[str, Any]:
+    """What is told about a sweep beside what decides it."""
+    model = request.model
+    return {
+        "model": model.describe(),
+        "loaded_with": dict(model.loaded_with) if model.loaded_with is not None else None,
+        "source": dict(source),
+        "stand_in": photos.stand_in,
+        "licence": photos.info.licence,
+        "layer_names": request.sites,
+        "num_layers": len(model.sites),
+        "query": model.layout.default_query,
+        "grid": list(model.layout.grid),
+        "versions": {"vitattn_widgets": __version__, "python": platform.python_version()}
+        | {name: version(name) for name in ("numpy", "timm", "torch")},
+    }
+
+
+def _finish(
+    request: Request,
+    folder: SweepFolder,
+    photos: PhotoSet,
+    plan: Plan,
+    state: SweepState,
+    notify: Callable[[str], None],
+) -> None:
+    """Put the parts together and draw the report; then the parts can go."""
+    from .report.highlights import draw_cards
+    from .report.page import report_page
+
+    parts = [folder.read_part(part) for part in range(plan.parts)]
+    if None in parts:
+        raise SweepError(f"{folder.path}: a part is not there or damaged; the same command measures it again")
+    names = [plain_text(name) for name in photos.names]
+    write_results(folder, parts, names, Classes.of(photos, request.model.class_names))
+    result = read_result(folder, state)
+    notify(f"{folder.path}: drawing the report")
+    cards = draw_cards(request.model, photos, result, request.pictures)
+    write_file(folder.report, report_page(result, cards).encode())
+    folder.finish(state)

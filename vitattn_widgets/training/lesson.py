@@ -1,0 +1,91 @@
+"""A model for a lesson on any machine: a checkpoint, else a quick fine-tuning, else the embedded model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import ModelError
+from ..models import DEFAULT_MODEL
+from ..models.loading import DEMO_CHECKPOINT, AttentionModel, load_model, load_model_or_demo
+from .recipes import training_recipe
+from .run import finetune
+
+if TYPE_CHECKING:
+    from ..datasets.photos import Dataset
+
+QUICK_BATCH = 16
+"""Photos a step of a quick fine-tuning: small, so that few photos make enough steps to learn from."""
+
+
+def lesson_model(
+    data: Dataset,
+    checkpoint: str | Path | None = None,
+    recipe: str = "recommended",
+    model: str = DEFAULT_MODEL,
+    epochs: int = 2,
+    photos_per_class: int = 40,
+    seed: int = 0,
+    runs: str | Path = "runs",
+    notify: Callable[[str], None] = print,
+) -> AttentionModel:
+    """The best model that a lesson can have here and now; one line says which it is and why.
+
+    In this order: `checkpoint`, where that file exists; a quick fine-tuning of the published model, kept in `runs` and
+    found there the next time; the published model as it is, where the data have too few photos to learn from. Where the
+    weights cannot be had, the embedded model stands in for the published one; on stand-ins, which it knows, as it is.
+
+    Args:
+        data: from `load_dataset`.
+        checkpoint: weights that `finetune` wrote for these classes; need not exist.
+        recipe: what the quick fine-tuning follows, but for epochs, photos, batch and seed.
+        model: timm name of the published model.
+        epochs: of the quick fine-tuning.
+        photos_per_class: the quick fine-tuning learns from at most so many.
+        seed: of the quick fine-tuning.
+        runs: folder for the quick fine-tuning.
+        notify: takes the line.
+
+    Returns:
+        The model.
+
+    Raises:
+        ModelError: the checkpoint knows other classes than the data.
+    """
+    if checkpoint is not None and Path(checkpoint).is_file():
+        found = load_model(None, checkpoint=checkpoint)
+        if found.class_names != data.class_names:
+            raise ModelError(
+                f"{checkpoint} tells {_few(found.class_names)} apart, the data have {_few(data.class_names)}; name "
+                "another checkpoint, or one that does not exist for a quick fine-tuning"
+            )
+        notify(f"Model: the checkpoint {checkpoint}.")
+        return found
+    start, line = load_model_or_demo(model)
+    if line is not None:
+        notify(f"Model: {line}")
+        if data.stand_in:
+            return start
+    if not (all(data.train.counts()) and len(data.validation) and len(data.test)):
+        notify(f"Model: {start.name} as published; these data have too few photos to fine-tune it on.")
+        return start
+    per_class = (min(count, photos_per_class) for count in data.train.counts())
+    quick = {"epochs": epochs, "photos_per_class": photos_per_class, "seed": seed}
+    quick |= {"model": model, "batch_size": min(QUICK_BATCH, sum(per_class))}
+    if line is not None:
+        quick |= {"checkpoint": str(DEMO_CHECKPOINT), "head": training_recipe(data.info.name, recipe).head}
+        quick["model"] = None
+    digest = hashlib.sha256(json.dumps([data.fingerprint, recipe, quick]).encode()).hexdigest()[:8]
+    result = finetune(data, recipe, out=Path(runs) / f"{data.info.name}-quick-{digest}", **quick)
+    notify(
+        f"Model: {start.name}, fine-tuned quickly ({epochs} epochs, at most {photos_per_class} photos a class); right "
+        f"on {result.test_accuracy:.0%} of {result.confusion.sum()} test photos."
+    )
+    return load_model(None, checkpoint=result.best)
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return f"{len(names)} classes ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"

@@ -1,0 +1,98 @@
+"""The ways to arrange a picture: laid over the photo, alone, beside it, at a screen's size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image
+
+from ..capture.capture import AttentionCapture
+from ..errors import SettingsError
+from ..images import CropBox
+from .drawing import crop_slices, draw_frame
+from .render import RenderedView, render_view
+from .settings import ViewSettings
+
+ARRANGEMENTS = ("overlay", "map", "side by side")
+
+SCREEN_SIDE = 1024
+"""Longest side in pixels of a photo that is shown on a screen; larger ones are scaled down before drawing."""
+
+
+def render_arranged(
+    capture: AttentionCapture, settings: ViewSettings | None = None, arrangement: str = "overlay"
+) -> RenderedView:
+    """`render_view`, laid over the photo, alone, or beside the photo.
+
+    Args:
+        capture: from `capture_attention`.
+        settings: what to show.
+        arrangement: ``"overlay"``; ``"map"``, which has opacity 1; or ``"side by side"``, the photo left of that map.
+
+    Returns:
+        What `render_view` returns; side by side, its image is uint8 ``(H, 2 W + gap, 3)``.
+
+    Raises:
+        SettingsError: an unknown arrangement, or a layer, head or query that this capture does not have.
+    """
+    settings = arranged_settings(settings or ViewSettings(), arrangement)
+    rendered = render_view(capture, settings)
+    if arrangement != "side by side":
+        return rendered
+    photo = capture.view
+    if settings.on != "view":
+        photo = draw_frame(capture.source, crop_slices(capture.crop_box, capture.source.shape[:2]))
+    gap = np.full((len(photo), _gap(photo.shape[1]), 3), 255, np.uint8)
+    return replace(rendered, image=np.hstack([photo, gap, rendered.image]))
+
+
+def arranged_settings(settings: ViewSettings, arrangement: str) -> ViewSettings:
+    """The settings of the map in an arrangement: away from an overlay nothing shines through, so opacity is 1."""
+    if arrangement not in ARRANGEMENTS:
+        raise SettingsError(f"arrangement {arrangement!r} does not exist; possible: {', '.join(ARRANGEMENTS)}")
+    return settings if arrangement == "overlay" else replace(settings, opacity=1.0)
+
+
+def ground(capture: AttentionCapture, settings: ViewSettings) -> np.ndarray:
+    """The picture that maps are laid over, uint8 ``(H, W, 3)``: what the model saw, or the whole photo."""
+    return capture.view if settings.on == "view" else capture.source
+
+
+def view_boxes(capture: AttentionCapture, settings: ViewSettings, arrangement: str) -> tuple[CropBox, ...]:
+    """Where the model's view lies in an arranged image: a box for each time it is shown.
+
+    Returns:
+        ``(left, top, right, bottom)`` in pixels of the image; beyond its edges where the model's view is padded.
+    """
+    picture = ground(capture, settings)
+    height, width = picture.shape[:2]
+    box = (0.0, 0.0, float(width), float(height)) if settings.on == "view" else capture.crop_box
+    if arrangement != "side by side":
+        return (box,)
+    step = width + _gap(width)
+    left, top, right, bottom = box
+    return box, (left + step, top, right + step, bottom)
+
+
+def _gap(width: int) -> int:
+    return max(2, round(width / 40))
+
+
+def screen_capture(capture: AttentionCapture, longest: int = SCREEN_SIDE) -> AttentionCapture:
+    """The same capture with its photo scaled down to a screen's size; what the model saw stays as it is.
+
+    Args:
+        capture: from `capture_attention`.
+        longest: longest side of the photo in pixels.
+    """
+    height, width = capture.source.shape[:2]
+    factor = longest / max(height, width)
+    if factor >= 1:
+        return capture
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    small = Image.fromarray(capture.source).resize(size, Image.Resampling.BOX, reducing_gap=2.0)
+    along = (size[0] / width, size[1] / height)
+    left, top, right, bottom = capture.crop_box
+    box = (left * along[0], top * along[1], right * along[0], bottom * along[1])
+    return replace(capture, source=np.array(small), crop_box=box)

@@ -1,0 +1,92 @@
+"""What a picture shows, in words: the caption and the unit of its values."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..capture.capture import AttentionCapture, layer_words
+from ..maps.aggregate import FORMULAS
+from ..maps.attribution import RawMap, late_layers, raw_map
+from ..maps.settings import MapSettings, ResolvedMap
+from ..maps.sinks import find_sinks, share_of
+from ..models.tokens import query_words
+
+
+def caption(capture: AttentionCapture, settings: MapSettings) -> str:
+    """What a picture shows, in one line: model, layer, source and class, head or formula, query, what is left out.
+
+    Raises:
+        SettingsError: a layer, head, query or class that this capture does not have, or a capture without what the
+            source needs (`complete_capture`).
+    """
+    raw = raw_map(capture, settings)
+    return caption_of(capture, raw, find_sinks(capture, raw.place.layer))
+
+
+def caption_of(capture: AttentionCapture, raw: RawMap, sinks: np.ndarray) -> str:
+    """`caption` for callers that already hold the raw map and the sinks of its layer."""
+    place = raw.place
+    parts = [capture.model_name, layer_words(capture, place.layer), *_source_words(capture, place)]
+    share = float(raw.prefix_share.mean())
+    if place.head is not None:
+        parts.append(f"head {place.head} of 0..{place.heads - 1}")
+        share = float(raw.prefix_share[place.head])
+    elif not place.source.no_head:
+        parts.append(FORMULAS[place.aggregation].format(heads=place.heads))
+    parts.append(_query_words(capture, place))
+    one_layer = place.source.span == "layer"
+    if capture.layers[place.layer].tokens.key_prefix if one_layer else capture.layout.prefix:
+        parts.append(f"{share:.1%} of this {place.source.title} went to prefix tokens and is left out")
+    if sinks.any():
+        parts.append(_sink_words(raw, sinks))
+    return ", ".join(parts)
+
+
+def _source_words(capture: AttentionCapture, place: ResolvedMap) -> list[str]:
+    """What the map is made of, where it is not plain attention."""
+    source = place.source
+    if source.plain:
+        return []
+    what = source.words
+    if source.span == "late layers":
+        layers = late_layers(capture, place.layer)
+        what = f"{what}, summed over layers {layers[0]}..{layers[-1]}"
+    elif source.span == "first to layer":
+        what = f"{what} from layer 0 up to this one"
+    if source.fuses_heads:
+        what = f"{what}, heads fused by {place.aggregation}"
+    return [f"{what} ({source.reference})"] + ([] if place.target is None else [_class_words(capture, place.target)])
+
+
+def _class_words(capture: AttentionCapture, target: int) -> str:
+    predicted = ", the prediction" if target == capture.class_or_predicted() else ""
+    return f"for the class {capture.class_names[target]} ({capture.probabilities[target]:.1%}{predicted})"
+
+
+def _sink_words(raw: RawMap, sinks: np.ndarray) -> str:
+    count, many = int(sinks.sum()), sinks.sum() > 1
+    share = share_of(raw.with_sinks, sinks)
+    patches = f"{count} sink {'patches' if many else 'patch'}"
+    if raw.place.sinks == "leave_out":
+        return f"{patches} with {share:.0%} of the map {'are' if many else 'is'} left out"
+    outlined = " (outlined)" if raw.place.sinks == "outline" else ""
+    return f"{patches}{outlined} {'hold' if many else 'holds'} {share:.0%}"
+
+
+def _query_words(capture: AttentionCapture, place: ResolvedMap) -> str:
+    query = place.query
+    words = f"query: {query_words(query)}"
+    read = capture.layout.read
+    if not read:
+        return f"{words} (this model has no classifier)"
+    if all(part in read for part in (query.split("+") if isinstance(query, str) else [query])):
+        last = place.layer == capture.num_layers - 1
+        return f"{words}, which the classifier reads{'' if last else ' after the last layer'}"
+    return f"{words} (the classifier reads the {' and the '.join(query_words(name) for name in read)} instead)"
+
+
+def value_unit(settings: MapSettings) -> str:
+    """What the raw values of a map are, in words."""
+    source = settings.source_info
+    ratio = settings.head is None and settings.aggregation == "mean_over_std" and not source.no_head
+    return "mean / std over the heads" if ratio else source.unit

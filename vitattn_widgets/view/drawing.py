@@ -1,0 +1,207 @@
+"""Smoothed maps become pictures: scaled to 0..1, coloured, laid over the view or over the whole photo."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from ..errors import SettingsError
+
+if TYPE_CHECKING:
+    from ..images import CropBox
+
+SCALES = ("map", "shared", "robust")
+
+ROBUST_PERCENTILES = (5.0, 95.0)
+"""What `robust` maps to 0 and 1, so that a few sink patches do not blacken the rest."""
+
+DEFAULT_CMAP = "inferno"
+
+CMAPS = ("inferno", "magma", "plasma", "viridis", "cividis", "gray", "turbo")
+"""Colour maps in the menu, the perceptually even ones first; any other name of matplotlib's can be set by program."""
+
+DIFFERENCE_CMAP = "RdBu_r"
+"""Colours of a difference: blue below zero, white at zero, red above; the colour-blind tell them apart too."""
+
+ValueRange = tuple[float, float]
+
+
+def value_range(heat: np.ndarray, scale: str = "map") -> ValueRange:
+    """The raw values that a scale maps to 0 and 1.
+
+    Args:
+        heat: raw smoothed map, or several of one shape for a common range.
+        scale: ``"map"`` and ``"shared"`` take the smallest and largest value, ``"robust"`` percentiles.
+    """
+    if scale == "robust":
+        low, high = np.percentile(heat, ROBUST_PERCENTILES)
+        return float(low), float(high)
+    if scale not in SCALES:
+        raise SettingsError(f"scale {scale!r} does not exist; possible: {', '.join(SCALES)}")
+    return float(heat.min()), float(heat.max())
+
+
+def scale_map(heat: np.ndarray, limits: ValueRange) -> np.ndarray:
+    """Map raw values linearly to 0..1, clipped; a constant map becomes zeros.
+
+    Returns:
+        float32, the shape of `heat`.
+    """
+    low, high = limits
+    span = high - low
+    if not span > np.finfo(np.float32).tiny:
+        return np.zeros(heat.shape, np.float32)
+    return ((heat - np.float32(low)) / np.float32(span)).clip(0, 1).astype(np.float32)
+
+
+@lru_cache(maxsize=32)
+def color_table(cmap: str) -> np.ndarray:
+    """256 colours of a matplotlib colour map, uint8 ``(256, 3)``.
+
+    Raises:
+        SettingsError: matplotlib has no such map.
+    """
+    from matplotlib import colormaps
+
+    if not isinstance(cmap, str) or cmap not in colormaps:
+        good = "inferno, magma, viridis, cividis, gray"
+        raise SettingsError(f"colour map {cmap!r} does not exist; good ones: {good}, or any name of matplotlib's")
+    table = (colormaps[cmap](np.arange(256) / 255)[:, :3] * 255).round().astype(np.uint8)
+    table.setflags(write=False)
+    return table
+
+
+def css_colors(cmap: str) -> str:
+    """Some colours of a map from its lowest to its highest, as a gradient of a style sheet lists them."""
+    return ", ".join("#{:02x}{:02x}{:02x}".format(*color) for color in color_table(cmap)[::15])
+
+
+def color_map(heat: np.ndarray, cmap: str = DEFAULT_CMAP) -> np.ndarray:
+    """Colour a scaled map: float ``(H, W)`` in 0..1 to uint8 ``(H, W, 3)``."""
+    return color_table(cmap).take((heat * 255 + 0.5).astype(np.uint8), axis=0)
+
+
+def overlay(view: np.ndarray, heat: np.ndarray, opacity: float = 0.5, cmap: str = DEFAULT_CMAP) -> np.ndarray:
+    """Lay a coloured map over a picture.
+
+    Args:
+        view: uint8 ``(H, W, 3)``.
+        heat: float ``(H, W)`` in 0..1.
+        opacity: 0 is the picture alone, 1 the map alone.
+        cmap: name of a matplotlib colour map.
+
+    Returns:
+        uint8 ``(H, W, 3)``.
+
+    Raises:
+        SettingsError: opacity outside 0..1, unknown colour map, or shapes that differ.
+    """
+    if not 0 <= opacity <= 1:
+        raise SettingsError(f"opacity must lie in 0..1, got {opacity!r}")
+    if view.shape[:2] != heat.shape:
+        raise SettingsError(f"the map {heat.shape} and the picture {view.shape[:2]} differ in size")
+    colors = color_map(heat, cmap)
+    part = np.float32(opacity)
+    return (view * (1 - part) + colors * part + np.float32(0.5)).astype(np.uint8)
+
+
+def overlay_difference(view: np.ndarray, heat: np.ndarray, opacity: float = 0.5) -> np.ndarray:
+    """Lay a difference over a picture, so that zero shows the picture and colour alone is difference.
+
+    Convention: the picture is turned into light greys. A pixel is its colour in `DIFFERENCE_CMAP` to the part
+    ``|heat| ** ((1 - opacity) / (2 opacity))``; at the usual opacity of 0.5, that is the root of its size.
+
+    Args:
+        view: uint8 ``(H, W, 3)``.
+        heat: float ``(H, W)`` in -1..1.
+        opacity: 0 is the grey picture alone, 1 the coloured map alone.
+
+    Returns:
+        uint8 ``(H, W, 3)``.
+    """
+    grey = np.asarray(Image.fromarray(view).convert("L"))[..., None] * np.float32(0.6) + np.float32(90)
+    colors = color_map((heat + 1) / 2, DIFFERENCE_CMAP)
+    part = np.zeros((*heat.shape, 1), np.float32)
+    if opacity:
+        part = (np.abs(heat) ** np.float32((1 - opacity) / (2 * opacity)))[..., None]
+    return (grey * (1 - part) + colors * part + np.float32(0.5)).astype(np.uint8)
+
+
+def crop_slices(crop_box: CropBox, size: tuple[int, int]) -> tuple[slice, slice]:
+    """The pixels of a photo of `size` ``(height, width)`` that lie in a crop, ``(rows, cols)``."""
+    left, top, right, bottom = (round(side) for side in crop_box)
+    return slice(max(0, top), min(size[0], bottom)), slice(max(0, left), min(size[1], right))
+
+
+def place_on_source(
+    heat: np.ndarray, crop_box: CropBox, size: tuple[int, int]
+) -> tuple[np.ndarray, tuple[slice, slice]]:
+    """A map of the view in the pixels of the photo.
+
+    Args:
+        heat: ``(H, W)`` of the view.
+        crop_box: ``(left, top, right, bottom)`` of the view in the photo.
+        size: ``(height, width)`` of the photo.
+
+    Returns:
+        The map resampled bilinearly to the photo's pixels inside the crop, and where these lie, ``(rows, cols)``.
+    """
+    left, top, right, bottom = crop_box
+    rows, cols = crop_slices(crop_box, size)
+    step = ((bottom - top) / heat.shape[0], (right - left) / heat.shape[1])  # photo pixels a view pixel
+    start = ((rows.start + 0.5 - top) / step[0] - 0.5, (cols.start + 0.5 - left) / step[1] - 0.5)
+    shape = (rows.stop - rows.start, cols.stop - cols.start)
+    placed = ndimage.affine_transform(
+        heat, np.diag((1 / step[0], 1 / step[1])), offset=start, output_shape=shape, order=1, mode="nearest"
+    )
+    return placed, (rows, cols)
+
+
+def draw_frame(picture: np.ndarray, where: tuple[slice, slice]) -> np.ndarray:
+    """Frame a part of a picture: a white line between two black ones, inside the part, so that it shows on any photo.
+
+    Args:
+        picture: uint8 ``(H, W, 3)``.
+        where: ``(rows, cols)`` of the part.
+
+    Returns:
+        uint8 ``(H, W, 3)``, a copy.
+    """
+    framed = picture.copy()
+    _frame(framed[where], max(1, round(min(picture.shape[:2]) / 300)))
+    return framed
+
+
+def _frame(part: np.ndarray, line: int) -> None:
+    """Draw the frame onto a view of a picture."""
+    for depth, color in ((0, 0), (line, 255), (2 * line, 0)):
+        ring = part[depth : part.shape[0] - depth, depth : part.shape[1] - depth]
+        ring[:line] = ring[-line:] = color
+        ring[:, :line] = ring[:, -line:] = color
+
+
+def outline_patches(picture: np.ndarray, patches: np.ndarray, box: CropBox) -> np.ndarray:
+    """Frame some patches of a picture, each as `draw_frame` does.
+
+    Args:
+        picture: uint8 ``(H, W, 3)``.
+        patches: bool ``(rows, cols)``.
+        box: where the patch grid lies in the picture, ``(left, top, right, bottom)``.
+
+    Returns:
+        uint8 ``(H, W, 3)``, a copy.
+    """
+    rows, cols = patches.shape
+    left, top, right, bottom = box
+    across, down = (right - left) / cols, (bottom - top) / rows
+    framed = picture.copy()
+    for row, col in np.argwhere(patches):
+        cell = (left + col * across, top + row * down, left + (col + 1) * across, top + (row + 1) * down)
+        where = crop_slices(cell, picture.shape[:2])
+        if framed[where].size:
+            _frame(framed[where], max(1, round(min(across, down) / 16)))
+    return framed

@@ -1,0 +1,132 @@
+"""Pictures and maps as bytes: for a screen, for a file, for a page that stands alone."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from base64 import b64encode
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from ..errors import PictureError
+from ..images import FORMATS, Picture, load_picture
+
+if TYPE_CHECKING:
+    from ..capture.capture import AttentionCapture
+    from .render import RenderedView
+    from .settings import ViewSettings
+
+PLAIN_PIXELS = 100_000
+"""Pictures up to this size go to a screen uncompressed, which takes no time.
+
+Nor do they wait: a notebook server holds back a message that fits one network packet (64 KB on one's own machine) until
+the browser has acknowledged the one before, up to 40 ms later.
+"""
+
+LOSSLESS_PIXELS = 300_000
+"""Pictures up to this size are compressed without loss; larger ones as JPEG, whose encoding takes 1 to 3 ms."""
+
+
+THUMBNAIL_SIDE = 96
+"""Height in pixels of a small picture to choose by."""
+
+
+@dataclass(frozen=True)
+class EncodedPicture:
+    """A picture as a browser reads it.
+
+    Attributes:
+        content: the bytes of the file.
+        mime: its type.
+    """
+
+    content: bytes
+    mime: str
+
+
+def encode_for_screen(image: np.ndarray) -> EncodedPicture:
+    """Encode uint8 ``(H, W, 3)`` as fast as a live control needs: BMP, WebP without loss, or JPEG, by size."""
+    stream = io.BytesIO()
+    pixels = image.shape[0] * image.shape[1]
+    if pixels <= PLAIN_PIXELS:
+        Image.fromarray(image).save(stream, "BMP")
+        return EncodedPicture(stream.getvalue(), "image/bmp")
+    if pixels <= LOSSLESS_PIXELS:
+        Image.fromarray(image).save(stream, "WEBP", lossless=True, quality=0, method=0)
+        return EncodedPicture(stream.getvalue(), "image/webp")
+    Image.fromarray(image).save(stream, "JPEG", quality=95, subsampling=0)
+    return EncodedPicture(stream.getvalue(), "image/jpeg")
+
+
+def thumbnail(picture: Picture) -> bytes:
+    """A small JPEG file; empty where the picture cannot be read, which is told when it is chosen."""
+    try:
+        if not isinstance(picture, str | os.PathLike):
+            return encode_thumbnail(load_picture(picture))
+        with Image.open(picture, formats=FORMATS) as opened:
+            opened.draft("RGB", (2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE))  # a JPEG is read in a fraction of its size
+            return encode_thumbnail(load_picture(opened))
+    except (PictureError, OSError, Image.DecompressionBombError):
+        return b""
+
+
+def encode_thumbnail(photo: Image.Image) -> bytes:
+    """A photo as a small JPEG file."""
+    small = photo.copy()
+    small.thumbnail((2 * THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    stream = io.BytesIO()
+    small.save(stream, "JPEG", quality=85)
+    return stream.getvalue()
+
+
+PICTURE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+
+
+def picture_bytes(image: np.ndarray, suffix: str = ".png") -> bytes:
+    """Encode uint8 ``(H, W, 3)`` as the file type of a suffix (`PICTURE_FORMATS`)."""
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, PICTURE_FORMATS[suffix.lower()], quality=95)
+    return stream.getvalue()
+
+
+def data_url(content: bytes, mime: str) -> str:
+    """A file as an address that needs no request, for pages that stand alone."""
+    return f"data:{mime};base64,{b64encode(content).decode()}"
+
+
+def map_bytes(capture: AttentionCapture, rendered: RenderedView) -> bytes:
+    """The raw map behind a picture as an NPZ file, readable with ``numpy.load`` alone.
+
+    Arrays: ``grid_map`` float32 ``(rows, cols)`` in raw units; ``heat`` float32 ``(H, W)`` in 0..1; ``value_range``,
+    the raw values of 0 and 1; ``crop_box`` of the view in the photo, ``(left, top, right, bottom)``; ``caption``.
+    """
+    stream = io.BytesIO()
+    np.savez_compressed(
+        stream,
+        grid_map=rendered.grid_map,
+        heat=rendered.heat,
+        value_range=np.array(rendered.value_range),
+        crop_box=np.array(capture.crop_box),
+        caption=np.array(rendered.caption),
+    )
+    return stream.getvalue()
+
+
+def file_name(picture: str, model: str, settings: ViewSettings) -> str:
+    """A name without suffix that says what a file shows, of characters that every file system takes."""
+    source = settings.source_info
+    parts = [Path(picture).stem, model, f"layer{settings.layer}"]
+    if not source.plain:
+        parts.append(settings.source)
+    if settings.target is not None and not source.no_class:
+        parts.append(f"class{settings.target}")
+    if not source.no_head:
+        parts.append(settings.aggregation if settings.head is None else f"head{settings.head}")
+    elif source.aggregations:
+        parts.append(settings.aggregation)
+    return re.sub(r"[^\w.-]+", "_", "-".join(parts))

@@ -1,0 +1,156 @@
+"""The one composition that every front end calls: a capture and settings in, a picture and its caption out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..capture.capture import AttentionCapture
+from ..maps.attribution import RawMap, raw_map
+from ..maps.sinks import find_sinks
+from .captions import caption_of
+from .drawing import ValueRange, draw_frame, outline_patches, overlay, place_on_source, scale_map, value_range
+from .settings import ViewSettings
+from .smooth import smooth_map
+
+
+@dataclass(frozen=True, eq=False)
+class RenderedView:
+    """One finished picture.
+
+    Attributes:
+        image: uint8 ``(H, W, 3)``, of the view's or the photo's size.
+        grid_map: float32 ``(rows, cols)``, the raw map, one value a patch.
+        heat: float32 ``(H, W)`` of the view, smoothed and scaled to 0..1.
+        value_range: the raw values that became 0 and 1.
+        caption: what exactly is shown, in one line.
+        settings: what was asked for.
+    """
+
+    image: np.ndarray
+    grid_map: np.ndarray
+    heat: np.ndarray
+    value_range: ValueRange
+    caption: str
+    settings: ViewSettings
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedView:
+    """A picture before colours: all that does not depend on scale, opacity, colour map and ground.
+
+    Attributes:
+        raw: the map and what it was made from.
+        sinks: bool ``(rows, cols)``, the sinks of its layer.
+        heat: float32 ``(H, W)`` of the view, smoothed, in raw units.
+        caption: what is shown.
+    """
+
+    raw: RawMap
+    sinks: np.ndarray
+    heat: np.ndarray
+    caption: str
+
+
+def render_view(
+    capture: AttentionCapture, settings: ViewSettings | None = None, limits: ValueRange | None = None
+) -> RenderedView:
+    """Draw one picture: aggregate, smooth, scale, lay over, caption.
+
+    Args:
+        capture: from `capture_attention`.
+        settings: what to show; None is the paper's map of the last layer.
+        limits: raw values to map to 0 and 1, in place of what ``settings.scale`` would choose.
+
+    Returns:
+        The finished picture; the same capture and settings always give the same one.
+
+    Raises:
+        SettingsError: a layer, head, query or class that this capture does not have, or a capture without
+            what the source needs (`complete_capture`).
+    """
+    settings = settings or ViewSettings()
+    return draw_view(capture, settings, prepare_view(capture, settings), limits)
+
+
+def render_aggregations(capture: AttentionCapture, settings: ViewSettings) -> list[RenderedView]:
+    """Draw every aggregation that the layer and the source have, each as `render_view` does.
+
+    Side by side they are the paper's figures; of a source without heads there is one map.
+    """
+    settings = replace(settings, head=None)
+    possible = settings.source_info.possible(capture.num_heads(settings.layer))
+    if not possible:
+        return [render_view(capture, settings)]
+    return [render_view(capture, replace(settings, aggregation=aggregation)) for aggregation in possible]
+
+
+def render_views(capture: AttentionCapture, panels: Sequence[ViewSettings]) -> list[RenderedView]:
+    """Draw several panels of one capture; those whose scale is ``"shared"`` share one range of raw values."""
+    prepared = [prepare_view(capture, settings) for settings in panels]
+    shared = [one.heat for settings, one in zip(panels, prepared, strict=True) if settings.scale == "shared"]
+    limits = value_range(np.stack(shared), "shared") if shared else None
+    return [
+        draw_view(capture, settings, one, limits if settings.scale == "shared" else None)
+        for settings, one in zip(panels, prepared, strict=True)
+    ]
+
+
+def prepare_view(capture: AttentionCapture, settings: ViewSettings) -> PreparedView:
+    """The first steps of `render_view`: the raw map, its sinks, its smoothed heat and its caption, each found once.
+
+    Raises:
+        SettingsError: as `render_view` does.
+    """
+    raw = raw_map(capture, settings)
+    sinks = find_sinks(capture, raw.place.layer)
+    heat = smooth_map(
+        raw.grid_map,
+        capture.view.shape[:2],
+        capture.layout.patch_size,
+        median=settings.median,
+        gaussian=settings.gaussian,
+        bilinear=settings.bilinear,
+    )
+    return PreparedView(raw, sinks, heat, caption_of(capture, raw, sinks))
+
+
+def draw_view(
+    capture: AttentionCapture, settings: ViewSettings, prepared: PreparedView, limits: ValueRange | None = None
+) -> RenderedView:
+    """The last steps of `render_view`, for callers that already hold the smoothed map.
+
+    Args:
+        capture: from `capture_attention`.
+        settings: what is shown.
+        prepared: from `prepare_view`, with settings that differ in scale, opacity, colour map and ground at most.
+        limits: raw values to map to 0 and 1; None is what ``settings.scale`` chooses.
+    """
+    if limits is None:
+        limits = _own_limits(settings, prepared)
+    heat = scale_map(prepared.heat, limits)
+    height, width = capture.view.shape[:2]
+    box = (0.0, 0.0, float(width), float(height))
+    if settings.on == "view":
+        image = overlay(capture.view, heat, settings.opacity, settings.cmap)
+    else:
+        box = capture.crop_box
+        placed, where = place_on_source(heat, capture.crop_box, capture.source.shape[:2])
+        image = capture.source.copy()
+        image[where] = overlay(image[where], placed, settings.opacity, settings.cmap)
+        image = draw_frame(image, where)
+    if settings.sinks == "outline":
+        image = outline_patches(image, prepared.sinks, box)
+    return RenderedView(image, prepared.raw.grid_map, heat, limits, prepared.caption, settings)
+
+
+def _own_limits(settings: ViewSettings, prepared: PreparedView) -> ValueRange:
+    if settings.scale != "shared":
+        return value_range(prepared.heat, settings.scale)
+    place = prepared.raw.place
+    ratio = place.head is None and place.aggregation == "mean_over_std"  # another unit than the heads' own
+    if ratio or place.source.no_head:
+        return value_range(prepared.heat, "map")
+    return value_range(prepared.raw.heads)
