@@ -19,8 +19,8 @@
 # attention along the border or on flat ground as a sign of overfitting. This notebook takes that at its word and
 # counts.
 #
-# **What you'll do.** Load photos of healthy and diseased cassava leaves. Take a Vision Transformer that tells five
-# conditions apart. Follow one photo from the scores to the finished map. Explore heads and layers by hand. Draw the
+# **What you'll do.** Load photos of healthy and diseased cassava leaves. Take a Vision Transformer that distinguishes
+# five conditions. Follow one photo from the scores to the finished map. Explore heads and layers by hand. Draw the
 # paper's figure, and what fine-tuning changed. Measure, over the whole test split, how much of the attention lies on
 # the border and on flat ground, and whether that has to do with being right. Then put two maps on trial.
 #
@@ -28,7 +28,8 @@
 # background" into a number with an interval, and how to test whether a map shows what the model used.
 #
 # **What you need.** About 80 minutes (read and run 30, explore 15, measure and discuss 35), this kit, two CPU cores.
-# No network: without the photos you get a stand-in, without the weights the embedded model; a printed line says so.
+# No network is needed: where the photos are missing you get a stand-in, where the weights are missing the embedded
+# model, and a printed line says so.
 
 # %% [markdown]
 # ## Parameters
@@ -41,8 +42,8 @@ CHECKPOINT = "runs/cassava-recommended/best.safetensors"  # used where it exists
 MODEL = "vit_tiny_patch16_224"  # published weights that are fine-tuned where there is no checkpoint
 EPOCHS = 3  # of the quick fine-tuning
 PHOTOS_PER_CLASS = 10  # that it learns from: few, on purpose
-MADE = (40, 10, 40)  # size of the stand-in: pictures a class for training, validation and test
-TABLE_PHOTOS = 40  # the last table is of at most so many photos of sick plants
+MADE = (40, 10, 40)  # size of the stand-in: pictures per class for training, validation and test
+TABLE_PHOTOS = 40  # the last table covers at most this many photos of sick plants
 SEED = 0  # of the split, the made pictures and the fine-tuning
 
 # %%
@@ -66,17 +67,18 @@ print(data.describe())
 va.figures.photos_figure(data.train, per_class=2)
 
 # %% [markdown]
-# A cyan line, where there is one, is ground truth: it surrounds the lesions, and on a healthy leaf the leaf, for
-# there all of it is the evidence. Only the stand-in has such masks, since its pictures are drawn by code. The model
-# never sees them.
+# A cyan line, where there is one, is ground truth: it surrounds the lesions, and on a healthy plant the leaf, because
+# there all of it is evidence. Only the stand-in has such masks, since its pictures are drawn by code. The model never
+# sees them.
 
 # %% [markdown]
 # ## 2. The model
 #
 # The paper fine-tunes ViT-Base on Cassava for 100 epochs (SGD, learning rate 0.001, momentum 0.9) and reports an
 # accuracy of 0.861. On a laptop that takes days. The next cell takes your checkpoint where there is one; else it
-# fine-tunes ViT-Tiny for a minute or two, on ten photos a class: just the kind of model that the paper warns of. For
-# the full recipes, run one of these in this notebook's folder, the first on a GPU, and name the checkpoint above:
+# fine-tunes ViT-Tiny for a minute or two, on ten photos per class: exactly the kind of model that the paper warns
+# about. For the full recipes, run one of these in this notebook's folder, the first on a GPU, and name the checkpoint
+# above:
 #
 # ```sh
 # vitattn finetune cassava --data DIR --recipe paper -o runs/cassava-paper
@@ -197,13 +199,13 @@ va.figures.comparison_figure(panels, difference=True, note=data.describe())
 # %% [markdown]
 # ## 6. Lesion or background? The whole test split
 #
-# Prosecutor and defender both found what they looked for. So we measure every photo of the test split, and put two
-# baselines beside the maps that know nothing of the photo: a **uniform** map, and a **blob** in the centre. A map
+# Prosecutor and defender both found what they looked for. So we measure every photo of the test split, and set the
+# maps beside two baselines that know nothing of the photo: a **uniform** map, and a **blob** in the centre. A map
 # that does not beat them tells you nothing that they do not.
 #
-# - *on the evidence*: the share of the map on the lesions (of a healthy plant: on the leaf)
-# - *pointing game*: how often the brightest pixel lies there (Zhang et al. 2018)
-# - *on its outline*: the share along the edge of that region, half a patch to each side
+# - *on the mask*: the share of the map on the lesions (of a healthy plant: on the leaf)
+# - *pointing game*: how often the brightest pixel is there (Zhang et al. 2018)
+# - *on the mask's outline*: the share along the edge of that region, half a patch to each side
 # - *on the border*, *on flat ground*: the outermost patches, and the quarter of the patches in which brightness
 #   varies least; the paper's signs of overfitting
 # - *entropy*: 0, all on one patch, to 1, spread evenly; *heads agree*: 0, no patch shared, to 1, all alike
@@ -216,9 +218,9 @@ worth
 va.figures.measures_figure(worth)
 
 # %% [markdown]
-# The charge first: does more of the attention lie on flat ground, and on the border, than of a map that knows
-# nothing? The difference from the uniform map, with a 95 % interval over photos, and on what share of the photos it
-# is more. An interval that contains 0 means: not shown.
+# The charge first: is more of the attention on flat ground, and on the border, than of a map that knows nothing?
+# Below is the difference from the uniform map, with a 95 % interval over photos, and the share of the photos on which
+# it is more. Where the interval contains 0, nothing has been shown.
 
 # %%
 for measure in ("flat_share", "border_share"):
@@ -226,18 +228,20 @@ for measure in ("flat_share", "border_share"):
     print(worth.differences(measure).round(3), "\n")
 
 # %% [markdown]
-# Convicted? Not yet: was it the *fine-tuning*? The same photos through the model of before, as in section 5.
+# Convicted? Not yet: was it the *fine-tuning*? Here are the same photos through the model from before it, as in
+# section 5.
 
 # %%
 before = va.evaluate_maps(start, data.test, aggregations=["mean"]).table().loc["mean"]
 after = worth.table().loc["mean"]
-print(f"border, mean over heads:      {before['border']:.3f} before fine-tuning, {after['border']:.3f} after it")
-print(f"flat ground, mean over heads: {before['flat']:.3f} before fine-tuning, {after['flat']:.3f} after it")
+for measure in ("border_share", "flat_share"):
+    words = f"{va.evaluation.MEASURES[measure]}, mean over heads"
+    print(f"{words}: {before[measure]:.3f} before fine-tuning, {after[measure]:.3f} after it")
 
 # %% [markdown]
-# Then the paper's inference: if attention on the border or on flat ground is a sign of overfitting, wrongly told
-# photos should have more of it than rightly told ones. Look at the differences beside the number of wrong photos:
-# with few, or none, the question cannot be answered here.
+# Then the paper's inference: if attention on the border or on flat ground is a sign of overfitting, wrongly
+# classified photos should have more of it than correctly classified ones. Look at the differences beside the number
+# of wrong photos: with few, or none, the question cannot be answered here.
 
 # %%
 known = worth.photos[worth.photos["right"].notna()]
@@ -249,11 +253,12 @@ groups[list(worth.table())].mean().assign(photos=groups.size()).round(3)
 # ## 7. What did the classifier use?
 #
 # Attention says where one token looked in one layer, and nothing about the answer. *Gradient times attention* weighs
-# each bit of attention by about how much the score of a class would fall without it. The map that the kit recommends
-# sums this over the last third of the layers; the explorer's button of this name shows it. Framed, where there are
-# any, are sinks: patches that draw far more attention than their neighbours in most heads. Many do so whatever the
-# photo shows, but a small spot can look like one. The robust scale lets the brightest pixels saturate, so that they do
-# not blacken the rest. Red in the last panel is where the first map has more, blue where plain attention has more.
+# each attention weight by roughly how much the score of a class would fall without it. The map that the kit
+# recommends sums this over the last third of the layers; the explorer's button of this name shows it. Sinks, where
+# there are any, are framed: patches that draw far more attention than their neighbours do, in most heads. Many do so
+# whatever the photo shows, but a small spot can look like one. The robust scale lets the brightest pixels saturate,
+# so that they do not darken everything else. Red in the last panel is where the first map has more, blue where plain
+# attention has more.
 
 # %%
 used = va.ViewSettings.recommended()
@@ -264,11 +269,12 @@ va.figures.comparison_figure(panels, scale="robust", difference=True, note=data.
 # %% [markdown]
 # ### Both maps on trial
 #
-# Prosecutor and defender each have a map now. The witness is the model. Patches are taken away from the photo, those
-# that a map marks most first, and the probability of the answer is followed; then they are given back to a blurred
-# photo in the same order. Three orders that know nothing of the model stand beside it. Then each map is drawn once
-# more with the weights of the last blocks shuffled: a map that hardly changes does not show what was learnt there.
-# Last, each head of the last layer is silenced in turn. For which of the two will the answer fall faster?
+# Prosecutor and defender each have a map now. The witness is the model. Patches are removed from the photo, those
+# that a map marks most strongly first, while we follow the probability of the answer; then they are given back to a
+# blurred photo in the same order. Three orders that know nothing of the model are tried beside it. Then each map is
+# drawn once more with the weights of the last blocks shuffled: a map that hardly changes does not show what was
+# learnt there. Last, each head of the last layer is silenced in turn. For which of the two will the answer fall
+# faster?
 
 # %%
 checks = {"gradient_late": va.check_map(model, capture, used), "attention": va.check_map(model, capture)}
@@ -310,8 +316,9 @@ table.differences(measure, baseline="centre blob").round(3)
 # ## 9. What was in it
 #
 # - Attention is a row of a softmax; eq. 3 leaves the class token out, eq. 4 divides by how much heads disagree.
-# - "It looks at the background" is a share, and a share means something beside a baseline and with an interval.
-# - Whoever chooses among layers, heads and sources can argue either side. Changing the photo lets the model answer.
+# - "It looks at the background" is a share, and a share means something only beside a baseline and with an interval.
+# - With a free choice of layers, heads and sources, you can argue either side. Changing the photo lets the model
+#   answer.
 #
 # ### Three questions
 #
@@ -322,22 +329,22 @@ table.differences(measure, baseline="centre blob").round(3)
 #
 # <details><summary>Answer</summary>
 #
-# That does not follow. It is one photo; the numbers before and after fine-tuning in section 6 are of the whole split,
-# so ask them first. Some patches draw attention whatever the photo shows (Darcet et al. 2023), and the published
-# ViT-Tiny has its in the corners before it has seen a single leaf. Where these grow, every other share shrinks, for
-# the shares of a map sum to 1. So fine-tuning can have moved attention to the border; whether that is overfitting is
-# asked of training and test accuracy, and of right and wrong photos as in section 6.
+# That does not follow. It is one photo; the numbers before and after fine-tuning in section 6 cover the whole split,
+# so look at those first. Some patches draw attention whatever the photo shows (Darcet et al. 2023), and the published
+# ViT-Tiny has its in the corners before it has seen a single leaf. Where these grow, every other share shrinks,
+# because the shares of a map sum to 1. So fine-tuning may have moved attention to the border; whether that is
+# overfitting is a question for training and test accuracy, and for right and wrong photos as in section 6.
 #
 # </details>
 #
-# **2. A map lies on the lesion, and the check says that it hardly changes when the weights of the last blocks are
+# **2. A map falls on the lesion, and the check says that it hardly changes when the weights of the last blocks are
 # shuffled. What has been shown?**
 #
 # <details><summary>Answer</summary>
 #
 # That the map owes little to what these blocks have learnt. It may follow contrast or colour, which lesions have and
-# which any network sees; an edge filter would lie there too. It is no evidence that the model knows the disease. The
-# reverse holds as well: a map that becomes another one depends on the weights, which does not make it right.
+# which any network sees; an edge filter would fall there too. It is no evidence that the model knows the disease. And
+# the other way round: a map that changes depends on the weights, which does not make it right.
 #
 # </details>
 #
@@ -346,10 +353,10 @@ table.differences(measure, baseline="centre blob").round(3)
 #
 # <details><summary>Answer</summary>
 #
-# Whether taking away what a map marks hurts the answer more than the centre and the edge do: then the map shows
-# something that the model needs, and if that is not the lesion, you know what to worry about. If nothing beats the
-# centre there either, these maps do not show what is used. Then test where the easy cues are gone: photos from another
-# farm, with the background exchanged, with the lesions painted over. If the answer survives painting over the
+# Whether removing what a map marks hurts the answer more than removing the centre or the edge does: then the map
+# shows something that the model needs, and if that is not the lesion, you know what to worry about. If nothing beats
+# the centre there either, these maps do not show what is used. Then test where the easy cues are gone: photos from
+# another farm, with the background exchanged, with the lesions painted over. If the answer survives painting over the
 # lesions, something else was used.
 #
 # </details>
@@ -357,7 +364,7 @@ table.differences(measure, baseline="centre blob").round(3)
 # ### What attention does not prove
 #
 # That a patch was attended to does not mean that it decided the answer: values, later layers and the residual stream
-# decide what becomes of it. That a patch was *not* attended to does not mean that it was not used: it may have come
-# by way of another one. A gradient says what a small change would do, not what happens without the patch; and a photo
-# with patches taken away is one that the model never saw, so only the comparison of orders counts. The masks of the
-# stand-in are of made pictures: what you measured there holds for made pictures.
+# decide what becomes of it. That a patch was *not* attended to does not mean that it was not used: its content may
+# have come through another one. A gradient says what a small change would do, not what happens without the patch; and
+# a photo with patches removed is one that the model never saw, so only the comparison of orders counts. The masks of
+# the stand-in are of made pictures: what you measured there holds for made pictures.

@@ -17,16 +17,17 @@
 # A fruit is bad because of a spot. A model that tells good from bad fruit should look at the spot. It could also get
 # by with the outline, the colour of the ground, or a corner of the photo. This notebook measures which it is.
 #
-# **What you'll do.** Load photos of good and bad fruit. Take a Vision Transformer that tells them apart. Follow one
-# photo from the scores to the finished map. Explore heads and layers by hand. Draw the paper's figure. Measure, over
-# the whole test split, how much of the attention lies on the blemish. Then ask what the classifier used, and put the
-# answer to the test.
+# **What you'll do.** Load photos of good and bad fruit. Take a Vision Transformer that distinguishes the two. Follow
+# one photo from the scores to the finished map. Explore heads and layers by hand. Draw the paper's figure. Measure,
+# over the whole test split, how much of the attention lies on the blemish. Then ask what the classifier used, and put
+# the answer to the test.
 #
 # **What you'll learn.** What eq. 3 and eq. 4 of Calderaro et al. (2023) compute, what each smoothing step changes,
 # and why a map must stand beside a baseline, beside other maps on one scale, and a test before you believe it.
 #
 # **What you need.** About 80 minutes (read and run 30, explore 15, measure and discuss 35), this kit, two CPU cores.
-# No network: without the photos you get a stand-in, without the weights the embedded model; a printed line says so.
+# No network is needed: where the photos are missing you get a stand-in, where the weights are missing the embedded
+# model, and a printed line says so.
 
 # %% [markdown]
 # ## Parameters
@@ -39,8 +40,8 @@ CHECKPOINT = "runs/fruitsgb-recommended/best.safetensors"  # used where it exist
 MODEL = "vit_tiny_patch16_224"  # published weights that are fine-tuned where there is no checkpoint
 EPOCHS = 2  # of the quick fine-tuning
 PHOTOS_PER_CLASS = 40  # that it learns from
-MADE = (40, 10, 20)  # size of the stand-in: pictures a class for training, validation and test
-TABLE_PHOTOS = 40  # the last table is of at most so many photos of bad fruit
+MADE = (40, 10, 20)  # size of the stand-in: pictures per class for training, validation and test
+TABLE_PHOTOS = 40  # the last table covers at most this many photos of bad fruit
 SEED = 0  # of the split, the made pictures and the fine-tuning
 
 # %%
@@ -53,7 +54,7 @@ import vitattn_widgets as va
 # ## 1. The data at a glance
 #
 # FruitsGB (Meshram et al. 2020) has 12,000 photos of six kinds of Indian fruit, each good or bad. Before you look at
-# any map: where would *you* look to tell good from bad? Say it for three of the pictures, and write it down.
+# any map: where would *you* look to tell good from bad? Decide for three of the pictures, and write it down.
 
 # %%
 data = va.load_dataset("fruitsgb", DATA, seed=SEED, per_class=MADE)
@@ -61,8 +62,8 @@ print(data.describe())
 va.figures.photos_figure(data.test)
 
 # %% [markdown]
-# A cyan line, where there is one, is ground truth: on a bad fruit it surrounds the blemishes, on a good one the
-# fruit, for there all of the skin is the evidence. Only the stand-in has such masks, since its pictures are drawn by
+# A cyan line, where there is one, is ground truth: on a bad fruit it surrounds the blemishes, on a good one the whole
+# fruit, because there all of the skin is evidence. Only the stand-in has such masks, since its pictures are drawn by
 # code; real photos of fruit come without. The model never sees them.
 
 # %% [markdown]
@@ -191,13 +192,13 @@ for way in ways:
 # %% [markdown]
 # ## 6. Blemish or outline? The whole test split
 #
-# One figure proves nothing, and neither did your find in section 4: you searched for it. So we measure every photo of
-# the test split, and put two baselines beside the maps that know nothing of the photo: a **uniform** map, and a
-# **blob** in the centre. A map that does not beat them tells you nothing that they do not.
+# One figure proves nothing, and neither did your discovery in section 4: you searched for it. So we measure every
+# photo of the test split, and set the maps beside two baselines that know nothing of the photo: a **uniform** map,
+# and a **blob** in the centre. A map that does not beat them tells you nothing that they do not.
 #
-# - *on the evidence*: the share of the map on the blemishes (of a good fruit: on the fruit)
-# - *pointing game*: how often the brightest pixel lies there (Zhang et al. 2018)
-# - *on its outline*: the share along the edge of that region, half a patch to each side
+# - *on the mask*: the share of the map on the blemishes (of a good fruit: on the fruit)
+# - *pointing game*: how often the brightest pixel is there (Zhang et al. 2018)
+# - *on the mask's outline*: the share along the edge of that region, half a patch to each side
 # - *on the border*, *on flat ground*: the outermost patches, and the quarter of the patches in which brightness
 #   varies least; the paper reads attention there as a sign of overfitting
 # - *entropy*: 0, all on one patch, to 1, spread evenly; *heads agree*: 0, no patch shared, to 1, all alike
@@ -210,9 +211,10 @@ worth
 va.figures.measures_figure(worth)
 
 # %% [markdown]
-# Now the bad fruit alone, where the evidence is the blemish. The table says how much *more* of each map lies there
-# than of the uniform map, with a 95 % interval over photos, and on what share of the photos it is more. An interval
-# that contains 0 means: not shown. Photos without masks are measured on flat ground instead, where less is better.
+# Now the bad fruit alone, where the evidence is the blemish. The table says how much *more* of each map is there than
+# of the uniform map, with a 95 % interval over photos, and the share of the photos on which it is more. Where the
+# interval contains 0, nothing has been shown. Photos without masks are measured on flat ground instead, where less is
+# better.
 
 # %%
 measure = "mass_on_mask" if "mass_on_mask" in worth.table() else "flat_share"
@@ -233,11 +235,11 @@ on_good
 # ## 7. What did the classifier use?
 #
 # Attention says where one token looked in one layer, and nothing about the answer. *Gradient times attention* weighs
-# each bit of attention by about how much the score of a class would fall without it. The map that the kit recommends
-# sums this over the last third of the layers; the explorer's button of this name shows it. Framed, where there are
-# any, are sinks: patches that draw far more attention than their neighbours in most heads. Many do so whatever the
-# photo shows, but a small spot can look like one. The robust scale lets the brightest pixels saturate, so that they do
-# not blacken the rest.
+# each attention weight by roughly how much the score of a class would fall without it. The map that the kit
+# recommends sums this over the last third of the layers; the explorer's button of this name shows it. Sinks, where
+# there are any, are framed: patches that draw far more attention than their neighbours do, in most heads. Many do so
+# whatever the photo shows, but a small spot can look like one. The robust scale lets the brightest pixels saturate,
+# so that they do not darken everything else.
 
 # %%
 used = va.ViewSettings.recommended()
@@ -246,14 +248,14 @@ panels = [va.Panel(capture, used), va.Panel(capture, va.ViewSettings(sinks="outl
 va.figures.comparison_figure(panels, scale="robust", difference=True, note=data.describe())
 
 # %% [markdown]
-# Red in the last panel is where the first map has more; blue where plain attention has more: it looked there, and by
-# this measure the answer owes less to it.
+# Red in the last panel is where the first map has more; blue where plain attention has more: the model looked there,
+# but by this measure the answer owes less to it.
 #
 # ### Is this map worth anything?
 #
-# Now the photo is changed. Its patches are taken away, those that the map marks most first, and the probability of
-# the answer is followed; then they are given back to a blurred photo in the same order. Three orders that know
-# nothing of the model stand beside it. Then the same map is drawn once more with the weights of the last blocks
+# Now the photo is changed. Its patches are removed, those that the map marks most strongly first, while we follow the
+# probability of the answer; then they are given back to a blurred photo in the same order. Three orders that know
+# nothing of the model are tried beside it. Then the same map is drawn once more with the weights of the last blocks
 # shuffled, and each head of the last layer is silenced in turn. Guess before you run it: for which of the two maps
 # will the answer fall faster?
 
@@ -269,10 +271,10 @@ va.figures.check_figure(checks["gradient_late"])
 # %% [markdown]
 # ## 8. All maps in one table
 #
-# The check was of one photo. So here are five sources beside the two baselines, on photos of bad fruit from the test
-# split: attention; attention times the length of the values that it brings (*norm*, Kobayashi et al. 2020);
-# attention multiplied through the layers (*rollout*, Abnar and Zuidema 2020); the map of section 7
-# (*gradient_late*); and its relative that runs through all layers (*relevance*, Chefer et al. 2021).
+# The check was on one photo. So here are five sources beside the two baselines, on photos of bad fruit from the test
+# split: attention; attention times the length of the values that it brings (*norm*, Kobayashi et al. 2020); attention
+# multiplied through the layers (*rollout*, Abnar and Zuidema 2020); the map of section 7 (*gradient_late*); and its
+# relative that runs through all layers (*relevance*, Chefer et al. 2021).
 
 # %%
 few = data.test.take([bad[i] for i in np.unique(np.linspace(0, len(bad) - 1, TABLE_PHOTOS).astype(int))])
@@ -296,7 +298,7 @@ table.differences(measure, baseline="centre blob").round(3)
 #
 # - Attention is a row of a softmax; eq. 3 leaves the class token out, eq. 4 divides by how much heads disagree.
 # - Colours of two panels can be compared only on one scale, and then in its unit.
-# - Where a map lies is measured over a split, beside baselines. Whether the model used it is tested by changing the
+# - Where a map falls is measured over a split, beside baselines. Whether the model used it is tested by changing the
 #   photo.
 #
 # ### Three questions
@@ -308,10 +310,10 @@ table.differences(measure, baseline="centre blob").round(3)
 #
 # <details><summary>Answer</summary>
 #
-# From the paper's figure: where this map is strong and where it is weak, and nothing about its neighbours, for each
-# panel runs from its own smallest to its own largest value. From the comparison: also whether it is stronger here than
-# mean is, in times the average patch of each map. Neither says how much attention there is: a maximum over heads is
-# no share of anything, which is why every map is divided by its own average first.
+# From the paper's figure: where this map is strong and where it is weak, and nothing about its neighbours, because
+# each panel runs from its own smallest to its own largest value. From the comparison: also whether it is stronger
+# here than the mean, in times the average patch of each map. Neither says how much attention there is: a maximum over
+# heads is no share of anything, which is why every map is divided by its own average first.
 #
 # </details>
 #
@@ -321,33 +323,33 @@ table.differences(measure, baseline="centre blob").round(3)
 # <details><summary>Answer</summary>
 #
 # No. The table asks whether a map agrees with us about where the blemish is; the check asks whether it agrees with
-# the model about what counts. If a model gets by with the outline, an honest map of it lies on the outline: bad in
+# the model about what counts. If a model gets by with the outline, an honest map of it falls on the outline: bad in
 # the table, good in the check. Only a map that does well in both, and better than the baselines, speaks for the
-# blemish. Deletion and insertion need not agree either: the one starts from the whole photo, the other from a
-# blurred one. And the check was of one photo: before you report it, repeat it on others.
+# blemish. Deletion and insertion need not agree either: one starts from the whole photo, the other from a blurred
+# one. And the check was on one photo: before you report it, repeat it on others.
 #
 # (Photos without masks have no column for the blemish. Then the table cannot ask its question at all, and the check
 # still can.)
 #
 # </details>
 #
-# **3. Suppose the model is right on nearly every bad fruit, and little of its attention in the last layer lies on
-# the blemish. How can both be true, and what in section 7 would tell?**
+# **3. Suppose the model is right on nearly every bad fruit, and little of its attention in the last layer is on the
+# blemish. How can both be true, and what in section 7 would show it?**
 #
 # <details><summary>Answer</summary>
 #
-# The class token can have gathered the spot in an earlier layer, or through other patches that had taken it up
+# The class token may have gathered the spot in an earlier layer, or through other patches that had picked it up
 # before; the residual stream carries it on. Then the map summed over the late layers can have more there than the
-# last layer's attention: red on the spot in the difference. If it has not either, cover the spot. If the answer
-# stays, something else was used, and no map of the spot would have been true.
+# last layer's attention: red on the spot in the difference. If it does not, cover the spot. If the answer stays,
+# something else was used, and no map of the spot would have been true.
 #
 # </details>
 #
 # ### What attention does not prove
 #
 # That a patch was attended to does not mean that it decided the answer: values, later layers and the residual stream
-# decide what becomes of it. That a patch was *not* attended to does not mean that it was not used: it may have come
-# by way of another one. Some patches draw attention whatever the photo shows. A gradient says what a small change
-# would do, not what happens without the spot; and a photo with patches taken away is one that the model never saw,
-# so only the comparison of orders counts. The masks of the stand-in are of made pictures: what you measured there
-# holds for made pictures.
+# decide what becomes of it. That a patch was *not* attended to does not mean that it was not used: its content may
+# have come through another one. Some patches draw attention whatever the photo shows. A gradient says what a small
+# change would do, not what happens without the spot; and a photo with patches removed is one that the model never
+# saw, so only the comparison of orders counts. The masks of the stand-in are of made pictures: what you measured
+# there holds for made pictures.

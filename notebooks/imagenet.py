@@ -27,7 +27,8 @@
 # find one, in which layers attention follows the object, if in any, and what attention cannot answer.
 #
 # **What you need.** About 80 minutes (read and run 30, explore 15, measure and discuss 35), this kit, two CPU cores.
-# No network: without the photos you get a stand-in, without the weights the embedded model; a printed line says so.
+# No network is needed: where the photos are missing you get a stand-in, where the weights are missing the embedded
+# model, and a printed line says so.
 
 # %% [markdown]
 # ## Parameters
@@ -40,9 +41,9 @@ CHECKPOINT = "runs/imagenet-paper/best.safetensors"  # used where it exists
 MODEL = "vit_tiny_patch16_224"  # published weights, which get a further layer where there is no checkpoint
 EPOCHS = 3  # of the quick fine-tuning
 PHOTOS_PER_CLASS = 40  # that it learns from
-MADE = (40, 10, 20)  # size of the stand-in: pictures a class for training, validation and test
-LAYER_PHOTOS = 60  # section 7 goes through all layers for at most so many test photos
-TABLE_PHOTOS = 40  # section 9 compares all maps on at most so many test photos
+MADE = (40, 10, 20)  # size of the stand-in: pictures per class for training, validation and test
+LAYER_PHOTOS = 60  # section 7 goes through all layers for at most this many test photos
+TABLE_PHOTOS = 40  # section 9 compares all maps on at most this many test photos
 SEED = 0  # of the split, the made pictures and the fine-tuning
 
 # %%
@@ -54,7 +55,7 @@ import vitattn_widgets as va
 # %% [markdown]
 # ## 1. The data at a glance
 #
-# ImageNet has 1,000 classes; the paper works with ten. For ten that anybody may download,
+# ImageNet has 1,000 classes; the paper works with ten. For ten that anyone may download,
 # `va.load_dataset("imagenet", data=FOLDER, download=True)` fetches Imagenette. Before you look at any map: how much
 # of each picture is the object? Estimate it for three of them, and write the shares down. You'll need them in section
 # 6.
@@ -66,7 +67,7 @@ va.figures.photos_figure(data.train)
 
 # %% [markdown]
 # A cyan line, where there is one, is ground truth: it surrounds the object. The stand-in has such masks, since its
-# pictures are drawn by code; ImageNet has boxes, where its `Annotations` lie beside the photos. The model never sees
+# pictures are drawn by code; ImageNet has boxes where its `Annotations` are beside the photos. The model never sees
 # them.
 
 # %% [markdown]
@@ -182,8 +183,8 @@ va.figures.paper_figure(captures, note=data.describe())
 # ### Sinks
 #
 # Some patches draw attention whatever the photo shows (Darcet et al. 2023); they are called *sinks*. They are easy to
-# find: average the maps of many different photos. What belongs to the objects averages out; what stays belongs to the
-# model. Look at the four corners first.
+# find: average the maps of many different photos. What belongs to the objects averages out; what remains belongs to
+# the model. Look at the four corners first.
 
 # %%
 batches = va.capture_rows(model, [some.load(i) for i in range(len(some))])
@@ -194,9 +195,9 @@ print(f"brightest patch of the average: row and column {tuple(map(int, np.argwhe
 
 # %% [markdown]
 # For one photo the kit finds them by a rule (`va.find_sinks` states it), frames them and can leave them out. A small
-# object that everything looks at fits the rule too; only other photos can tell. The next figure has both panels on
-# one scale, in *times the average patch of its map*: 3 is a patch that has three times what
-# the average patch of the same map has. The last panel is their difference.
+# object that everything looks at fits the rule too; only other photos can show the difference. The next figure has
+# both panels on one scale, in *times the average patch of its map*: 3 is a patch that has three times what the
+# average patch of the same map has. The last panel is their difference.
 
 # %%
 print(f"sink patches by the kit's rule in this photo: {va.find_sinks(capture).sum()}")
@@ -206,14 +207,14 @@ va.figures.comparison_figure(panels, difference=True, note=data.describe())
 # %% [markdown]
 # ## 6. On the object? The whole test split
 #
-# One figure proves nothing, and neither does a find from section 4: you searched for it. So we measure every photo of
-# the test split, and put two baselines beside the maps that know nothing of the photo: a **uniform** map, and a
-# **blob** in the centre. A map that does not beat them tells you nothing that they do not.
+# One figure proves nothing, and neither does a discovery from section 4: you searched for it. So we measure every
+# photo of the test split, and set the maps beside two baselines that know nothing of the photo: a **uniform** map,
+# and a **blob** in the centre. A map that does not beat them tells you nothing that they do not.
 #
-# - *on the evidence*: the share of the map on the object; the uniform row is the object's share of the picture, which
-#   you estimated in section 1
-# - *pointing game*: how often the brightest pixel lies on the object (Zhang et al. 2018)
-# - *on its outline*: the share along the object's edge, half a patch to each side
+# - *on the mask*: the share of the map on the object; the uniform row is the object's share of the picture, which you
+#   estimated in section 1
+# - *pointing game*: how often the brightest pixel is on the object (Zhang et al. 2018)
+# - *on the mask's outline*: the share along the object's edge, half a patch to each side
 # - *on the border*, *on flat ground*: the outermost patches, and the quarter of the patches in which brightness
 #   varies least; the paper reads attention there as a sign of overfitting
 # - *entropy*: 0, all on one patch, to 1, spread evenly; *heads agree*: 0, no patch shared, to 1, all alike
@@ -226,9 +227,9 @@ worth
 va.figures.measures_figure(worth)
 
 # %% [markdown]
-# How much *more* of each map lies on the object than of the uniform map, with a 95 % interval over photos, and on
-# what share of the photos it is more. An interval that contains 0 means: not shown. Photos without masks are measured
-# on the border instead, where less is better.
+# How much *more* of each map is on the object than of the uniform map, with a 95 % interval over photos, and the
+# share of the photos on which it is more. Where the interval contains 0, nothing has been shown. Photos without masks
+# are measured on the border instead, where less is better.
 
 # %%
 measure = "mass_on_mask" if "mass_on_mask" in worth.table() else "border_share"
@@ -260,10 +261,10 @@ print(f"lowest in layer {by_layer.idxmin()} ({by_layer.min():.3f}), last layer {
 #
 # Attention says where one token looked, and nothing about the answer. Other sources of a map weigh it: *norm* by the
 # length of the values that it brings (Kobayashi et al. 2020); *rollout* multiplies it through the layers (Abnar and
-# Zuidema 2020); *gradient times attention* weighs it by about how much the score of a class would fall without it,
+# Zuidema 2020); *gradient times attention* weighs it by roughly how much the score of a class would fall without it,
 # here summed over the last third of the layers; *relevance* carries that through all layers (Chefer et al. 2021). All
 # five of one photo, on one scale, the robust one: it lets the brightest pixels saturate, so that a few sinks do not
-# blacken the rest.
+# darken everything else.
 
 # %%
 ways = [va.ViewSettings(source=source) for source in ("attention", "norm", "rollout", "gradient_late", "relevance")]
@@ -285,11 +286,11 @@ va.figures.comparison_figure(panels, difference=True, note=data.describe())
 # %% [markdown]
 # ### Is this map worth anything?
 #
-# Now the photo is changed. Its patches are taken away, those that the map marks most first, and the probability of
-# the class is followed; then they are given back to a blurred photo in the same order. Three orders that know nothing
-# of the model stand beside it. Then the same map is drawn once more with the weights of the last blocks shuffled, and
-# each head of the last layer is silenced in turn. The recommended settings are gradient times attention of the late
-# layers; beside them the paper's map. Guess first: for which of the two will the class fall faster?
+# Now the photo is changed. Its patches are removed, those that the map marks most strongly first, while we follow the
+# probability of the class; then they are given back to a blurred photo in the same order. Three orders that know
+# nothing of the model are tried beside it. Then the same map is drawn once more with the weights of the last blocks
+# shuffled, and each head of the last layer is silenced in turn. The recommended settings are gradient times attention
+# of the late layers; beside them the paper's map. Guess first: for which of the two will the class fall faster?
 
 # %%
 used = va.ViewSettings.recommended()
@@ -304,7 +305,7 @@ va.figures.check_figure(checks["gradient_late"])
 # %% [markdown]
 # ## 9. All maps in one table
 #
-# The check was of one photo. So here are all five sources beside the two baselines, over test photos from all
+# The check was on one photo. So here are all five sources beside the two baselines, over test photos from all
 # classes.
 
 # %%
@@ -328,7 +329,7 @@ table.differences(measure, baseline="centre blob").round(3)
 #
 # - Attention is a row of a softmax; eq. 3 leaves the class token out, eq. 4 divides by how much heads disagree.
 # - Sinks are the model's, not the photo's. Say which layer you show, what its sinks hold, and on which scale.
-# - Plain attention does not know the class. Where a map lies is measured over a split, beside baselines; whether the
+# - Plain attention does not know the class. Where a map falls is measured over a split, beside baselines; whether the
 #   model used it is tested by changing the photo.
 #
 # ### Three questions
@@ -341,9 +342,9 @@ table.differences(measure, baseline="centre blob").round(3)
 # <details><summary>Answer</summary>
 #
 # The first is true, up to smoothing: all panels have one scale, in times the average patch of each map, and the maps
-# have equally many patches. (Of the brightest colour it need not be: there the robust scale saturates.) The second
-# does not follow: the one is a share of attention, the other of attention times gradient, or of a product of layers.
-# The scale makes shares comparable, not what they are shares of.
+# have equally many patches. (For the brightest colour it need not be, because there the robust scale saturates.) The
+# second does not follow: one is a share of attention, the other a share of attention times gradient, or of a product
+# of layers. The scale makes shares comparable, not what they are shares of.
 #
 # </details>
 #
@@ -352,10 +353,10 @@ table.differences(measure, baseline="centre blob").round(3)
 #
 # <details><summary>Answer</summary>
 #
-# Nothing, at every patch: no class enters plain attention, norm or rollout. The same map would stand under "fish" and
-# under "cup". And by the recipe *paper*, where only the layer on top of the classifier learns, it is also the map of
-# the published model, before it had heard of your classes. (The recommended recipe trains every weight.) The caption
-# may still be true; the map is not what shows it.
+# Zero, at every patch: no class enters plain attention, norm or rollout. The same map would stand under "fish" and
+# under "cup". And with the recipe *paper*, where only the layer on top of the classifier learns, it is also the map
+# of the published model, before it had heard of your classes. (The recommended recipe trains every weight.) The
+# caption may still be true; the map is not what shows it.
 #
 # </details>
 #
@@ -364,16 +365,16 @@ table.differences(measure, baseline="centre blob").round(3)
 #
 # <details><summary>Answer</summary>
 #
-# That what it marks is not beside the point, but nothing that the middle of the photo does not tell: the object may
-# simply stand there. The centre plays the same part in the check as the centre blob in the table. Take photos whose
-# object stands elsewhere, and see whether the map goes with it. And mind what was tested: a photo with patches taken
-# away is one that the model never saw, so compare orders; the fall alone says little.
+# That what it marks matters, but no more than the middle of the photo does: the object may simply be there. The
+# centre plays the same part in the check as the centre blob in the table. Take photos whose object is elsewhere, and
+# see whether the map follows it. And remember what was tested: a photo with patches removed is one that the model
+# never saw, so compare orders; the fall alone says little.
 #
 # </details>
 #
 # ### What attention does not prove
 #
 # That a patch was attended to does not mean that it decided the answer: values, later layers and the residual stream
-# decide what becomes of it. That a patch was *not* attended to does not mean that it was not used: it may have come
-# by way of another one. A gradient says what a small change would do, not what happens without the patch. And the
-# masks of the stand-in are of made pictures: what you measured there holds for made pictures.
+# decide what becomes of it. That a patch was *not* attended to does not mean that it was not used: its content may
+# have come through another one. A gradient says what a small change would do, not what happens without the patch. And
+# the masks of the stand-in are of made pictures: what you measured there holds for made pictures.

@@ -1,4 +1,4 @@
-"""Reading photos: every ordinary kind comes out upright and RGB, every bad one with one clear message."""
+"""Reading photos: every ordinary kind becomes upright and RGB, every bad one raises one clear message."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_common_formats_are_read(tmp_path: Path, suffix: str, tolerance: int) ->
     assert np.abs(found - gradient()).max() <= tolerance
 
 
-def test_the_format_is_told_by_content_and_not_by_name(tmp_path: Path) -> None:
+def test_the_format_is_recognised_by_content_and_not_by_name(tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     Image.fromarray(gradient()).save(path, "PNG")
     np.testing.assert_array_equal(np.asarray(va.load_picture(path)), gradient())
@@ -169,7 +169,7 @@ BAD_FILES = {
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("name", BAD_FILES)
-def test_a_bad_file_is_told_by_name_and_reason(tmp_path: Path, name: str) -> None:
+def test_a_bad_file_is_reported_by_name_and_reason(tmp_path: Path, name: str) -> None:
     make, reason = BAD_FILES[name]
     make(tmp_path / name)
     with pytest.raises(va.errors.PictureError, match=reason) as caught:

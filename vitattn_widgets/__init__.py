@@ -1,4 +1,4 @@
-"""Explore what Vision Transformers attend to: capture a photo once, then look at any layer, head and query."""
+"""Explore what Vision Transformers attend to: capture a photo once, then view any layer, head and query."""
 
 import lazy_loader
 

@@ -1,24 +1,24 @@
-"""What can go wrong through a user's input, each as one readable message.
+"""Errors caused by a user's input, each with one readable message.
 
-Every error says what came, what is possible and what to do next. Front ends show these messages as they are; any other
+Every message says what came, what is possible and what to do next. Front ends show these messages unchanged; any other
 exception is a defect of the kit and propagates.
 """
 
 
 class VitattnError(Exception):
-    """Base of every error that a user's input can cause."""
+    """Base class of every error that a user's input can cause."""
 
 
 class PictureError(VitattnError, ValueError):
-    """A picture cannot be read: missing, truncated, not a picture, too large, of an unknown type."""
+    """A picture cannot be read: missing, truncated, not a picture, too large, or of an unsupported type."""
 
 
 class ModelError(VitattnError, ValueError):
-    """A model cannot be used: unknown name, no patch-by-patch attention, wrong checkpoint, wrong size."""
+    """A model cannot be used: unknown name, no patch-by-patch attention, wrong checkpoint or wrong size."""
 
 
 class WeightsError(VitattnError, OSError):
-    """Weights cannot be had: no network, not in the cache, no such file."""
+    """Weights are unavailable: no network, not in the cache, or no such file."""
 
 
 class SettingsError(VitattnError, ValueError):
@@ -26,16 +26,16 @@ class SettingsError(VitattnError, ValueError):
 
 
 class RecipeError(VitattnError, ValueError):
-    """A recipe cannot be followed: not a recipe, or its model or photo is another one now."""
+    """A recipe cannot be used: not a recipe, of another version, or its model or photo has changed."""
 
 
 class TrainingError(VitattnError, ValueError):
-    """A fine-tuning cannot start or go on: its recipe, its data, its folder or its disk does not allow it."""
+    """A fine-tuning run cannot start or resume because of its recipe, data, folder or disk."""
 
 
 class SweepError(VitattnError, ValueError):
-    """A sweep cannot start or go on: its folder, its options or its disk do not allow it."""
+    """A sweep cannot start or resume because of its folder, options or disk."""
 
 
 class DataError(VitattnError, ValueError):
-    """A data set cannot be used: unknown name, no such folder, nothing of its kind in it, a class without photos."""
+    """A data set cannot be used: unknown name, no such folder, another layout, or a class without photos."""

@@ -1,4 +1,4 @@
-"""Writing files so that nothing is ever left half-written."""
+"""Writing files completely or not at all."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ PAGE_SUFFIXES = (".html", ".htm")
 
 
 def check_writable(path: Path, suffixes: tuple[str, ...]) -> Path:
-    """Find out before any work whether a file can be written there.
+    """Check, before any work, that a file can be written to a path.
 
     Raises:
-        SettingsError: a file type that is not written, no such folder, or a folder that may not be written to.
+        SettingsError: an unsupported file type, no such folder, or no permission to write to it.
     """
     if path.suffix.lower() not in suffixes:
         raise SettingsError(f"{path}: cannot write this type of file; possible: {', '.join(suffixes)}")
     if path.is_dir():
         raise SettingsError(f"{path}: is a folder; give the name of a file")
     if not path.parent.is_dir():
-        raise SettingsError(f"{path}: the folder {path.parent} does not exist; make it first")
+        raise SettingsError(f"{path}: the folder {path.parent} does not exist; create it first")
     if not os.access(path.parent, os.W_OK):
-        raise SettingsError(f"{path}: the folder {path.parent} may not be written to")
+        raise SettingsError(f"{path}: no permission to write to the folder {path.parent}; choose another one")
     return path
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a whole file or none: to a temporary neighbour first, then renamed over.
+    """Write a file completely or not at all: a temporary file beside it replaces it in one step.
 
     Raises:
-        SettingsError: the disk is full or the place cannot be written to; what was there before stays.
+        SettingsError: the disk is full or the path cannot be written to; an existing file stays as it was.
     """
     temporary = None
     try:
@@ -40,10 +40,10 @@ def write_file(path: Path, content: bytes) -> None:
             temporary = Path(file.name)
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())  # on the disk before it replaces what was there, should the power fail
+            os.fsync(file.fileno())  # on the disk before the rename, in case the power fails
         mask = os.umask(0)
         os.umask(mask)
-        temporary.chmod(0o666 & ~mask)  # temporary files are private; results are ordinary files
+        temporary.chmod(0o666 & ~mask)  # temporary files are created private; a result gets the usual permissions
         temporary.replace(path)
     except OSError as error:
         raise SettingsError(f"{path}: could not be written ({error.strerror})") from error

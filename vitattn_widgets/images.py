@@ -1,4 +1,4 @@
-"""Photos in: a path, a PIL picture or an array becomes an upright RGB picture, or one clear error."""
+"""Reading photos: a path, a PIL picture or an array becomes an upright RGB picture, or raises one clear error."""
 
 from __future__ import annotations
 
@@ -8,30 +8,34 @@ import struct
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .errors import PictureError
 
-Picture = str | os.PathLike | Image.Image | np.ndarray
-"""What counts as a photo: a path, a PIL picture, or a uint8 array ``(H, W)``, ``(H, W, 3)`` or ``(H, W, 4)``."""
+Picture = str | os.PathLike[str] | Image.Image | np.ndarray
+"""What is accepted as a photo: a path, a PIL picture, or a uint8 array ``(H, W)``, ``(H, W, 3)`` or ``(H, W, 4)``."""
+
+CropBox = tuple[float, float, float, float]
+"""``(left, top, right, bottom)`` in pixels of the upright photo; beyond its edges where the model's view is padded."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM")
-"""Pillow's names of the file types that are read (JPEG includes MPO); of an animation, the first frame."""
+"""Pillow's names of the supported file types (JPEG includes MPO); of an animation, the first frame is read."""
 
 MAX_PIXELS = 80_000_000
-"""Largest picture that is decoded; more is refused before any pixel is read."""
+"""Largest number of pixels that is decoded; larger pictures are refused before any pixel is read."""
 
-_TURNED = (5, 6, 7, 8)
-"""EXIF orientations that exchange width and height."""
+_SIDEWAYS = (5, 6, 7, 8)
+"""EXIF orientations that swap width and height."""
 
+# what Pillow's decoders are known to raise on damaged files
 _DECODING = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, OverflowError)
 
 
 def load_picture(picture: Picture) -> Image.Image:
     """Read a photo as the upright RGB picture that a viewer would show.
 
-    Convention: EXIF rotation is applied; transparency lies on white; 16-bit greys are divided by 257; of an animation,
-    the first frame counts.
+    Convention: EXIF rotation is applied; transparency is laid on white; 16-bit greys are divided by 257; of an
+    animation, the first frame is read.
 
     Args:
         picture: a path, a PIL picture, or a uint8 array (RGB order).
@@ -40,7 +44,7 @@ def load_picture(picture: Picture) -> Image.Image:
         A PIL picture of mode ``RGB``.
 
     Raises:
-        PictureError: not found, not a picture, truncated, larger than `MAX_PIXELS`, or of a type that is not read.
+        PictureError: not found, not a picture, truncated, larger than `MAX_PIXELS`, or of an unsupported type.
     """
     if isinstance(picture, np.ndarray):
         return _from_array(picture)
@@ -61,33 +65,33 @@ def load_picture(picture: Picture) -> Image.Image:
     return _read(path, str(path))
 
 
-def picture_size(path: str | os.PathLike) -> tuple[int, int]:
+def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Width and height of the upright picture, from its header alone.
 
     Raises:
-        PictureError: not found, or not a picture of a type that is read.
+        PictureError: not found, or not a picture of a supported type.
     """
     try:
-        with Image.open(path, formats=FORMATS) as opened:
-            turned = opened.getexif().get(0x0112) in _TURNED
-            return opened.size[::-1] if turned else opened.size
+        with Image.open(path, formats=FORMATS) as image:
+            sideways = image.getexif().get(0x0112) in _SIDEWAYS
+            return image.size[::-1] if sideways else image.size
     except _DECODING as error:
         raise PictureError(f"{path}: cannot be read ({error})") from error
 
 
 def read_picture(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Read the bytes of a picture file, as an upload brings them; the same rules as `load_picture`.
+    """Read the bytes of a picture file, such as an upload, by the rules of `load_picture`.
 
     Args:
         content: the whole file.
-        name: what messages call it.
-        max_pixels: largest picture that is decoded.
+        name: its name in messages.
+        max_pixels: largest number of pixels that is decoded.
 
     Returns:
         A PIL picture of mode ``RGB``.
 
     Raises:
-        PictureError: empty, not a picture, truncated, larger than `max_pixels`, or of a type that is not read.
+        PictureError: empty, not a picture, truncated, larger than `max_pixels`, or of an unsupported type.
     """
     if not content:
         raise PictureError(f"{name}: the file is empty")
@@ -96,26 +100,26 @@ def read_picture(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Ima
 
 def _read(source: Path | io.BytesIO, where: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     try:
-        with Image.open(source, formats=FORMATS) as opened:
-            return _decode(opened, where, max_pixels)
+        with Image.open(source, formats=FORMATS) as image:
+            return _decode(image, where, max_pixels)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(where, max_pixels) from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise PictureError(f"{where}: not a picture of a known type ({', '.join(FORMATS)})") from error
     except PermissionError as error:
         raise _forbidden(where) from error
     except _DECODING as error:
-        if isinstance(error, PictureError):
+        if isinstance(error, PictureError):  # itself a ValueError: `_decode` has said what is wrong
             raise
         raise PictureError(f"{where}: damaged or truncated ({error})") from error
 
 
 def _forbidden(where: str) -> PictureError:
-    return PictureError(f"{where}: may not be read; check its permissions")
+    return PictureError(f"{where}: no permission to read it; check the file's permissions")
 
 
 def _too_large(where: str, max_pixels: int) -> PictureError:
-    return PictureError(f"{where}: more than {max_pixels:,} pixels, which is refused; scale the picture down first")
+    return PictureError(f"{where}: more than {max_pixels:,} pixels, which is the limit; scale it down first")
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
@@ -128,16 +132,16 @@ def _from_array(array: np.ndarray) -> Image.Image:
     return _decode(Image.fromarray(np.ascontiguousarray(array)), "the array")
 
 
-def _decode(opened: Image.Image, where: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    width, height = opened.size
+def _decode(image: Image.Image, where: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    width, height = image.size  # from the header: nothing is decoded yet
     if width * height > max_pixels:
         raise _too_large(where, max_pixels)
     if width * height == 0:
         raise PictureError(f"{where}: has no pixels ({width} x {height})")
     try:
-        opened.load()
-        upright = ImageOps.exif_transpose(opened)
-        return _to_rgb(upright if upright is not None else opened)
+        image.load()
+        upright = ImageOps.exif_transpose(image)
+        return _to_rgb(upright if upright is not None else image)
     except _DECODING as error:
         raise PictureError(f"{where}: damaged or truncated ({error})") from error
 
@@ -155,14 +159,11 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
 
 
 def _deep_grey(values: np.ndarray) -> Image.Image:
-    """Grey values of 16 or 32 bits, or floats in 0..1, as 8 bits."""
+    """Convert grey values of 16 or 32 bits, or floats in 0..1, to 8 bits."""
     values = values.astype(np.float64)
     if not np.isfinite(values).all():
-        raise ValueError("grey values that are not finite")
+        raise ValueError("its grey values are not finite")
+    # no file says which range its deep greys use: floats are taken as 0..1, values up to 255 as 8 bits, others as 16
     top = values.max()
     factor = 255.0 if top <= 1 and not np.array_equal(values, values.round()) else 1.0 if top <= 255 else 1 / 257
     return Image.fromarray((values * factor).clip(0, 255).round().astype(np.uint8))
-
-
-CropBox = tuple[float, float, float, float]
-"""``(left, top, right, bottom)`` in pixels of the upright photo; beyond its edges where the model's view is padded."""

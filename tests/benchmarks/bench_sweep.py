@@ -48,7 +48,7 @@ def swept(request: Request, photos: va.datasets.PhotoSet, plan: Plan, workers: i
     with tempfile.TemporaryDirectory() as temporary:
         folder = SweepFolder(Path(temporary), request.table)
         folder.parts.mkdir()
-        work = Work(request, folder, photos, Team(), request.asked(sinks), workers, progress=False, notify=print)
+        work = Work(request, folder, photos, Team(), request.measurement(sinks), workers, progress=False, notify=print)
         start = time.perf_counter()
         work.measure(plan)
         return time.perf_counter() - start

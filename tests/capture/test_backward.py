@@ -137,7 +137,7 @@ def test_frozen_weights_and_a_caller_in_inference_mode_give_the_same_gradients()
 
 
 def test_what_a_model_cached_in_inference_mode_does_not_stand_in_the_way() -> None:
-    module = model_zoo.build("convit")  # it works out its position indices anew when the input's size changes
+    module = model_zoo.build("convit")  # it computes its position indices again when the input's size changes
     for block in module.blocks:
         if hasattr(block.attn, "rel_indices"):
             block.attn.rel_indices = torch.zeros(1, 1, 1, 3)
@@ -175,7 +175,7 @@ def test_a_model_without_a_classifier_has_no_class_to_ask_for() -> None:
 
 
 @pytest.mark.parametrize("target", [5, -6, 1.0, True, "tabby"])
-def test_a_class_that_does_not_exist_is_told_with_the_possible_ones(
+def test_a_class_that_does_not_exist_is_reported_with_the_possible_ones(
     wide_model: va.models.AttentionModel, wide_capture: va.capture.AttentionCapture, target: object
 ) -> None:
     with pytest.raises(va.errors.SettingsError, match=r"class.*has classs? 0\.\.4|class.*has classes 0\.\.4"):
@@ -210,7 +210,7 @@ NORMALISED = {"vit_gated", "vit_differential", "vit_differential_parallel", "eva
 
 @pytest.mark.parametrize("family", sorted(set(model_zoo.FAMILIES) - NORMALISED))
 def test_the_output_projection_is_the_linear_layer_that_the_heads_went_into(family: str) -> None:
-    """Heads one after the other through `output_projection`, summed, against what the model's layer made of them."""
+    """Heads one after the other through `output_projection`, summed, against the result of the model's layer."""
     module = model_zoo.build(family)
     model = va.load_model(module, img_size=model_zoo.SQUARE)
     capture = va.capture_attention(model, noise_photo((40, 40)))
@@ -231,7 +231,7 @@ def test_the_output_projection_is_the_linear_layer_that_the_heads_went_into(fami
         found = [
             made for given, made in went if given[0].shape == flat.shape and torch.allclose(given[0], flat, atol=1e-5)
         ]
-        if projection is None:  # the refining pool hands its heads on as they are
+        if projection is None:  # the refining pool passes its heads on unchanged
             assert layer.name == "attn_pool"
             continue
         ours = sum(heads[head] @ projection[head] for head in range(layer.num_heads))
@@ -248,7 +248,7 @@ def test_every_family_has_value_norms(family: str) -> None:
     assert va.capture.capture_value_norms(model, capture) is capture
 
 
-def test_an_attention_module_without_a_known_projection_is_told() -> None:
+def test_an_attention_module_without_a_known_projection_is_reported() -> None:
     module = timm.models.VisionTransformer(
         img_size=32, patch_size=8, embed_dim=12, depth=2, num_heads=2, attn_layer=model_zoo.GroupedQueryAttention
     )

@@ -147,7 +147,7 @@ def run_in_threads(work: Callable[[int], None], numbers: range) -> None:
 
 
 def reachable(value: object) -> list[object]:
-    """Every object that can be reached from a value, modules and classes of code aside."""
+    """Every object that can be reached from a value, except Python modules, classes and functions."""
     seen, queue = {}, [value]
     while queue:
         item = queue.pop()
@@ -242,7 +242,7 @@ def test_a_traced_model_is_refused() -> None:
         ("class+reg0", "'class+reg0' does not exist"),
     ],
 )
-def test_a_query_that_does_not_exist_is_told_with_the_possible_ones(
+def test_a_query_that_does_not_exist_is_reported_with_the_possible_ones(
     wide_capture: va.capture.AttentionCapture, query: object, words: str
 ) -> None:
     with pytest.raises(va.errors.SettingsError) as caught:
@@ -251,7 +251,7 @@ def test_a_query_that_does_not_exist_is_told_with_the_possible_ones(
     assert "blocks.0.attn" in str(caught.value)
 
 
-def test_a_class_query_of_a_model_without_class_token_is_told_so() -> None:
+def test_a_class_query_of_a_model_without_class_token_is_reported_as_such() -> None:
     capture = va.capture_attention(va.load_model(model_zoo.build("vit_attention_pool")), noise_photo((40, 40)))
     with pytest.raises(
         va.errors.SettingsError, match=r"query 'class' does not exist .* \(no class token\); possible: 'pool'"
@@ -260,7 +260,7 @@ def test_a_class_query_of_a_model_without_class_token_is_told_so() -> None:
 
 
 @pytest.mark.parametrize("layer", [3, -4, 1.0, "0", True, None])
-def test_a_layer_that_does_not_exist_is_told_with_the_possible_ones(
+def test_a_layer_that_does_not_exist_is_reported_with_the_possible_ones(
     wide_capture: va.capture.AttentionCapture, layer: object
 ) -> None:
     with pytest.raises(va.errors.SettingsError, match=r"layer.* layers 0\.\.2"):

@@ -23,7 +23,7 @@ TOLERANCE = 1e-5
 
 
 def eager_attention(module: nn.Module, tensor: Tensor) -> dict[str, Tensor]:
-    """Oracle: run the model with timm's eager attention and collect what each layer multiplied its values with.
+    """Oracle: run the model with timm's eager attention and collect what each layer multiplied its values by.
 
     Every eager attention of timm sends its weights through a dropout (``attn_drop``), but for the pooling heads, whose
     softmax is watched instead. Differential attention subtracts after the dropout, which is done again here.
@@ -233,7 +233,7 @@ def test_the_modules_of_the_families_build_nothing_else() -> None:
     ]
     assert len(names) > 300
     smallest: dict[str, str] = {}
-    for name in names:  # one architecture a module is built; building all takes a minute
+    for name in names:  # one architecture per module is built; building all takes a minute
         smallest.setdefault(timm.model_entrypoint(name).__module__, name)
     assert len(smallest) == len(FAMILY_MODULES)
     for name in smallest.values():
@@ -257,7 +257,7 @@ def test_an_attention_module_of_an_unknown_kind_is_refused_and_never_gives_an_em
         va.capture_attention(va.load_model(module), noise_photo((40, 40)))
 
 
-def test_an_attention_module_of_ones_own_is_captured_through_the_fused_call() -> None:
+def test_an_attention_module_of_your_own_is_captured_through_the_fused_call() -> None:
     module = timm.models.VisionTransformer(
         img_size=32, patch_size=8, embed_dim=12, depth=2, num_heads=2, attn_layer=model_zoo.GroupedQueryAttention
     )

@@ -1,4 +1,4 @@
-"""The command line, as its user runs it."""
+"""The command line as users run it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 import vitattn_widgets as va
 from vitattn_widgets import cli
+from vitattn_widgets.demo.app import MAX_PIXELS, MAX_UPLOAD
 from vitattn_widgets.models import loading
 
 from .. import model_zoo
@@ -152,6 +153,23 @@ def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     monkeypatch.setattr(loading, "load_model", stop)
     assert cli.main(["map", CAT, "-o", "out.png"]) == 130
     assert capsys.readouterr().err == "vitattn: stopped\n"
+
+
+@pytest.mark.parametrize("command", ["map", "figure", "export", "sweep", "demo", "finetune"])
+def test_help_gives_the_defaults_that_an_option_has(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    printed = " ".join(capsys.readouterr().out.split())
+    for nothing in ("None", "False", "True", "[]", "==SUPPRESS=="):
+        assert f"default: {nothing}" not in printed
+    words = {
+        "map": ["Gaussian filter with a sigma of a quarter of a patch (default: on)", "last (default: -1)"],
+        "sweep": ["(default: -1)", "photos per forward pass (default: 32)"],
+        "demo": [f"(default: {MAX_UPLOAD >> 20})", f"(default: {MAX_PIXELS})"],
+        "finetune": ["(default: 0)", "(default: paper)", "start from the published weights --epochs"],
+    }
+    for expected in words.get(command, ["(default: inferno)"]):
+        assert expected in printed
 
 
 @pytest.mark.parametrize("command", [[], ["map"], ["figure"]])

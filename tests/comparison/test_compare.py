@@ -43,7 +43,7 @@ def square_capture() -> va.capture.AttentionCapture:
 
 @pytest.fixture
 def grids(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[np.ndarray], va.ViewSettings]]:
-    """Gives settings under which a comparison finds the raw grid map that it is called with."""
+    """A function from a raw grid map to the settings under which a comparison finds it."""
     known: dict[tuple[int, int], np.ndarray] = {}
     plain = render.raw_map
 
@@ -76,7 +76,7 @@ def random_grid(seed: int = 0, low: float = 0.0) -> np.ndarray:
 
 
 def panels_of(capture: va.capture.AttentionCapture) -> list[va.Panel]:
-    """Panels that have nothing in common but their photo."""
+    """Panels with nothing in common but their photo."""
     every = [
         va.ViewSettings(layer=0),
         va.ViewSettings(layer=1, aggregation="max"),
@@ -204,7 +204,7 @@ def test_signed_attention_of_mixed_heads_is_measured_by_its_size() -> None:
 
 
 def test_drawing_one_panel_elsewhere_leaves_the_others_alone(completed: va.capture.AttentionCapture) -> None:
-    """What is kept from one drawing to the next never shows."""
+    """What is kept between drawings has no visible effect."""
     panels = panels_of(completed)
     compare._prepared.cache_clear()
     before = va.compare_views(panels)
@@ -227,7 +227,7 @@ def test_what_is_kept_holds_no_capture(wide_model: va.models.AttentionModel) -> 
     assert gone() is None
 
 
-def test_no_panel_and_scales_that_cannot_be_shared_are_told(wide_capture: va.capture.AttentionCapture) -> None:
+def test_no_panel_and_scales_that_cannot_be_shared_are_reported(wide_capture: va.capture.AttentionCapture) -> None:
     with pytest.raises(va.errors.SettingsError, match="at least one panel"):
         va.compare_views([])
     with pytest.raises(va.errors.SettingsError, match="possible: shared, robust"):
@@ -268,7 +268,7 @@ def test_titles_say_what_differs_and_the_line_what_does_not(completed: va.captur
     assert titles({})[0] == ("",)
 
 
-def test_names_models_and_photos_are_told_apart(
+def test_names_models_and_photos_are_distinguished(
     wide_model: va.models.AttentionModel, wide_capture: va.capture.AttentionCapture
 ) -> None:
     other = va.capture_attention(wide_model, noise_photo((60, 60), 3))

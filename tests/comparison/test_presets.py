@@ -1,4 +1,4 @@
-"""The rows that one click fills, against what is written out by hand."""
+"""The rows that one click fills, against settings written out by hand."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Boxes around the evidence: three formats, one mask, held to loops over pixels written from the definition."""
+"""Boxes around the evidence: three formats, one mask, compared with loops over pixels written from the definition."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_difficult_objects_and_crowds_are_not_counted(tmp_path: Path) -> None:
         assert (mask[1:5, 7:12] == 1).all()
 
 
-def test_what_reaches_beyond_the_photo_is_cut_off(tmp_path: Path) -> None:
+def test_boxes_are_clipped_to_the_photo(tmp_path: Path) -> None:
     write_csv(write_photos(tmp_path, "a.jpg"), {"a": [(-5, 8, 4, 99)]})
     photos = va.datasets.load_boxed_folder(tmp_path)
     assert photos.boxes == ((Box(0, 8, 4, 12),),)
@@ -139,7 +139,7 @@ def test_a_turned_photo_has_its_boxes_where_it_is_upright(tmp_path: Path) -> Non
     np.testing.assert_array_equal(photos.mask(0), slow_mask([(0, 13, 12, 16)], 16, 12))
 
 
-def test_photos_of_one_name_in_several_folders_are_told_apart(tmp_path: Path) -> None:
+def test_photos_of_one_name_in_several_folders_are_distinguished(tmp_path: Path) -> None:
     write_photos(tmp_path, "cats/1.jpg", "dogs/1.jpg", "dogs/2.jpg")
     write_voc(tmp_path, {"cats/1": [(0, 0, 2, 2)], "dogs/1": [(0, 0, 5, 5)], "dogs/2": [(0, 0, 7, 7)]})
     photos = va.datasets.load_boxed_folder(tmp_path, notify=pytest.fail)
@@ -151,12 +151,12 @@ def test_photos_of_one_name_in_several_folders_are_told_apart(tmp_path: Path) ->
         va.datasets.load_boxed_folder(tmp_path)
 
 
-def test_photos_without_a_box_and_boxes_without_a_photo_are_said(tmp_path: Path) -> None:
+def test_photos_without_a_box_and_boxes_without_a_photo_are_reported(tmp_path: Path) -> None:
     write_csv(write_photos(tmp_path, "a.jpg", "b.jpg", "c.jpg"), {"a": TWO["a"], "zebra": TWO["b"]})
-    said: list[str] = []
-    photos = va.datasets.load_boxed_folder(tmp_path, notify=said.append)
+    lines: list[str] = []
+    photos = va.datasets.load_boxed_folder(tmp_path, notify=lines.append)
     assert photos.names == ("a.jpg",)
-    assert said == [
+    assert lines == [
         f"left out: boxes of zebra; there are no such photos in {tmp_path}",
         f"left out: b.jpg, c.jpg; {tmp_path / 'boxes.csv'} has no box of them",
     ]
@@ -166,22 +166,22 @@ def test_photos_without_a_box_and_boxes_without_a_photo_are_said(tmp_path: Path)
     ("box", "message"),
     [
         pytest.param(
-            (9, 3, 2, 8), r"boxes\.csv, line 2: left 9, top 3, right 2, bottom 8 is no box", id="left of left"
+            (9, 3, 2, 8), r"boxes\.csv, line 2: left 9, top 3, right 2, bottom 8 is not a box", id="left of left"
         ),
-        pytest.param((2, 8, 9, 8), "is no box; left must be less than right, top less than bottom", id="flat"),
-        pytest.param((16, 3, 20, 8), r"lies outside .*a\.jpg, which has 16 x 12 px", id="outside"),
+        pytest.param((2, 8, 9, 8), "is not a box; left must be less than right, top less than bottom", id="flat"),
+        pytest.param((16, 3, 20, 8), r"is outside .*a\.jpg, which has 16 x 12 px", id="outside"),
         pytest.param((2, "x", 9, 8), "left, top, right, bottom must be numbers, got '2', 'x', '9', '8'", id="word"),
         pytest.param((2, 3, "nan", 8), "must be numbers", id="nan"),
     ],
 )
-def test_bad_boxes_are_told_in_one_line(tmp_path: Path, box: tuple, message: str) -> None:
+def test_bad_boxes_are_reported_in_one_line(tmp_path: Path, box: tuple, message: str) -> None:
     write_csv(write_photos(tmp_path, "a.jpg"), {"a": [box]})
     with pytest.raises(va.errors.DataError, match=message) as raised:
         va.datasets.load_boxed_folder(tmp_path)
     assert "\n" not in str(raised.value)
 
 
-def test_what_is_no_file_of_boxes_is_told(tmp_path: Path) -> None:
+def test_what_is_not_a_file_of_boxes_is_refused(tmp_path: Path) -> None:
     root = write_photos(tmp_path, "a.jpg")
     with pytest.raises(va.errors.DataError, match=r"found no boxes \(boxes\.csv, boxes\.json, "):
         va.datasets.load_boxed_folder(root)
@@ -191,7 +191,7 @@ def test_what_is_no_file_of_boxes_is_told(tmp_path: Path) -> None:
         va.datasets.load_boxed_folder(root / "nothing")
     (root / "boxes.csv").write_text("name,x,y\na.jpg,1,2\n")
     with pytest.raises(
-        va.errors.DataError, match="needs the columns name, left, top, right, bottom and a row a box; left"
+        va.errors.DataError, match="needs the columns name, left, top, right, bottom and one row per box; left"
     ):
         va.datasets.load_boxed_folder(root)
     write_csv(root, {"zebra": TWO["a"]})
@@ -214,13 +214,13 @@ def test_what_is_no_file_of_boxes_is_told(tmp_path: Path) -> None:
         va.datasets.load_boxed_folder(root, root / "annotations")
 
 
-def test_boxes_drawn_on_another_size_are_told(tmp_path: Path) -> None:
+def test_boxes_drawn_on_another_size_are_refused(tmp_path: Path) -> None:
     write_voc(write_photos(tmp_path, "a.jpg"), {"a": TWO["a"]}, size=(500, 375))
     with pytest.raises(va.errors.DataError, match=r"was drawn on 500 x 375 px, but .*a\.jpg has 16 x 12 px"):
         va.datasets.load_boxed_folder(tmp_path)
 
 
-def test_imagenet_has_its_boxes_where_its_annotations_lie(tmp_path: Path) -> None:
+def test_imagenet_has_the_boxes_of_its_annotations(tmp_path: Path) -> None:
     ids = ("n01440764", "n02123045")
     names = [f"Data/CLS-LOC/train/{wordnet_id}/{wordnet_id}_{number}" for wordnet_id in ids for number in range(4)]
     write_photos(tmp_path, *(f"{name}.JPEG" for name in names))
@@ -237,11 +237,11 @@ def test_imagenet_has_its_boxes_where_its_annotations_lie(tmp_path: Path) -> Non
                 np.testing.assert_array_equal(mask, slow_mask(found, 12, 16))
             seen += 1
     assert seen == 8
-    said: list[str] = []
+    lines: list[str] = []
     write_voc(tmp_path, {f"{ids[0]}/{ids[0]}_0": [(5, 1, 2, 3)]}, "Annotations/CLS-LOC/train")
-    data = va.load_dataset("imagenet", data=tmp_path, notify=said.append)
+    data = va.load_dataset("imagenet", data=tmp_path, notify=lines.append)
     assert data.test.mask(0) is None
-    assert said[0].startswith("going on without boxes: ")
+    assert lines[0].startswith("continuing without boxes: ")
 
 
 def test_maps_on_boxes_of_real_photos_are_measured_as_a_slow_version_measures_them(

@@ -1,4 +1,4 @@
-"""Loaders against small made folders of every layout, the split, the copies, and what was seen before."""
+"""Loaders on small made folders of every layout, the split, the copies, and the cache of inspections."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..conftest import noise_photo
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No test reads what another one, or the user, has seen."""
+    """No test reads the cache of another one, or of the user."""
     folder = tmp_path / "cache"
     monkeypatch.setattr(inspection.platformdirs, "user_cache_dir", lambda *_, **__: str(folder))
     monkeypatch.delenv(loading.FOLDER_VARIABLE, raising=False)
@@ -27,7 +27,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def said() -> list[str]:
+def lines() -> list[str]:
     return []
 
 
@@ -100,11 +100,11 @@ def test_fruit_classes_from_folder_names(folder: str, class_name: str | None) ->
     assert layouts.fruit_class(PurePosixPath(folder)) == class_name
 
 
-def test_photos_of_no_known_class_are_told_and_left_out(tmp_path: Path, said: list[str]) -> None:
+def test_photos_of_no_known_class_are_reported_and_left_out(tmp_path: Path, lines: list[str]) -> None:
     root = fill(tmp_path / "fruits", ["Good/Apple", "Bad/Apple", "Mixed/Apple"])
-    data = va.load_dataset("fruitsgb", data=root, notify=said.append)
+    data = va.load_dataset("fruitsgb", data=root, notify=lines.append)
     assert data.skipped == ("Mixed/Apple: 4 photos of no known class left out",)
-    assert said == [f"left out: {line}" for line in data.skipped]
+    assert lines == [f"left out: {line}" for line in data.skipped]
     assert sum(map(len, (data.train, data.validation, data.test))) == 8
 
 
@@ -137,7 +137,7 @@ def test_cassava_of_2020_from_its_table(tmp_path: Path, prefix: str) -> None:
 @pytest.mark.parametrize(
     "rows", ["image_id,label\n0.jpg,7\n", "image_id,label\n0.jpg,many\n", "photo,class\n0.jpg,1\n"]
 )
-def test_a_wrong_cassava_table_is_told(tmp_path: Path, rows: str) -> None:
+def test_a_wrong_cassava_table_is_refused(tmp_path: Path, rows: str) -> None:
     fill(tmp_path, ["train_images"], name="{}.jpg")
     (tmp_path / "train.csv").write_text(rows)
     with pytest.raises(va.errors.DataError, match=r"columns image_id and label \(0..4\) are needed"):
@@ -288,7 +288,7 @@ def test_files_of_the_same_bytes_and_names_of_augmentation_are_one_photo(tmp_pat
         assert where["Good_Apple/rotated_by_45_photo_5.jpg"] == where["Good_Apple/photo_5.jpg"]
 
 
-def test_unreadable_files_are_one_line_each_and_the_rest_goes_on(tmp_path: Path, said: list[str]) -> None:
+def test_unreadable_files_give_one_line_each_and_the_rest_is_loaded(tmp_path: Path, lines: list[str]) -> None:
     root = fill(tmp_path / "fruits", ["Good_Apple", "Bad_Apple"])
     whole = (root / "Good_Apple" / "photo_0.jpg").read_bytes()
     (root / "Good_Apple" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
@@ -296,12 +296,12 @@ def test_unreadable_files_are_one_line_each_and_the_rest_goes_on(tmp_path: Path,
     (root / "Bad_Apple" / "empty.jpg").write_bytes(b"")
     (root / "Bad_Apple" / "gone.jpg").symlink_to(root / "nowhere.jpg")
     (root / "Bad_Apple" / "notes.txt").write_text("no photo at all")
-    for _ in range(2):  # seen, and remembered
-        said.clear()
-        data = va.load_dataset("fruitsgb", data=root, notify=said.append)
+    for _ in range(2):  # opened, then from the cache
+        lines.clear()
+        data = va.load_dataset("fruitsgb", data=root, notify=lines.append)
         assert sum(map(len, (data.train, data.validation, data.test))) == 8
-        assert len(data.skipped) == len(said) == 4
-        assert all("\n" not in line for line in said)
+        assert len(data.skipped) == len(lines) == 4
+        assert all("\n" not in line for line in lines)
         for name in ("cut.jpg", "text.png", "empty.jpg", "gone.jpg"):
             assert sum(name in line for line in data.skipped) == 1
     assert "4 unreadable left out" in data.describe()
@@ -325,7 +325,7 @@ def test_a_folder_that_is_named_is_never_silently_replaced(tmp_path: Path, make:
         va.load_dataset("fruitsgb", data=root)
 
 
-def test_a_class_whose_photos_are_all_unreadable_is_told(tmp_path: Path) -> None:
+def test_a_class_whose_photos_are_all_unreadable_is_refused(tmp_path: Path) -> None:
     root = fill(tmp_path / "fruits", ["Good_Apple", "Bad_Apple"])
     for path in (root / "Bad_Apple").iterdir():
         path.write_bytes(b"")
@@ -333,34 +333,34 @@ def test_a_class_whose_photos_are_all_unreadable_is_told(tmp_path: Path) -> None
         va.load_dataset("fruitsgb", data=root, notify=lambda _: None)
 
 
-def test_a_cassava_class_without_a_folder_is_told(tmp_path: Path) -> None:
+def test_a_cassava_class_without_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(va.errors.DataError, match="no photos of cgm"):
         va.load_dataset("cassava", data=fill(tmp_path, ["cbb", "cbsd", "cmd", "healthy"]))
 
 
-def test_absent_photos_give_the_stand_in_and_one_plain_line(said: list[str]) -> None:
-    data = va.load_dataset("cassava", notify=said.append)
+def test_missing_photos_give_the_stand_in_and_one_plain_line(lines: list[str]) -> None:
+    data = va.load_dataset("cassava", notify=lines.append)
     assert data.stand_in
     assert data.root is None
-    assert len(said) == 1
-    assert "STAND-IN" in said[0]
-    assert "\n" not in said[0]
+    assert len(lines) == 1
+    assert "STAND-IN" in lines[0]
+    assert "\n" not in lines[0]
 
 
 def test_the_usual_place_is_looked_in_after_data(
-    tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(loading.FOLDER_VARIABLE, str(tmp_path))
-    assert va.load_dataset("fruitsgb", notify=said.append).stand_in
-    assert str(tmp_path / "fruitsgb") in said[0]
+    assert va.load_dataset("fruitsgb", notify=lines.append).stand_in
+    assert str(tmp_path / "fruitsgb") in lines[0]
     fill(tmp_path, ["fruitsgb/Good_Lime", "fruitsgb/Bad_Lime", "other/Good_Fig", "other/Bad_Fig"])
     assert va.load_dataset("fruitsgb").class_names == ("bad lime", "good lime")
     assert va.load_dataset("fruitsgb", data=tmp_path / "other").class_names == ("bad fig", "good fig")
     assert va.load_dataset("fruitsgb", stand_in=True).stand_in
-    assert len(said) == 1
+    assert len(lines) == 1
 
 
-def test_stand_ins_can_be_refused_and_mistakes_are_told() -> None:
+def test_stand_ins_can_be_declined_and_mistakes_are_refused() -> None:
     with pytest.raises(va.errors.DataError, match="How to get it: https"):
         va.load_dataset("cassava", stand_in=False)
     with pytest.raises(va.errors.DataError, match="possible: imagenet, fruitsgb, cassava, demo"):
@@ -470,7 +470,7 @@ def test_a_folder_of_photos_with_masks(tmp_path: Path) -> None:
     assert [(mask == value).sum() for value in (0, 1, 255)] == [12 * 16 - 36 - 6, 36, 6]
 
 
-def test_mistakes_in_a_folder_with_masks_are_told(tmp_path: Path) -> None:
+def test_mistakes_in_a_folder_with_masks_are_refused(tmp_path: Path) -> None:
     with pytest.raises(va.errors.DataError, match="no such folder"):
         va.datasets.load_masked_folder(tmp_path)
     with pytest.raises(va.errors.DataError, match="they must agree"):

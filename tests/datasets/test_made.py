@@ -1,4 +1,4 @@
-"""The stand-ins: made from their seed alone, everywhere alike, with masks that lie on the evidence."""
+"""The stand-ins: made from their seed alone, the same everywhere, with masks on the evidence."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ def picture_hash(kind: str, number: int) -> str:
 
 def test_a_picture_depends_on_its_seed_alone_in_another_process_and_order() -> None:
     here = [picture_hash(kind, number) for kind in KINDS for number in (0, 7)]
-    code = "from tests.test_made import *; print(*[picture_hash(k, n) for n in (7, 0) for k in reversed(KINDS)])"
+    code = (
+        "from tests.datasets.test_made import *; print(*[picture_hash(k, n) for n in (7, 0) for k in reversed(KINDS)])"
+    )
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert sorted(here) == sorted(there)
     assert len(set(here)) == len(here)
@@ -60,7 +62,7 @@ def test_classes_splits_and_labels_are_those_of_the_parts(name: str) -> None:
     assert all(photo_name.startswith("made ") for photo_name in data.train.names)
 
 
-def test_the_number_of_classes_is_that_of_the_data_sets_they_stand_for() -> None:
+def test_stand_ins_have_as_many_classes_as_documented() -> None:
     assert [len(dataset_module.KINDS[kind][0]) for kind in ("imagenet", "fruitsgb", "cassava")] == [10, 12, 5]
     assert set(dataset_module.KINDS["fruitsgb"][0]) == {
         f"{quality} {fruit}"
@@ -100,7 +102,7 @@ def test_masks_mark_evidence_of_a_size_that_shows_and_never_the_whole_picture(ki
         assert 400 < mask.sum() < 0.7 * mask.size, classes[number % len(classes)]  # about two patches of 16 px, or more
 
 
-def test_rot_lies_on_the_fruit_and_differs_from_its_skin_while_stains_lie_outside() -> None:
+def test_rot_is_on_the_fruit_and_differs_from_its_skin_while_stains_are_outside() -> None:
     """Drawn again without its rot, a bad fruit changes inside the mask and hardly anywhere else."""
     from vitattn_widgets.datasets.made import fruits
 
@@ -121,14 +123,14 @@ def test_rot_lies_on_the_fruit_and_differs_from_its_skin_while_stains_lie_outsid
         assert change[mask == 0].mean() < 2
 
 
-def test_mask_is_a_copy_that_cannot_spoil_the_next_answer() -> None:
+def test_mask_is_a_copy_that_cannot_spoil_the_next_one() -> None:
     photos = va.load_dataset("imagenet", stand_in=True).test
     before = photos.mask(0).copy()
     photos.mask(0)[:] = 9
     np.testing.assert_array_equal(photos.mask(0), before)
 
 
-def test_fingerprints_tell_seed_counts_and_set_apart() -> None:
+def test_fingerprints_distinguish_seeds_counts_and_sets() -> None:
     def print_of(name: str, **how: object) -> str:
         return va.load_dataset(name, stand_in=True, **how).fingerprint
 

@@ -1,4 +1,4 @@
-"""What the tests of the page share."""
+"""Helpers of the page's tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_UPLOAD, MAX_PIXELS = 300_000, 200_000
 
 
 def picture_file(folder: Path, seed: int = 0, size: tuple[int, int] = (80, 150), name: str = "photo.png") -> Path:
-    """A file of seeded noise."""
+    """A picture file of seeded noise."""
     path = folder / name
     Image.fromarray(noise_photo(size, seed)).save(path)
     return path

@@ -1,4 +1,4 @@
-"""The demo in headless Chromium, on a desktop and on a phone: what a hand does, and the pixels that are then shown."""
+"""The page in headless Chromium, on a desktop and on a phone: what a visitor does, and the pixels that appear."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def served(model: va.models.AttentionModel, tmp_path_factory: pytest.TempPathFac
 
 
 class Visitor:
-    """A window with the page, and what it asked of the network and complained about."""
+    """A window with the page, its network requests and its errors."""
 
     def __init__(self, served, size: str) -> None:
         self.address, browser = served
@@ -60,7 +60,7 @@ class Visitor:
         self.page.wait_for_selector(".va-shown", timeout=30000)
 
     def wait_until(self, **settings) -> None:
-        """Wait until the picture is the one of these settings."""
+        """Wait until the picture with these settings is shown."""
         self.page.wait_for_function(
             """(wanted) => {
                 const shown = JSON.parse(document.querySelector(".va-shown").dataset.shown);
@@ -149,9 +149,9 @@ def test_a_visit_from_the_sample_to_an_own_photo(visitor: Visitor, model: va.mod
 
 
 def picked(visitor: Visitor, label: str, option: str) -> None:
-    """Choose in a menu."""
+    """Choose an option of a menu."""
     visitor.page.get_by_role("combobox", name=label, exact=True).click()
-    visitor.page.get_by_role("option", name=option, exact=True).last.click()  # one that closes may still fade
+    visitor.page.get_by_role("option", name=option, exact=True).last.click()  # a closing menu may still be fading
 
 
 def test_what_the_classifier_used_for_which_class_and_what_that_is_worth(visitor: Visitor, model) -> None:
@@ -169,7 +169,7 @@ def test_what_the_classifier_used_for_which_class_and_what_that_is_worth(visitor
 
     picker = visitor.page.locator("#va-target input")
     picker.click()
-    visitor.page.keyboard.type("4")  # what stood there gives way to what is typed
+    visitor.page.keyboard.type("4")  # typing replaces the current text
     visitor.page.keyboard.press("Enter")
     visitor.wait_until(target=4)
     settings = replace(settings, target=4)
@@ -198,7 +198,7 @@ def test_what_the_classifier_used_for_which_class_and_what_that_is_worth(visitor
 
     visitor.page.get_by_role("button", name="Is this map worth anything?").click()
     visitor.page.locator("#va-layer input[type=range]").focus()
-    visitor.page.keyboard.press("ArrowLeft")  # the answer comes for a map that is no longer shown
+    visitor.page.keyboard.press("ArrowLeft")  # the result is of a map that is no longer shown
     visitor.wait_until(layer=0)
     visitor.page.wait_for_function("!document.querySelector('.va-busy')", timeout=30000)
     assert visitor.page.locator(".va-checked").count() == 0
@@ -209,7 +209,7 @@ def test_views_of_ones_own_are_compared_and_subtracted(visitor: Visitor, model: 
     page = visitor.page
     page.get_by_role("button", name="Add this view to compare (0 of 12)").click()
     page.wait_for_selector(".va-compared figure")
-    assert page.get_by_role("button", name="This view is among your own views").is_disabled()
+    assert page.get_by_role("button", name="This view is one of your own views").is_disabled()
     picked(visitor, "Source", "rollout")
     visitor.wait_until(source="rollout")
     page.get_by_role("button", name="Add this view to compare (1 of 12)").click()
@@ -233,7 +233,7 @@ def test_views_of_ones_own_are_compared_and_subtracted(visitor: Visitor, model: 
     page.get_by_role("button", name="Remove view 1").click()
     page.wait_for_function("document.querySelectorAll('.va-compared figure').length === 1")
     assert page.locator(".va-difference").count() == 0
-    page.get_by_role("button", name="Remove all of your own views").click()
+    page.get_by_role("button", name="Remove all of your views").click()
     page.get_by_text("You have no views of your own yet").wait_for()
 
     page.get_by_role("radio", name="sources", exact=True).check()
@@ -322,14 +322,14 @@ def test_of_quick_clicks_the_last_one_counts(visitor: Visitor, model: va.models.
 def test_controls_say_why_they_rest(visitor: Visitor) -> None:
     aggregation = visitor.page.get_by_role("radio", name="mean / std")
     assert aggregation.is_enabled()
-    visitor.page.get_by_text("how the heads become one map").wait_for()
+    visitor.page.get_by_text("how the heads are combined into one map").wait_for()
     visitor.page.get_by_role("radio", name="2", exact=True).check()
     visitor.wait_until(head=2)
-    visitor.page.get_by_text("head 2 alone is shown").wait_for()
+    visitor.page.get_by_text("only head 2 is shown").wait_for()
     assert aggregation.is_disabled()
     visitor.page.get_by_role("radio", name="all", exact=True).check()
     visitor.wait_until(head=None)
-    visitor.page.get_by_text("how the heads become one map").wait_for()
+    visitor.page.get_by_text("how the heads are combined into one map").wait_for()
     assert aggregation.is_enabled()
     opacity = visitor.page.locator("#va-opacity input[type=range]")
     visitor.page.get_by_role("radio", name="map", exact=True).check()

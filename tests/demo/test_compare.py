@@ -1,4 +1,4 @@
-"""Comparing on the page, as plain calls: presets, views of one's own, differences."""
+"""Comparisons on the page, as plain calls: presets, kept views, differences."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def service(cats: va.models.AttentionModel, turned: va.models.AttentionModel):
 
 
 def add(service: DemoService, shown: Shown, **changed) -> Shown:
-    """The page after its view, with other controls, was added to those to compare."""
+    """Keep the view of other controls for comparison; gives the page after that."""
     return follow_click(service, shown.visitor, {"add": True}, replace(shown.controls, **changed))
 
 
@@ -111,17 +111,20 @@ def test_own_views_are_of_any_photo_and_model_and_keep_their_settings(
 def test_a_view_is_there_once_and_no_more_than_the_limit(service: DemoService) -> None:
     shown = add(service, opened(service))
     again = add(service, shown, opacity=0.1, cmap="gray", scale="robust", smoothing=["median"])
-    assert again.visitor.kept_views == shown.visitor.kept_views  # the same map, only drawn otherwise
-    assert menus(again)["add"] == {"value": "This view is among your own views", "interactive": False}
+    assert again.visitor.kept_views == shown.visitor.kept_views  # the same map with another look
+    assert menus(again)["add"] == {"value": "This view is one of your own views", "interactive": False}
     for layer in range(3):
         for head in ("all", "0", "1", "2"):
             again = add(service, again, layer=layer, head=head)
     assert len(again.visitor.kept_views) == MAX_KEPT_VIEWS == 12
     other = service.take_sample(again.visitor, "coffee", again.controls)
-    assert menus(other)["add"] == {"value": "You have 12 own views: remove one to add this", "interactive": False}
-    with pytest.raises(va.errors.SettingsError, match="12 own views, which is the limit"):
+    assert menus(other)["add"] == {
+        "value": "You have 12 views of your own: remove one to add this",
+        "interactive": False,
+    }
+    with pytest.raises(va.errors.SettingsError, match="you can keep at most 12 views"):
         add(service, other)
-    assert len(repr(again.visitor)) < 1000 + 600 * MAX_KEPT_VIEWS  # words and numbers
+    assert len(repr(again.visitor)) < 1000 + 600 * MAX_KEPT_VIEWS  # text and numbers
 
 
 def test_views_are_taken_out_one_by_one_or_all(service: DemoService) -> None:
@@ -132,7 +135,7 @@ def test_views_are_taken_out_one_by_one_or_all(service: DemoService) -> None:
     marks = [kept_view.mark for kept_view in shown.visitor.kept_views]
     left = follow_click(service, shown.visitor, {"remove": marks[1]}, shown.controls)
     assert [kept_view.mark for kept_view in left.visitor.kept_views] == [marks[0], marks[2]]
-    assert (left.controls.first, left.controls.second) == (NO_PANEL, NO_PANEL)  # they were numbers of other views
+    assert (left.controls.first, left.controls.second) == (NO_PANEL, NO_PANEL)  # they were numbers in another row
     again = follow_click(service, left.visitor, {"remove": marks[1]}, left.controls)
     assert again.visitor.kept_views == left.visitor.kept_views
     none = follow_click(service, left.visitor, {"remove": "all"}, left.controls)
@@ -177,10 +180,10 @@ def test_a_view_whose_photo_was_removed_is_told_in_its_place(service: DemoServic
     shown = service.change(shown.visitor, sent)
     assert shown.panel
     found = service.compared(shown)
-    assert found.places == ("own.png: was removed 60 minutes after it was last used; bring it again", 0)
+    assert found.places == ("own.png: was removed 60 minutes after it was last used; upload it again", 0)
     html = page_updates(service, shown, sent)["panel"]["value"]
     assert "own.png: was removed 60 minutes" in html
-    assert html.count("Remove view") == 4  # a label and a title each
+    assert html.count("Remove view") == 4  # one label and one title each
     shown = follow_click(service, shown.visitor, {"remove": shown.visitor.kept_views[0].mark}, shown.controls)
     assert service.compared(shown).places == (0,)
 
@@ -214,7 +217,7 @@ def test_a_click_on_a_view_of_the_row_shows_it(service: DemoService, tmp_path: P
     assert back.controls.model == "cats"
     assert back.rendered.settings == va.ViewSettings(layer=2, source="gradient", target=2)
     np.testing.assert_array_equal(back.rendered.image, shown.rendered.image)
-    with pytest.raises(va.errors.SettingsError, match="not in the row any more"):
+    with pytest.raises(va.errors.SettingsError, match="no longer in the row"):
         follow_click(service, replace(other.visitor, kept_views=()), {"view": mark}, other.controls)
 
 

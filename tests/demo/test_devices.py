@@ -1,4 +1,4 @@
-"""Where a browser's pictures come from, and where it may stand: clipboard, webcam, another address of this computer."""
+"""Pictures from the clipboard and the webcam, and the page at another address of this computer."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ def png(photo: np.ndarray) -> bytes:
 
 
 def own_address() -> str | None:
-    """An address of this computer that is not the loopback."""
+    """An address of this computer other than the loopback."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("198.51.100.1", 9))  # sends nothing: asks which address would be used
+            probe.connect(("198.51.100.1", 9))  # sends nothing, only selects the address that would be used
             return probe.getsockname()[0]
         except OSError:
             return None
@@ -136,7 +136,7 @@ def test_the_webcams_picture_is_shown(visitor: Visitor, served, wide_model: va.m
 
 @pytest.mark.parametrize("size", ["desktop", "phone"])
 def test_the_page_works_on_another_address_of_this_computer(served, wide_model, tmp_path: Path, size: str) -> None:
-    """There browsers allow neither the camera nor the clipboard button, as the page is neither HTTPS nor localhost."""
+    """Browsers allow neither camera nor clipboard button there, as the page is neither HTTPS nor localhost."""
     host = own_address()
     if host is None:
         pytest.skip("this computer has no address but the loopback")

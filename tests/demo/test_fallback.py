@@ -1,4 +1,4 @@
-"""The page where the default model's weights cannot be had: it goes on with the embedded model, and says so."""
+"""The page when the default model's weights are unavailable: it serves the embedded model, and says so."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from PIL import Image
 import vitattn_widgets as va
 from vitattn_widgets.demo.layout import introduction
 from vitattn_widgets.demo.service import DemoService
-from vitattn_widgets.models import DEFAULT_MODEL
-from vitattn_widgets.training import embedded
+from vitattn_widgets.models import DEFAULT_MODEL, loading
 
 from ..conftest import SAMPLES
 from ..lab import ROOT
@@ -29,16 +28,16 @@ LIMITS = {"max_upload": 10**6, "max_pixels": 10**6, "keep_seconds": 60}
 
 @pytest.fixture
 def no_weights(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The default model's weights cannot be had; gives the reason."""
+    """Make the default model's weights unavailable; gives the reason."""
     reason = f"the weights of {DEFAULT_MODEL} could not be downloaded"
-    load = embedded.load_model
+    load = loading.load_model
 
     def refuse(name: str | None = None, **options) -> va.models.AttentionModel:
         if name == DEFAULT_MODEL:
             raise va.errors.WeightsError(reason)
         return load(name, **options)
 
-    monkeypatch.setattr(embedded, "load_model", refuse)
+    monkeypatch.setattr(loading, "load_model", refuse)
     return reason
 
 
@@ -55,7 +54,7 @@ def test_without_its_weights_the_default_becomes_the_embedded_model(no_weights: 
     service.close()
 
 
-def test_a_link_to_the_model_that_is_not_there_opens_the_embedded_one_and_says_so(no_weights: str) -> None:
+def test_a_link_to_an_unavailable_model_opens_the_embedded_one_and_says_so(no_weights: str) -> None:
     service = DemoService(**LIMITS)
     shown, told = service.open({"model": DEFAULT_MODEL, "layer": "1"})
     assert shown.controls.model == "demo"
@@ -64,11 +63,11 @@ def test_a_link_to_the_model_that_is_not_there_opens_the_embedded_one_and_says_s
     service.close()
 
 
-def test_where_no_model_at_all_can_be_had_the_page_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_if_no_model_at_all_is_available_the_page_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_, **__) -> None:
         raise va.errors.ModelError("a damaged file")
 
-    monkeypatch.setattr(embedded, "load_model", refuse)
+    monkeypatch.setattr(loading, "load_model", refuse)
     service = DemoService(**LIMITS)
     assert service.unavailable == {DEFAULT_MODEL: "a damaged file"}
     assert service.open({}) == (None, f"{DEFAULT_MODEL}: a damaged file")
@@ -76,7 +75,7 @@ def test_where_no_model_at_all_can_be_had_the_page_says_why(monkeypatch: pytest.
 
 
 def test_with_its_weights_the_default_is_itself(monkeypatch: pytest.MonkeyPatch, wide_model) -> None:
-    monkeypatch.setattr(embedded, "load_model", lambda name: wide_model)
+    monkeypatch.setattr(loading, "load_model", lambda name: wide_model)
     service = DemoService(**LIMITS)
     assert service.names == [DEFAULT_MODEL]
     assert service.models[DEFAULT_MODEL] is wide_model
@@ -115,7 +114,7 @@ def test_the_command_serves_the_embedded_model_without_a_network(tmp_path: Path)
         while "The page runs" not in said.read_text() and server.poll() is None and time.monotonic() < deadline:
             time.sleep(0.2)
         note, runs = said.read_text().splitlines()
-        assert note.startswith("vitattn: taking the embedded model")
+        assert note.startswith("vitattn: using the embedded model")
         assert runs.startswith("The page runs")
         address = f"http://127.0.0.1:{port}"
         assert "Note:" in httpx.get(f"{address}/config").text

@@ -1,4 +1,4 @@
-"""What no visitor can do to the page: bad files, values, clicks and uploads, generated and seeded."""
+"""What visitors cannot do to the page: bad files, values, clicks and uploads, generated from seeds."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def wrong_control(seed: int) -> tuple[str, object]:
     name, value = names[seed % len(names)], WRONG[seed // len(names) % len(WRONG)]
     allowed = {
         "head": (None, ""),
-        "query": (None, "", "x"),  # whether a named query exists shows when it is drawn
+        "query": (None, "", "x"),  # whether a named query exists is checked when it is drawn
         "smoothing": ([],),
         "target": (None, ""),
     }

@@ -37,7 +37,7 @@ MAX_UPLOAD = 200_000
 def running_page(
     model: va.models.AttentionModel, folder: Path, host: str = "127.0.0.1", max_pixels: int = 200_000, **options
 ):
-    """The page on a free port; gives its address and its folder of uploads."""
+    """Serve the page on a free port; gives its address and its folder of uploads."""
     before = os.environ.get("GRADIO_TEMP_DIR")
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     page = va.build_demo(model, max_upload=MAX_UPLOAD, max_pixels=max_pixels)
@@ -88,7 +88,7 @@ def values(model: va.models.AttentionModel, **changed) -> list:
 
 
 def picture_of(updates: dict) -> str:
-    """The picture in what the page answers."""
+    """The picture in an answer of the page."""
     return updates["picture"]["value"]
 
 
@@ -128,7 +128,7 @@ def test_map_is_named_typed_and_described(client: Client) -> None:
     assert "mean_over_std" in described["/map"]["description"]
     assert all(source in described["/map"]["description"] for source in va.SOURCES)
     names = list(types)
-    assert names[-4:] == ["cmap", "source", "target", "sinks"]  # after those that were there before
+    assert names[-4:] == ["cmap", "source", "target", "sinks"]  # after the previous files
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_the_server_is_well_after_all_this(client: Client, model: va.models.Atte
 
 
 def call(address: str, payload: list, number: int) -> str:
-    """Ask the page's own queue, as a browser does, and return everything it says."""
+    """Send a request to the page's own queue, as a browser does, and return the whole answer."""
     with httpx.Client(base_url=f"{address}/gradio_api", timeout=20) as http:
         session = {"session_hash": os.urandom(6).hex()}
         joined = http.post("/queue/join", json={"data": payload, "fn_index": number, **session})
@@ -223,7 +223,7 @@ def test_the_server_fetches_no_address_for_a_visitor(page, model: va.models.Atte
     address, blocks = page
     number = next(key for key, function in blocks.fns.items() if function.api_name == "map")
     file = {"path": f"{address}/config", "meta": {"_type": "gradio.FileData"}}
-    assert "pictures are taken from uploads alone" in call(address, [file, *values(model)[: -len(BELOW)]], number)
+    assert "addresses are not accepted" in call(address, [file, *values(model)[: -len(BELOW)]], number)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_no_file_of_the_server_can_be_read(page, client: Client, model, tmp_path
     upload = next(uploads.iterdir())
     request_path = request_path.format(root=ROOT, uploads=uploads, upload=upload)
     with socket.create_connection(("127.0.0.1", httpx.URL(address).port), timeout=10) as plain:
-        # as it stands: clients tidy such paths up before they send them
+        # raw: clients would normalise such paths before sending them
         plain.sendall(f"GET {request_path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
         answer = b""
         while part := plain.recv(65536):
@@ -288,7 +288,7 @@ def test_a_visitor_who_moves_controls_for_hours_costs_no_more(
     visitor.predict(handle_file(photo_file(tmp_path, seed=9)), *values(model), api_name="/bring")
 
     def move(count: int) -> tuple[int, int]:
-        """Components that Gradio keeps for all visitors, and objects in this process, after some changes."""
+        """Make some changes; gives the components that Gradio keeps for all visitors, and the objects alive."""
         for step in range(count):
             head, query = ("all", "0", "1")[step % 3], f"{step % 4},{step % 6}"
             moved = values(
@@ -308,7 +308,7 @@ def test_a_visitor_who_moves_controls_for_hours_costs_no_more(
     for _ in range(2):
         components_then, objects_then = move(10)
         assert components_then == components
-    assert objects_then - objects < 60 * 20  # of 60 requests; what ends by itself comes and goes, one copy is more
+    assert objects_then - objects < 60 * 20  # after 60 requests: short-lived objects vary, copies would be more
 
 
 @pytest.mark.parametrize("path", ["/monitoring", "/monitoring/summary", "/gradio_api/monitoring/summary"])
@@ -414,14 +414,14 @@ def test_the_command_serves_without_a_share_link_and_ends_cleanly(tmp_path: Path
     command += ["--model", "vit_tiny_patch16_224", "--checkpoint", str(weights)]
     environment = os.environ | {
         "TMPDIR": str(temporary),
-        "HF_HOME": str(tmp_path / "hf"),  # where Gradio would put the tunnel's program; nothing is there
+        "HF_HOME": str(tmp_path / "hf"),  # where Gradio would install the tunnel's program; it is empty
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
         "VITATTN_AUTH": "class:secret",
-        "https_proxy": "http://127.0.0.1:9",  # no tunnel, wherever this runs
+        "https_proxy": "http://127.0.0.1:9",  # no tunnel, wherever this test runs
         "no_proxy": "127.0.0.1,localhost",
     }
     with (tmp_path / "log").open("w") as log:
-        # a shell lets what it starts in the background ignore Ctrl-C, and so would all that such a test run starts
+        # a shell makes background jobs ignore Ctrl-C, which the processes of such a test run would inherit
         heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, preexec_fn=heard)
     try:

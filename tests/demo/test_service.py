@@ -1,4 +1,4 @@
-"""The demo's desk and its handlers as plain calls: what visitors see, and what no visitor can do."""
+"""The page's service and handlers as plain calls: what visitors see, and what they cannot do."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ def test_the_menus_offer_what_the_capture_has(service: DemoService, controls: Co
     assert usual["clear"] == {"value": "Back to the class token", "interactive": False}
     alone = menus(head="1")["aggregation"]
     assert not alone["interactive"]
-    assert alone["info"] == "head 1 alone is shown"
+    assert alone["info"] == "only head 1 is shown"
     patch = menus(query="2,3")
     assert patch["query"]["choices"][-1][1] == "2,3"
     assert patch["clear"]["interactive"]

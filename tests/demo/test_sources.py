@@ -51,7 +51,7 @@ def headless() -> va.models.AttentionModel:
 
 @pytest.fixture
 def several(cats: va.models.AttentionModel, headless: va.models.AttentionModel):
-    """A desk with a model, one whose classes stand in another order, and one without a classifier."""
+    """A service with three models: one, the same with its classes in another order, and one without a classifier."""
     turned = named_model("turned", ("cup", "star", "tabby cat", "fish", "dog"), seed=1)
     service = DemoService([cats, turned, headless], max_upload=MAX_UPLOAD, max_pixels=MAX_PIXELS, keep_seconds=600)
     yield service
@@ -86,7 +86,7 @@ def test_a_class_is_chosen_by_number_name_or_a_part_of_it(several: DemoService, 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("cat", r"not the only one: tabby cat \(0\), Persian cat \(1\)"),
+        ("cat", r"matches several classes: tabby cat \(0\), Persian cat \(1\)"),
         ("hous", None),
         ("mouse", "near names: house"),
         ("99", r"this model has classes 0\.\.4"),
@@ -160,7 +160,7 @@ def test_sinks_rest_where_there_is_none(several: DemoService, monkeypatch: pytes
     found[0, :2] = True
     assert menus_of(several)["sinks"] == {
         "interactive": True,
-        "info": "2 patches of this layer draw attention from all",
+        "info": "2 patches of this layer draw attention from all patches",
     }
 
 
@@ -241,7 +241,7 @@ def test_a_class_that_asks_for_gradients_at_once_gets_one_backward_pass_a_photo(
 
     monkeypatch.setattr(store, "complete_capture", watched)
     one = va.capture_attention(cats, picture_file(tmp_path)).nbytes
-    budget = 9 * one  # gradients count: fewer captures with them than without fit into it
+    budget = 9 * one  # gradients count: fewer captures fit with them than without
     service = DemoService(cats, max_upload=MAX_UPLOAD, max_pixels=MAX_PIXELS, keep_seconds=600, budget=budget)
     paths = [picture_file(tmp_path, seed, name=f"{seed}.png") for seed in range(4)]
     settings = va.ViewSettings(layer=2, source="gradient_late")
@@ -282,7 +282,7 @@ def test_a_check_is_that_of_the_photo_in_its_full_size(cats: va.models.Attention
 
 
 def remapped(service: DemoService, shown: Shown, **changed) -> bool:
-    """Whether what is known of a map is taken away by a change."""
+    """Whether a change removes the check of the last map."""
     sent = replace(shown.controls, **changed)
     updates = updates_module.page_updates(service, service.change(shown.visitor, sent), sent)
     return updates["check"] == {"value": ""}

@@ -275,19 +275,19 @@ def known(**changes: object) -> va.evaluation.MapCheck:
 def test_the_sentences_follow_from_the_numbers() -> None:
     removing, giving, shuffled, silenced = known().sentences
     assert removing == (
-        "Removing first what this map marks hurts tabby more than removing patches at random and the centre; about as "
-        "much as removing the edge."
+        "Removing patches in the order of this map hurts tabby more than removing them at random or from the centre; "
+        "about as much as removing them from the edge."
     )
-    assert giving.startswith("Giving back first what it marks helps tabby more than giving back patches at random and")
+    assert giving.startswith("Giving patches back in this order helps tabby more than giving them back at random or")
     assert shuffled == (
-        "With the weights shuffled from block 8 on the map becomes another (rank correlation 0.10): it depends on what "
-        "these blocks have learnt."
+        "With the weights shuffled from block 8 on, the map changes (rank correlation 0.10): it depends on what these "
+        "blocks have learnt."
     )
     assert silenced == (
         "Of the heads of layer 11, head 1 matters most: with it silenced, tabby goes from 80.0% to 60.0%."
     )
     worse = {"map": np.full(3, 0.6), **{name: known().deletion[name] for name in perturbation.BASELINES}}
-    assert "less than removing patches at random, the centre and the edge." in known(deletion=worse).sentences[0]
+    assert "less than removing them at random, from the centre or from the edge." in known(deletion=worse).sentences[0]
     assert "hardly changes (rank correlation 0.93): it does not show" in known(similarity=0.93).sentences[2]
     assert "one of the two maps is constant" in known(similarity=np.nan).sentences[2]
     assert known(silenced=np.array([0.795, 0.8, 0.81])).sentences[3] == (
@@ -298,7 +298,7 @@ def test_the_sentences_follow_from_the_numbers() -> None:
     assert "head 1 matters most" in known(settings=va.ViewSettings(head=0, source="relevance")).sentences[3]
 
 
-def test_what_cannot_be_checked_is_told(
+def test_what_cannot_be_checked_is_refused(
     wide_model: va.models.AttentionModel, wide_capture: va.capture.AttentionCapture
 ) -> None:
     encoder = va.load_model(model_zoo.build("qwen3_encoder"), img_size=model_zoo.SQUARE)

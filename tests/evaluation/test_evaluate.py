@@ -131,7 +131,7 @@ def test_some_photos_of_an_evaluation(model: va.models.AttentionModel, photos: N
     assert set(dogs.photos["label"]) == {"dog"}
     assert dogs.heading.endswith("dogs: 2 photos")
     assert len(evaluation.photos) == 20
-    with pytest.raises(va.errors.SettingsError, match="no photo is left: birds"):
+    with pytest.raises(va.errors.SettingsError, match="no photos are left: birds"):
         evaluation.only(evaluation.photos["label"] == "bird", "birds")
 
 
@@ -160,21 +160,21 @@ def test_the_interval_is_as_wide_as_statistics_say(model: va.models.AttentionMod
     assert row["high"] - row["low"] == pytest.approx(2 * 1.96 * gains.std() / 20, rel=0.1)
 
 
-def test_what_has_no_difference_is_told(model: va.models.AttentionModel, photos: NoisePhotos) -> None:
+def test_differences_that_do_not_exist_are_refused(model: va.models.AttentionModel, photos: NoisePhotos) -> None:
     evaluation = va.evaluate_maps(model, photos.take([2]), layers=[0, 1], progress=False)
     one = evaluation.only(evaluation.photos["layer"] == 1, "layer 1")
-    with pytest.raises(va.errors.SettingsError, match="measure 'masses' does not exist; possible: mass, "):
+    with pytest.raises(va.errors.SettingsError, match="measure 'masses' does not exist; possible: mass_on_mask, "):
         one.differences("masses")
     with pytest.raises(va.errors.SettingsError, match="map 'edge' does not exist; possible: uniform, "):
         one.differences("border_share", baseline="edge")
-    with pytest.raises(va.errors.SettingsError, match="those of one layer"):
+    with pytest.raises(va.errors.SettingsError, match="within one layer"):
         evaluation.differences("border_share")
     with pytest.raises(va.errors.SettingsError, match="needs masks"):
         one.differences("mass_on_mask")
 
 
-def test_what_cannot_be_measured_is_told(model: va.models.AttentionModel, photos: NoisePhotos) -> None:
-    with pytest.raises(va.errors.DataError, match="has no photo"):
+def test_what_cannot_be_measured_is_refused(model: va.models.AttentionModel, photos: NoisePhotos) -> None:
+    with pytest.raises(va.errors.DataError, match="has no photos"):
         va.evaluate_maps(model, photos.take([]), progress=False)
     with pytest.raises(va.errors.SettingsError, match="aggregation 'median' does not exist"):
         va.evaluate_maps(model, photos, aggregations=["median"], progress=False)

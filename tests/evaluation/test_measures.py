@@ -197,9 +197,9 @@ def test_a_mask_without_an_edge_has_no_outline(value: int) -> None:
 
 
 def test_wrong_input_is_refused_with_the_way_out(heat: np.ndarray, mask: np.ndarray) -> None:
-    with pytest.raises(ValueError, match=r"\(4, 6\) and a mask of shape \(4, 5\) differ; smooth_map brings"):
+    with pytest.raises(ValueError, match=r"\(4, 6\) does not fit a mask of shape \(4, 5\); bring a map"):
         va.evaluation.mass_on_mask(heat, mask[:, :5])
-    with pytest.raises(ValueError, match="not negative"):
+    with pytest.raises(ValueError, match="none of them negative"):
         va.evaluation.entropy(heat - 1)
     with pytest.raises(ValueError, match="finite"):
         va.evaluation.border_share(np.full(GRID, np.nan))

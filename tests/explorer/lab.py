@@ -1,4 +1,4 @@
-"""What the explorer's tests look at: a small random model and noise, in Python and in a notebook's cell."""
+"""Helpers of the explorer's tests: a small random model and noise, in Python and in a notebook cell."""
 
 from __future__ import annotations
 
@@ -51,5 +51,5 @@ def cell_model() -> va.models.AttentionModel:
 
 
 def cell_capture() -> va.capture.AttentionCapture:
-    """What the explorer of `CELL` shows, captured here."""
+    """The capture that the explorer of `CELL` shows."""
     return va.capture_attention(cell_model(), photo(1))

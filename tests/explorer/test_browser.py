@@ -1,4 +1,4 @@
-"""The explorer in a real JupyterLab in headless Chromium: what a hand does, and the pixels that are then shown."""
+"""The explorer in a real JupyterLab in headless Chromium: what a user does, and the pixels that appear."""
 
 import io
 import json
@@ -24,7 +24,7 @@ def capture():
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
-    """The page with the running explorer, and what it asked of the network and complained about."""
+    """The page with the running explorer, its network requests and its errors."""
     folder = tmp_path_factory.mktemp("lab")
     write_notebook(folder / "explore.ipynb", CELL)
     with running_lab(folder) as (address, token), running_browser() as browser:
@@ -51,7 +51,7 @@ def page(opened):
 
 
 def wait_until(page, **settings):
-    """Wait until the picture on the screen is the one of these settings."""
+    """Wait until the picture with these settings is shown."""
     page.wait_for_function(
         """([selector, wanted]) => {
             const shown = JSON.parse(document.querySelector(selector).dataset.shown);
@@ -73,7 +73,7 @@ def assert_shown(page, capture, settings):
     pixels = canvas_pixels(page, ".va-stage canvas")
     wanted = va.render_view(capture, settings).image
     assert pixels.shape == wanted.shape
-    assert np.abs(pixels.astype(int) - wanted).max() <= 1  # one level of 255: the kernel may round elsewhere
+    assert np.abs(pixels.astype(int) - wanted).max() <= 1  # one level of 255: the kernel may round differently
 
 
 def click_patch(page, row, col):
@@ -128,7 +128,7 @@ def test_clicking_a_cell_of_the_overview_chooses_and_frames_it(page, capture):
     assert cell.evaluate("cell => getComputedStyle(cell).borderTopWidth") == "2px"
     aggregation = page.get_by_role("group", name="Aggregation")
     assert [radio.is_disabled() for radio in aggregation.get_by_role("radio").all()] == [True] * 3
-    assert "head 2 alone is shown" in aggregation.inner_text()
+    assert "only head 2 is shown" in aggregation.inner_text()
 
 
 def test_the_keyboard_moves_through_overview_and_picture(page, capture):
@@ -189,7 +189,7 @@ def test_dragging_keeps_the_last_value_without_a_backlog_and_without_flicker(pag
         }"""
     )
     assert 1 < counts["pictures"] < 100
-    assert counts["after"] <= 3  # the one on its way, the last value, and none of those in between
+    assert counts["after"] <= 3  # the one under way and the last value, but none of those in between
     assert (counts["resized"], counts["moved"]) == (0, 0)
     assert_shown(page, capture, va.ViewSettings(layer=2, opacity=0.9))
     page.get_by_label("Opacity", exact=True).fill("0.5")
@@ -252,7 +252,7 @@ def test_choosing_a_source_and_a_class_by_its_name_shows_that_map(page, capture)
     model = cell_model()
     predicted = va.ViewSettings(layer=2, source="gradient")
     assert_shown(page, va.complete_capture(model, capture, predicted), predicted)
-    page.get_by_label("Search a class by name").fill("SS 3")
+    page.get_by_label("Search for a class by name").fill("SS 3")
     page.keyboard.press("Enter")
     wait_until(page, target=3)
     chosen = va.ViewSettings(layer=2, source="gradient", target=3)
@@ -265,7 +265,7 @@ def test_choosing_a_source_and_a_class_by_its_name_shows_that_map(page, capture)
 
 
 def test_what_has_no_meaning_for_a_source_is_greyed_with_the_reason(page):
-    searched = page.get_by_label("Search a class by name")
+    searched = page.get_by_label("Search for a class by name")
     words = page.locator(".va-explorer")
     assert searched.is_disabled()
     assert "plain attention does not depend on the class" in words.inner_text()
@@ -287,7 +287,7 @@ def test_one_button_puts_the_map_to_the_test_and_the_answer_goes_with_the_map(pa
     page.wait_for_selector(".va-checked img", timeout=60000)
     sentences = page.locator(".va-checked li").all_inner_texts()
     assert len(sentences) == 4
-    assert sentences[0].startswith("Removing first what this map marks hurts class ")
+    assert sentences[0].startswith("Removing patches in the order of this map hurts class ")
     page.get_by_label("Layer", exact=True).focus()
     page.keyboard.press("ArrowLeft")
     wait_until(page, layer=1)

@@ -1,4 +1,4 @@
-"""The explorer's row of panels as plain Python: a trait is set, and the row is what compare_views draws."""
+"""The explorer's row of panels in plain Python: a trait is set, and the row is what compare_views draws."""
 
 import gc
 import weakref
@@ -39,7 +39,7 @@ def panels_of(model, *settings, picture="first"):
 
 
 def assert_row(explorer, panels, scale="shared"):
-    """The row that the browser has is the one of these panels."""
+    """Assert that the browser's row shows these panels."""
     wanted = compare_views(panels, scale)
     row = explorer._row
     assert [panel["title"] for panel in row["panels"]] == list(wanted.titles)
@@ -153,8 +153,8 @@ def test_first_panels_can_be_given(model):
         ([{"picture": "third"}], "there is no picture 'third'"),
         ([{"model": "other"}], "there is no model 'other'"),
         ([{"source": "magic"}], "source 'magic' does not exist"),
-        ([{"opacity": 0.5}], "a panel is a dict"),
-        ([3], "a panel is a dict"),
+        ([{"opacity": 0.5}], "a panel must be a dict"),
+        ([3], "a panel must be a dict"),
     ],
 )
 def test_panels_that_cannot_be_are_told_and_the_last_good_row_stays(explorer, panels, words):
@@ -176,7 +176,7 @@ def test_a_scale_or_a_difference_that_cannot_be_is_told(explorer):
     assert explorer.panel_scale == "shared"
     for pair in ([0, 3], [1, 1], [0], [0, 1, 2]):
         explorer.difference = pair
-        assert "two panels of 0..2" in explorer.status
+        assert "two different panels from 0..2" in explorer.status
         assert explorer.difference == []
     assert explorer._row is row
 
@@ -239,11 +239,11 @@ def test_values_of_several_kinds_give_every_combination():
 @pytest.mark.parametrize(
     ("preset", "axes", "words"),
     [
-        ("", {}, "say what to compare"),
-        ("", {"layers": []}, "say what to compare"),
+        ("", {}, "there is nothing to compare; give a preset"),
+        ("", {"layers": []}, "there is nothing to compare; give a preset"),
         ("everything", {}, "there is no preset 'everything'; possible: sources, layers"),
-        ("models", {}, "one of models"),
-        ("", {"layer": [1]}, "cannot be compared along; possible: models"),
+        ("models", {}, "fewer than two models"),
+        ("", {"layer": [1]}, "there is no axis 'layer'; possible: models"),
         ("", {"layers": [7]}, "layer 7 does not exist"),
     ],
 )
@@ -283,7 +283,7 @@ def test_two_panels_show_their_difference_and_of_more_any_two_chosen(explorer, m
     explorer.panels = explorer.panels[::-1]  # the same two stay chosen
     assert explorer.difference == [0, 2]
     assert_difference(three, one)
-    explorer.panels = explorer.panels[:2]  # one of them is gone; of two, both are meant
+    explorer.panels = explorer.panels[:2]  # one of them is gone; the two that are left are the pair
     assert explorer.difference == []
     assert_difference(three, two)
     explorer.panels = explorer.panels[:1]
@@ -322,7 +322,7 @@ def test_captures_stay_within_the_budget_and_dropped_ones_are_run_again(model, p
     assert explorer.store.nbytes <= explorer.store.budget
     gc.collect()
     kept = [found for found in gc.get_objects() if type(found) is AttentionCapture and found.source.shape[0] == 101]
-    assert len(kept) <= 3  # the two that the budget has room for, and the one that is shown
+    assert len(kept) <= 3  # the two that fit into the budget, and the one that is shown
     first = [decoded(panel["image"]) for panel in explorer._row["panels"]]
     many = len(passes)
     assert many >= 5

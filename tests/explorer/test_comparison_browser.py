@@ -1,4 +1,4 @@
-"""The explorer's row of panels in a real JupyterLab in headless Chromium: hands, and the pixels that are then shown."""
+"""The explorer's row of panels in a real JupyterLab in headless Chromium: user actions, and the pixels that appear."""
 
 import io
 import json
@@ -80,7 +80,7 @@ def pin(page, *titles):
 
 def assert_close(pixels, wanted):
     assert pixels.shape == wanted.shape
-    assert np.abs(pixels.astype(int) - wanted).max() <= 1  # one level of 255: the kernel may round elsewhere
+    assert np.abs(pixels.astype(int) - wanted).max() <= 1  # one level of 255: the kernel may round differently
 
 
 def assert_panels(page, wanted):
@@ -125,7 +125,7 @@ def test_two_views_show_their_difference_with_a_bar_of_its_own(page, capture):
     assert_close(canvas_pixels(page, ".va-difference > canvas"), wanted.image)
     assert page.locator(".va-compare .va-bar:visible").count() == 2
     assert wanted.caption in page.locator(".va-compare").inner_text()
-    page.get_by_label("First panel of the difference").select_option("1")  # the other way round
+    page.get_by_label("First panel of the difference").select_option("1")  # swaps the two
     turned = difference_view(*kept[::-1])
     page.locator(".va-difference", has_text=turned.title).wait_for()
     assert_close(canvas_pixels(page, ".va-difference > canvas"), turned.image)

@@ -1,4 +1,4 @@
-"""The explorer in an executed notebook: no error in any output, and the widget's state holds the right picture."""
+"""The explorer in an executed notebook: no output has an error, and the widget's state holds the right picture."""
 
 import io
 import subprocess

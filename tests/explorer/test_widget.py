@@ -1,4 +1,4 @@
-"""The explorer as plain Python: a trait is set, and the picture on the screen is what render_view draws."""
+"""The explorer in plain Python: a trait is set, and the picture on the screen is what render_view draws."""
 
 import gc
 import io
@@ -38,7 +38,7 @@ def explorer(model):
 
 @pytest.fixture
 def redraws(monkeypatch):
-    """The settings that were drawn, in order."""
+    """The settings of every redraw, in order."""
     seen = []
 
     def counted(capture, settings=None, limits=None):

@@ -1,4 +1,4 @@
-"""The exported page in headless Chromium without a network: what a reader does, and the pixels that are then shown."""
+"""The exported page in headless Chromium without a network: what a reader does, and the pixels that appear."""
 
 import json
 from dataclasses import replace
@@ -51,7 +51,7 @@ def browser():
 
 @pytest.fixture
 def opened(browser, tmp_path):
-    """Opens a page as a file without a network; at the end nothing may have been asked for or complained about."""
+    """Opens pages as files without a network; afterwards there must have been no requests and no errors."""
     contexts, complaints = [], []
 
     def open_page(content, address="", **options):
@@ -95,7 +95,7 @@ def wait_until(page, **settings):
 
 
 def difference(page, capture):
-    """Largest difference of the picture shown from `render_view`'s of the settings that the page says it shows."""
+    """Largest difference between the picture and what `render_view` draws of the page's settings."""
     settings = va.ViewSettings(**json.loads(page.locator(PAGE).get_attribute("data-shown")))
     expected = va.render_view(capture, settings)
     assert page.locator(".va-caption").inner_text() == " ".join(expected.caption.split())
@@ -161,7 +161,7 @@ def test_controls_choose_among_the_maps_that_there_are(page, complete):
     wait_until(page, aggregation="max")
     page.locator("label", has_text="2").first.click()
     wait_until(page, head=2)
-    assert page.get_by_text("head 2 alone is shown").is_visible()
+    assert page.get_by_text("only head 2 is shown").is_visible()
     page.get_by_label("Opacity").press("End")
     wait_until(page, opacity=1)
     assert difference(page, complete) == 0

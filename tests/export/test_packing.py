@@ -1,4 +1,4 @@
-"""Packed maps against scipy's splines, zlib and plain sums; what is said of their error against what it is."""
+"""Packed maps against scipy's splines, zlib and plain sums; their stated error against the real one."""
 
 import zlib
 
@@ -14,7 +14,7 @@ SIZE, GRID = (48, 64), (6, 8)
 
 
 def smooth_sheet(maps=3, seed=0):
-    """Maps as the smoothing leaves them: nothing finer than two pixels' deviation."""
+    """Maps like smoothed ones: no detail finer than a sigma of two pixels."""
     noise = np.random.default_rng(seed).random((maps, *SIZE))
     heat = ndimage.gaussian_filter(noise, (0, 2, 2))
     heat -= heat.min((1, 2), keepdims=True)
@@ -24,7 +24,7 @@ def smooth_sheet(maps=3, seed=0):
 
 
 def unpack(packed, index, maps, grid=GRID):
-    """A block's coefficients or pixels, in levels of heat, and its raw values; written from the format alone."""
+    """A block's coefficients or pixels, in levels of heat, and its raw values; read by the documented format alone."""
     content = zlib.decompress(packed.blocks[index], -15)
     height, width = packed.samples
     scales = np.frombuffer(content, "<f4", 2 * maps).reshape(maps, 2).astype(float)

@@ -1,4 +1,4 @@
-"""The exported page as its bytes: every map in it against render_view, what it says, and what it never says."""
+"""The bytes of the exported page: every map against render_view, what it says, and what it never says."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NASTY = "<b>&\"'</script><script>document.title='owned'</script>{opacity}$style"
 
 
 class PageReader(HTMLParser):
-    """The elements of a page: attributes and texts, as a browser would read them."""
+    """The elements of a page: attributes and texts, as a browser reads them."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class PageReader(HTMLParser):
 
 
 def maps_of(content):
-    """Every map of a page, unpacked from the format alone: ``(source, layer, choice) -> heat in levels, values``."""
+    """Every map of a page, by the documented format alone: ``(source, layer, choice) -> heat in levels, values``."""
     page = PageReader(content)
     facts = page.facts
     packed = type("Packed", (), {})()
@@ -102,7 +102,7 @@ def test_the_page_holds_every_layer_head_and_aggregation_as_render_view_draws_th
     found = assert_drawn_by_render_view(page.content, wide_capture, va.ViewSettings())
     assert page.maps == len(found) == 3 * (3 + 3)
     assert page.error == page.color_error == 0
-    assert "every pixel of them kept" in page.describe()
+    assert "every pixel kept" in page.describe()
 
 
 SETTINGS = [
@@ -201,7 +201,7 @@ def test_nothing_in_the_page_leads_outside(wide_model, wide_capture):
     for tag, attributes in page.elements:
         for name in ("src", "href", "srcset", "action", "data"):
             assert (attributes.get(name) or "data:").startswith("data:"), tag
-        assert "style" not in attributes  # the policy would refuse it
+        assert "style" not in attributes  # the policy would block it
         assert not [name for name in attributes if name.startswith("on")]
     assert not re.search(r"https?://|@import|url\(|fetch\(|XMLHttpRequest", content)
     assert not re.search(r"^\s*(import|export)\s", page.of(type="module")[0], re.MULTILINE)
@@ -237,7 +237,7 @@ def test_the_page_names_no_folder_of_this_computer(tmp_path, monkeypatch):
     assert b"secret" not in content
     assert b"cat.jpg" in content
 
-    # in the folder with photo and weights the recipe makes the picture again
+    # beside photo and weights, the recipe draws the picture again
     recipe = json.loads(PageReader(content).of(id="va-recipe")[0])
     monkeypatch.chdir(photo.parent)
     again = va.from_recipe(recipe)
@@ -273,7 +273,7 @@ def test_the_prefix_share_is_that_of_the_heads(wide_model, wide_capture):
         (va.ViewSettings(query="dist"), None, "'dist' does not exist"),
         (va.ViewSettings(), ["attention", "saliency"], "'saliency'"),
         (va.ViewSettings(), [], "choose one or more"),
-        (va.ViewSettings(), ["rollout"], "opens with 'attention'"),
+        (va.ViewSettings(), ["rollout"], "opens with source 'attention'"),
     ],
 )
 def test_what_does_not_exist_is_one_clear_error_and_no_file(wide_model, tmp_path, settings, sources, words):

@@ -1,4 +1,4 @@
-"""Comparisons as figures and from the command line: what `compare_views` draws, run once and told in time."""
+"""Comparisons as figures and from the command line: what `compare_views` draws, and early errors."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_difference_has_an_axis_and_a_bar_of_its_own(wide_capture: va.capture.
     assert only == [0]
     assert limits == (-1, 1)
     for number in (1, 3):
-        with pytest.raises(va.errors.SettingsError, match=f"of two panels, got {number}"):
+        with pytest.raises(va.errors.SettingsError, match=f"exactly two panels, got {number}"):
             va.figures.comparison_figure(panels[:1] * number, difference=True)
 
 
@@ -267,16 +267,16 @@ def test_a_checkpoint_before_and_after_fine_tuning(
         (["--compare", "layer="], "possible: KEY=VALUE"),
         (["--compare", "layer=1", "layer=x"], "--compare 'layer=x': layer must be a whole number, got 'x'"),
         (["--compare", "query=a,b"], "query must be a name, or row and column such as 5,8"),
-        (["--compare", "head=1 head=2"], "head is said twice; give a list (head=A,B)"),
-        (["--compare", "target='Egyptian"], "a quotation mark has no partner"),
+        (["--compare", "head=1 head=2"], "head is given twice; write a list (head=A,B)"),
+        (["--compare", "target='Egyptian"], "a quotation mark is not closed"),
         (["--compare", "source=saliency"], "--compare 'source=saliency': source 'saliency' does not exist; possible:"),
         (["--compare", "model=a,b checkpoint=x.pt"], "a checkpoint belongs to one model"),
         (["--compare", "model=vit_tinny"], "--compare 'model=vit_tinny': timm has no model 'vit_tinny'; near names"),
         (["--compare", "layer=1", "checkpoint=gone.pt"], "--compare 'checkpoint=gone.pt': gone.pt: no such checkpoint"),
         (["--compare", "photo=missing.jpg"], "missing.jpg: no such file"),
-        (["--compare", "layer=0,1,2", "--difference"], "--difference is of two panels, these are 3"),
+        (["--compare", "layer=0,1,2", "--difference"], "--difference needs two panels, got 3"),
         (["--compare", "layer=0", f"photo={CUP}", "--difference"], "two maps of one photo"),
-        (["--difference"], "say which with --compare PANEL PANEL"),
+        (["--difference"], "name them with --compare PANEL PANEL"),
         (["--compare", "--opacity", "3"], "opacity must lie in 0..1"),
     ],
 )

@@ -47,8 +47,8 @@ def test_photos_without_masks_are_shown_without_outlines(tmp_path: Path) -> None
     assert all(not axis.collections for axis in figure.axes)
 
 
-def test_a_split_without_photos_is_told() -> None:
-    with pytest.raises(va.errors.DataError, match="no photo to show"):
+def test_a_split_without_photos_is_refused() -> None:
+    with pytest.raises(va.errors.DataError, match="no photos to show"):
         va.figures.photos_figure(make_dataset("cassava", per_class=(1, 1, 0)).test)
 
 
@@ -123,9 +123,9 @@ def test_curves_run_over_the_layers(evaluation: va.evaluation.MapEvaluation) -> 
 
 
 def test_each_figure_of_an_evaluation_has_its_number_of_layers(evaluation: va.evaluation.MapEvaluation) -> None:
-    with pytest.raises(va.errors.SettingsError, match="layers_figure draws several"):
+    with pytest.raises(va.errors.SettingsError, match="this evaluation has several; use layers_figure"):
         va.figures.measures_figure(evaluation)
-    with pytest.raises(va.errors.SettingsError, match="measures_figure draws one"):
+    with pytest.raises(va.errors.SettingsError, match="this evaluation has one; use measures_figure"):
         va.figures.layers_figure(evaluation.only(evaluation.photos["layer"] == 0, "layer 0"))
 
 

@@ -1,4 +1,4 @@
-"""Heads to one map, against the formulas written out in plain Python floats."""
+"""Aggregating heads into one map, against the formulas written out in plain Python floats."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_one_head_has_a_mean_and_a_max_but_no_ratio() -> None:
         va.aggregate_heads(maps, "mean_over_std")
 
 
-def test_an_unknown_aggregation_is_told_with_the_possible_ones() -> None:
+def test_an_unknown_aggregation_is_reported_with_the_possible_ones() -> None:
     with pytest.raises(ValueError, match="'mean_std' does not exist; possible: mean, max, mean_over_std"):
         va.aggregate_heads(np.ones((2, 2, 2)), "mean_std")
 

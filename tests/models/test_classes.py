@@ -1,4 +1,4 @@
-"""Classes by number, name or part of a name; what is not one class is told with the possible ones."""
+"""Classes by number, name or part of a name; anything else is reported with the possible classes."""
 
 import numpy as np
 import pytest
@@ -20,14 +20,14 @@ def test_a_class_is_found(wanted, index):
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        ("cat", r"not the only one: tiger cat \(1\), Persian cat \(2\), Egyptian cat \(3\); give the number"),
+        ("cat", r"matches several classes: tiger cat \(1\), Persian cat \(2\), Egyptian cat \(3\); give the number"),
         ("tabbi", "there is no class 'tabbi'; near names: tabby"),
         ("xyzzy", "there is no class 'xyzzy'; near names: tabby, tiger cat"),
         ("5", r"class 5 does not exist; this model has classes 0\.\.4"),
         ("", "there is no class"),
     ],
 )
-def test_what_is_no_class_is_told(wanted, words):
+def test_what_is_no_class_is_reported(wanted, words):
     with pytest.raises(va.errors.SettingsError, match=words):
         find_class(NAMES, wanted)
 

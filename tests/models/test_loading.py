@@ -1,4 +1,4 @@
-"""Loading by name, from a checkpoint, and wrapping a module: what fits works, what does not is told."""
+"""Loading by name, from a checkpoint, and wrapping a module: what fits works, what does not is reported."""
 
 from __future__ import annotations
 
@@ -54,26 +54,26 @@ def test_an_image_size_of_broken_patches_is_refused_with_near_ones() -> None:
         va.load_model(TINY, pretrained=False, img_size=(1, 2, 3))
 
 
-def test_an_unknown_name_is_told_with_near_ones() -> None:
+def test_an_unknown_name_is_reported_with_near_ones() -> None:
     with pytest.raises(va.errors.ModelError, match=r"timm has no model 'vit_tiny_patch16_242'; near names: vit_tiny"):
         va.load_model("vit_tiny_patch16_242")
     with pytest.raises(va.errors.ModelError, match="has no model"):
         va.load_model("")
 
 
-def test_an_unknown_tag_is_told_with_the_possible_ones() -> None:
+def test_an_unknown_tag_is_reported_with_the_possible_ones() -> None:
     with pytest.raises(va.errors.ModelError, match=r"has no weights 'mine'; possible: .*augreg_in21k"):
         va.load_model(f"{TINY}.mine")
 
 
-def test_weights_that_cannot_be_had_are_told_with_the_next_step() -> None:
+def test_weights_that_are_unavailable_are_reported_with_the_next_step() -> None:
     with pytest.raises(va.errors.WeightsError, match="not in the local cache and could not be downloaded"):
         va.load_model("vit_large_patch16_384")
     with pytest.raises(va.errors.WeightsError, match="no published weights"):
         va.load_model("test_vit4")
 
 
-def test_a_device_that_is_not_there_is_told() -> None:
+def test_a_device_that_is_not_there_is_reported() -> None:
     with pytest.raises(va.errors.ModelError, match="device 'quantum' cannot be used here"):
         va.load_model(TINY, pretrained=False, device="quantum")
 
@@ -184,7 +184,7 @@ def without_head(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         ("list.pt", lambda p, w: torch.save([1, 2], p), va.VitattnError, "list.pt"),
     ],
 )
-def test_a_bad_checkpoint_is_told_by_name_and_reason(
+def test_a_bad_checkpoint_is_reported_by_name_and_reason(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     weights: dict[str, torch.Tensor],

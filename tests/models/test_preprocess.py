@@ -1,4 +1,4 @@
-"""What the model sees is what timm's own transform gives, and the crop box says where it lies."""
+"""What the model sees is what timm's own transform gives, and the crop box says where it is."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_view_and_tensor_equal_timms_own_transform(preprocessing: Preprocessing,
 )
 @pytest.mark.parametrize("size", [(480, 640), (640, 480), (901, 333)])
 def test_the_crop_box_maps_view_pixels_to_the_photo(preprocessing: Preprocessing, size: tuple[int, int]) -> None:
-    # a photo whose red is its x and whose green is its y, both smooth, tells where each view pixel came from
+    # a photo whose red is its x and whose green is its y, both smooth, shows where each view pixel came from
     height, width = size
     rows, cols = np.mgrid[0:height, 0:width]
     photo = np.stack([(cols + 0.5) / width * 250, (rows + 0.5) / height * 250, 0 * rows], -1).round().astype(np.uint8)
@@ -98,6 +98,6 @@ def test_the_data_config_of_the_model_is_used() -> None:
     assert deit.mean == timm.data.IMAGENET_DEFAULT_MEAN
 
 
-def test_a_module_of_ones_own_is_seen_at_the_size_it_was_made_for() -> None:
+def test_a_module_of_your_own_is_seen_at_the_size_it_was_made_for() -> None:
     module = timm.models.VisionTransformer(img_size=(48, 80), patch_size=16, embed_dim=12, depth=1, num_heads=2)
     assert va.load_model(module).preprocessing.size == (48, 80)

@@ -171,7 +171,7 @@ def check_a_run(name: str, notebook: NotebookNode, masks: bool) -> None:
 
 def check_a_table(table: pandas.DataFrame, maps: list[str], masks: bool, border: float) -> None:
     assert list(table.index) == ["uniform", "centre blob", *maps]
-    shares = ["on the evidence", "pointing game", "on its outline"]
+    shares = ["on the mask", "pointing game", "on the mask's outline"]
     assert [column in table for column in shares] == [masks] * 3
     whole = table.drop(columns="heads agree")  # which a map without heads does not have
     assert whole.notna().all(axis=None)
@@ -185,7 +185,7 @@ def check_the_check(notebook: NotebookNode) -> None:
     areas = re.findall(r"(\w+): deletion ([\d.]+), insertion ([\d.]+)", printed(notebook))
     assert [name for name, *_ in areas] == ["gradient_late", "attention"]
     assert all(0 <= float(area) <= 1 for _, *both in areas for area in both)
-    for words in ("Removing first what this map marks", "Giving back first what it marks", "With the weights shuffled"):
+    for words in ("Removing patches in the order", "Giving patches back in this order", "With the weights shuffled"):
         assert printed(notebook).count(f"- {words}") == 2
     assert len(re.findall(r"- (Of the heads of|Silencing any one head of) layer", printed(notebook))) == 2
 
@@ -196,16 +196,16 @@ def test_it_runs_on_the_stand_in_with_the_embedded_model(
     monkeypatch.setenv("HF_HOME", str(tmp_path / "no weights here"))
     notebook = run(name, tmp_path, monkeypatch)
     check_a_run(name, notebook, masks=True)
-    assert "STAND-IN, pictures made by code" in printed(notebook)
-    assert "Model: taking the embedded model, trained on made pictures" in printed(notebook)
+    assert "STAND-IN, pictures drawn by code" in printed(notebook)
+    assert "Model: using the embedded model, trained on made pictures" in printed(notebook)
 
 
 @pytest.mark.parametrize(
     ("folder", "per_class", "line"),
     [
         pytest.param("imagenet", None, "as published; these data have too few photos", id="imagenet"),
-        pytest.param("fruits", 14, "fine-tuned quickly (1 epochs, at most 6 photos a class)", id="fruitsgb"),
-        pytest.param("cassava", None, "fine-tuned quickly (1 epochs, at most 6 photos a class)", id="cassava"),
+        pytest.param("fruits", 14, "fine-tuned quickly (1 epochs, at most 6 photos per class)", id="fruitsgb"),
+        pytest.param("cassava", None, "fine-tuned quickly (1 epochs, at most 6 photos per class)", id="cassava"),
     ],
 )
 def test_it_runs_on_real_photos_and_weights(

@@ -15,8 +15,9 @@ from PIL import Image
 import vitattn_widgets as va
 from vitattn_widgets import cli
 from vitattn_widgets.sweeps.report.charts import Group, MapScale, map_tile, mirrored
-from vitattn_widgets.sweeps.report.highlights import draw_cards, reasons, small_jpeg
-from vitattn_widgets.sweeps.report.page import command, report_page, wilson
+from vitattn_widgets.sweeps.report.highlights import draw_highlights, reasons, small_jpeg
+from vitattn_widgets.sweeps.report.page import report_page, wilson
+from vitattn_widgets.sweeps.report.recipe import command
 from vitattn_widgets.view.drawing import color_table
 
 from ..conftest import SAMPLES, noise_photo
@@ -59,12 +60,12 @@ def test_the_numbers_are_the_tables(swept: va.sweeps.SweepResult) -> None:
         assert re.search(rf" {layer} 0\.\d+ {value:.3f} ", text)
     assert swept.skipped[0] in text
     assert swept.state.identity["model"]["weights"] in text
-    assert "With only 5 right predictions such an interval is rough." in text
+    assert "With only 5 right predictions, such an interval is rough." in text
 
 
-def test_cards_are_drawn_by_the_projects_own_drawing(swept: va.sweeps.SweepResult, sweep_folder: Path) -> None:
+def test_highlights_are_drawn_by_the_projects_own_drawing(swept: va.sweeps.SweepResult, sweep_folder: Path) -> None:
     model = sweep_lab.colour_model()
-    cards = draw_cards(model, va.datasets.load_photo_folder(sweep_folder, model.class_names), swept, 3)
+    cards = draw_highlights(model, va.datasets.load_photo_folder(sweep_folder, model.class_names), swept, 3)
     first = swept.of_layer().sort_values("look_first").head(3)
     assert [card.photo for card in cards] == list(first["photo"])
     for card, (_, line) in zip(cards, first.iterrows(), strict=True):
@@ -84,7 +85,7 @@ def test_a_photo_that_is_gone_leaves_its_place_to_the_next(swept: va.sweeps.Swee
     photos = va.datasets.load_photo_folder(moved, model.class_names)
     order = list(swept.of_layer().sort_values("look_first")["photo"])
     (moved / order[1]).unlink()
-    assert [card.photo for card in draw_cards(model, photos, swept, 3)] == [order[0], order[2], order[3]]
+    assert [card.photo for card in draw_highlights(model, photos, swept, 3)] == [order[0], order[2], order[3]]
 
 
 def test_a_small_picture_is_the_picture_within_a_size() -> None:

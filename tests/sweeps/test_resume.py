@@ -1,4 +1,4 @@
-"""A sweep that is killed, wherever it is, goes on and ends as an unbroken one; several processes end as one does."""
+"""A sweep that is killed at any point resumes and ends as an unbroken one; several processes end as one does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import vitattn_widgets as va
 from vitattn_widgets import cli
 from vitattn_widgets.sweeps import (
     folder as folder_module,
-    result as result_module,
+    output as output_module,
     run as run_module,
     work as work_module,
 )
@@ -49,11 +49,11 @@ def test_a_sweep_killed_at_any_of_its_writes_ends_as_an_unbroken_one(
     photos: list[int] = []
     measure = work_module.measure_photos
 
-    def measured(rows: object, batch: object, asked: object) -> object:
+    def measured(rows: object, batch: object, measurement: object) -> object:
         photos.extend(photo.index for photo in batch)
-        return measure(rows, batch, asked)
+        return measure(rows, batch, measurement)
 
-    for module in (folder_module, result_module, run_module):
+    for module in (folder_module, output_module, run_module):
         monkeypatch.setattr(module, "write_file", write_file)
     monkeypatch.setattr(work_module, "measure_photos", measured)
     sweep_lab.run(sweep_folder, tmp_path / "whole")
@@ -101,13 +101,7 @@ def test_kill_9_at_a_random_moment(sweep_folder: Path, swept: va.sweeps.SweepRes
 def test_a_damaged_part_is_measured_again(
     sweep_folder: Path, swept: va.sweeps.SweepResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(*_: object) -> None:
-        raise Killed
-
-    monkeypatch.setattr(run_module, "write_results", killed)
-    with pytest.raises(Killed):
-        sweep_lab.run(sweep_folder, tmp_path / "out")
-    monkeypatch.undo()
+    unfinished(sweep_folder, tmp_path / "out", monkeypatch)
     part = tmp_path / "out" / "parts" / "000003.npz"
     part.write_bytes(part.read_bytes()[:-40])
     require_same(swept, sweep_lab.run(sweep_folder, tmp_path / "out"))
@@ -163,6 +157,63 @@ def test_files_of_others_are_never_overwritten(sweep_folder: Path, tmp_path: Pat
     assert (tmp_path / "notes" / "notes.txt").read_text() == "mine"
 
 
+def unfinished(sweep_folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> dict:
+    """A sweep that was stopped before its table; gives what its state says."""
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(run_module, "write_results", killed)
+    with pytest.raises(Killed):
+        sweep_lab.run(sweep_folder, out)
+    monkeypatch.undo()
+    return json.loads((out / "state.json").read_text())
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_state_without_a_format_number_resumes(
+    inside: bool,
+    sweep_folder: Path,
+    swept: va.sweeps.SweepResult,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Whether it has no number at all, or one inside its identity; a finished sweep is read as well."""
+    state = unfinished(sweep_folder, tmp_path / "out", monkeypatch)
+    assert state.pop("format") == folder_module.FORMAT
+    state["identity"] |= {"format": 1} if inside else {}
+    (tmp_path / "out/state.json").write_text(json.dumps(state))
+    monkeypatch.setattr(work_module, "measure_photos", None)  # the parts are used as they are
+    require_same(swept, sweep_lab.run(sweep_folder, tmp_path / "out"))
+    (tmp_path / "out/state.json").write_text(json.dumps(state | {"finished": True}))
+    sweep_lab.run(sweep_folder, tmp_path / "out", progress=True)
+    assert "this sweep is finished; nothing was run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 99, "new": 1}, "has format 99, of a newer version .*; this version reads format 1; update vitattn"),
+        (
+            {"format": 0},
+            "has format 0, of an older version .*; this version reads format 1; remove the folder or choose",
+        ),
+        ({"format": "one"}, "damaged, or not a sweep's of format 1 .format 'one' is not a number.; remove the folder"),
+        ({"format": None, "sinks": None}, "damaged, or not a sweep's of format 1 .*'sinks'.*; remove the folder or"),
+    ],
+)
+def test_another_format_is_refused_and_left_as_it_is(
+    change: dict, message: str, sweep_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = unfinished(sweep_folder, tmp_path / "out", monkeypatch) | change
+    content = json.dumps({name: value for name, value in state.items() if value is not None})
+    (tmp_path / "out/state.json").write_text(content)
+    with pytest.raises(va.errors.SweepError, match=rf"state\.json: {message}"):
+        sweep_lab.run(sweep_folder, tmp_path / "out")
+    assert (tmp_path / "out/state.json").read_text() == content
+
+
 def test_two_sweeps_do_not_share_a_folder(sweep_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = run_module.model_sinks
 
@@ -176,7 +227,7 @@ def test_two_sweeps_do_not_share_a_folder(sweep_folder: Path, tmp_path: Path, mo
     sweep_lab.run(sweep_folder, tmp_path / "out", limit=3)
 
 
-def test_finished_files_that_are_gone_are_told(sweep_folder: Path, tmp_path: Path) -> None:
+def test_finished_files_that_are_gone_are_reported(sweep_folder: Path, tmp_path: Path) -> None:
     result = sweep_lab.run(sweep_folder, tmp_path / "out", limit=3)
     result.table_file.unlink()
     with pytest.raises(va.errors.SweepError, match="is finished, but its files cannot be read"):
@@ -188,7 +239,7 @@ def test_a_process_measures_its_share_and_no_more(sweep_folder: Path, tmp_path: 
     target, photos = SweepFolder(tmp_path, "parquet"), va.datasets.load_photo_folder(sweep_folder)
     target.parts.mkdir()
     for number, there in ((1, [1, 4, 7]), (2, [1, 3, 4, 7]), (0, [0, 1, 3, 4, 6, 7])):
-        work = Work(request, target, photos, Team(number, 3), request.asked({"2": []}), 0, False, print)
+        work = Work(request, target, photos, Team(number, 3), request.measurement({"2": []}), 0, False, print)
         work.measure(Plan(len(photos), 4))  # every third of what is still missing
         assert sorted(int(path.stem) for path in target.parts.iterdir()) == there
 
@@ -200,7 +251,7 @@ def test_two_processes_make_the_table_of_one(sweep_folder: Path, tmp_path: Path)
     with child(*launch, *options, "-o", str(tmp_path / "two")) as process:
         printed = process.communicate(timeout=200)[0]
     assert process.returncode == 0
-    assert printed.count("report ") == printed.count("1.3 M parameters") == 1  # one process speaks
+    assert printed.count("report ") == printed.count("1.3 M parameters") == 1  # only one process prints
     assert printed.count("red/04.png: not a picture") <= 1
     for name in ("table.parquet", "mean_maps.npz", "skipped.txt"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name

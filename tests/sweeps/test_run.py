@@ -19,9 +19,10 @@ from vitattn_widgets import cli
 from vitattn_widgets.capture.batches import capture_rows_tensor
 from vitattn_widgets.datasets.folders import UNLABELLED
 from vitattn_widgets.sweeps import measure as measure_module, result as result_module
-from vitattn_widgets.sweeps.folder import Plan, photos_fingerprint, weights_digest
+from vitattn_widgets.sweeps.folder import Plan
+from vitattn_widgets.sweeps.identity import photos_fingerprint, weights_digest
 from vitattn_widgets.sweeps.measure import Classes, look_first, mass_on_patches, model_sinks
-from vitattn_widgets.sweeps.photos import Prepared, mask_on_patches
+from vitattn_widgets.sweeps.photos import mask_on_patches
 from vitattn_widgets.sweeps.result import difference
 
 from .. import model_zoo
@@ -118,7 +119,7 @@ def test_right_is_said_where_the_model_has_the_class(swept: va.sweeps.SweepResul
 
 
 def test_classes_are_compared_by_name_however_it_is_spelt() -> None:
-    """As ImageNet's two cranes, which a data set tells apart by their ids."""
+    """As with ImageNet's two cranes, which a data set distinguishes by their ids."""
     labels = ("crane (n02012849)", "Egyptian-cat", "dog", UNLABELLED)
     info = va.datasets.DatasetInfo("set", "Set", None, "", "", "")
     photos = va.datasets.PhotoSet(info, "test", labels, False, ("a", "b", "c", "d"), (0, 1, 2, 3))
@@ -221,7 +222,7 @@ def test_a_model_without_classifier_has_maps_all_the_same(sweep_folder: Path, tm
     assert result.table["right"].isna().all()
     assert result.table["border_share"].notna().all()
     assert set(result.mean_maps) == {"red", "Green", "dark_blue", "unknown"}
-    assert "nothing says which predictions are right" in result.report.read_text()
+    assert "it is unknown which predictions are right" in result.report.read_text()
 
 
 def test_photos_without_classes_are_grouped_by_what_is_predicted(tmp_path: Path) -> None:
@@ -233,7 +234,7 @@ def test_photos_without_classes_are_grouped_by_what_is_predicted(tmp_path: Path)
     assert result.right_and_wrong() is None
     page = result.report.read_text()
     assert "Mean map by predicted class" in page
-    assert "nothing says which predictions are right" in page
+    assert "it is unknown which predictions are right" in page
 
 
 def test_rows_of_some_layers_are_those_of_all(wide_model: va.models.AttentionModel) -> None:
@@ -253,9 +254,9 @@ def test_mass_on_patches_is_the_mass_of_the_map_as_squares(seed: int) -> None:
     grid_map = rng.gamma(0.3, size=(4, 6))
     mask = rng.choice([0, 1, 7, 255], size=(32, 48)).astype(np.uint8)
     evidence, counted = mask_on_patches(mask, (4, 6))
-    photo = Prepared(0, None, None, evidence, counted)
     squares = np.kron(grid_map, np.ones((8, 8)))
-    assert mass_on_patches(grid_map, photo) == pytest.approx(va.evaluation.mass_on_mask(squares, mask), rel=1e-12)
+    mass = va.evaluation.mass_on_mask(squares, mask)
+    assert mass_on_patches(grid_map, evidence, counted) == pytest.approx(mass, rel=1e-12)
     assert evidence.sum() / counted.sum() == pytest.approx(va.evaluation.mass_on_mask(np.ones((32, 48)), mask))
 
 
@@ -394,7 +395,7 @@ def test_a_split_of_a_data_set_is_swept_as_it_is(tmp_path: Path) -> None:
     assert named.table["mass_on_mask"].notna().any()
     assert named.table["right"].notna().all()
     assert "STAND-IN for Cassava, validation split" in named.title
-    assert "These pictures were made by code" in named.report.read_text()
+    assert "These pictures were drawn by code" in named.report.read_text()
 
 
 def test_the_figures_of_the_masked_pets(real_model: va.models.AttentionModel, shared: Path, tmp_path: Path) -> None:
@@ -423,7 +424,7 @@ def test_the_figures_of_the_masked_pets(real_model: va.models.AttentionModel, sh
         ({"workers": -1}, "workers must be at least 0"),
     ],
 )
-def test_mistakes_are_told_before_any_work(
+def test_mistakes_are_reported_before_any_work(
     sweep_folder: Path, tmp_path: Path, change: dict[str, object], message: str
 ) -> None:
     with pytest.raises(va.VitattnError, match=message):
@@ -431,7 +432,7 @@ def test_mistakes_are_told_before_any_work(
     assert not (tmp_path / "out").exists()
 
 
-def test_photos_that_are_not_there_are_told(sweep_folder: Path, tmp_path: Path) -> None:
+def test_photos_that_are_not_there_are_reported(sweep_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(va.errors.DataError, match="no such folder"):
         sweep_lab.run(tmp_path / "nowhere", tmp_path / "out")
     (tmp_path / "empty").mkdir()

@@ -1,4 +1,4 @@
-"""The model of a lesson: which one it is on which machine, and that the reader is told."""
+"""The model of a lesson: which one it is on which machine, and the line that says so."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Teacher:
         self.runs: list[dict] = []
         self.trained = trained
         self.start = va.load_model(None, checkpoint=trained.last)
-        line = None if weights else "taking the embedded model, because the weights cannot be had"
+        line = None if weights else "using the embedded model, because the weights are unavailable"
         monkeypatch.setattr(lesson_module, "load_model_or_demo", lambda model: (self.start, line))
         monkeypatch.setattr(lesson_module, "finetune", self.finetune)
 
@@ -58,10 +58,10 @@ def test_a_checkpoint_of_these_classes_comes_first(teacher: Teacher, trained: va
     assert teacher.runs == []
 
 
-def test_a_checkpoint_of_other_classes_is_told(teacher: Teacher, trained: va.training.FinetuneResult) -> None:
+def test_a_checkpoint_of_other_classes_is_reported(teacher: Teacher, trained: va.training.FinetuneResult) -> None:
     data = training_lab.colours(class_names=("cyan", "pink", "lime"))
     with pytest.raises(
-        va.errors.ModelError, match=r"3 classes \(red, green, blue\) apart, the data have 3 classes \(cyan"
+        va.errors.ModelError, match=r"has 3 classes \(red, green, blue\), the data have 3 classes \(cyan"
     ):
         teacher.lesson(data, checkpoint=trained.best)
 
@@ -77,8 +77,8 @@ def test_without_one_the_published_model_is_fine_tuned_as_asked(teacher: Teacher
     assert run["out"].parent == tmp_path
     assert "checkpoint" not in run
     assert model.loaded_with["checkpoint"] == str(teacher.trained.best)
-    accuracy = f"right on {teacher.trained.test_accuracy:.0%} of 7 test photos"
-    assert "7 epochs, at most 3 photos a class" in teacher.said[0]
+    accuracy = f"test accuracy {teacher.trained.test_accuracy:.0%} on 7 photos"
+    assert "7 epochs, at most 3 photos per class" in teacher.said[0]
     assert accuracy in teacher.said[0]
 
 
@@ -101,7 +101,7 @@ def test_too_few_photos_leave_the_published_model_as_it_is(teacher: Teacher, emp
 
 def test_without_weights_the_embedded_model_takes_stand_ins_as_it_is(offline: Teacher) -> None:
     assert offline.lesson(training_lab.colours()) is offline.start
-    assert offline.said == ["Model: taking the embedded model, because the weights cannot be had"]
+    assert offline.said == ["Model: using the embedded model, because the weights are unavailable"]
     assert offline.runs == []
 
 
@@ -118,7 +118,7 @@ def test_without_weights_the_embedded_model_learns_real_photos(
     assert [line.partition(":")[0] for line in offline.said] == ["Model", "Model"]
 
 
-def test_a_quick_fine_tuning_is_found_the_next_time(
+def test_a_quick_fine_tuning_is_reused_the_next_time(
     shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = va.load_dataset("cassava", stand_in=True, per_class=(2, 1, 1))

@@ -13,7 +13,7 @@ from torch import nn
 
 import vitattn_widgets as va
 from vitattn_widgets.training.folder import EpochRecord, best_epoch
-from vitattn_widgets.training.loop import Answers, learning_rate, make_optimizer
+from vitattn_widgets.training.loop import Predictions, learning_rate, make_optimizer
 from vitattn_widgets.training.photos import EpochOrder, PhotoTensors, augment_photo, random_box, training_indices
 from vitattn_widgets.training.recipes import AUGMENTATIONS, RECIPES
 from vitattn_widgets.training.start import FurtherLayer, add_further_layer, choose_trained, exported_weights
@@ -89,18 +89,18 @@ def test_a_changed_recipe_remembers_what_was_changed() -> None:
         ({"batch_size": 2.5}, "batch_size must be a whole number"),
         ({"learning_rate": -1}, "learning_rate must be above 0"),
         ({"learning_rate": float("nan")}, "learning_rate must be above 0"),
-        ({"warmup": 1.5}, "warmup must lie in"),
+        ({"warmup": 1.5}, "warmup must be in"),
         ({"weight_decay": -0.1}, "weight_decay must be at least 0"),
         ({"clip_norm": 0}, "clip_norm must be above 0"),
         ({"seed": -1}, "seed must be a whole number of at least 0"),
     ],
 )
-def test_a_value_that_is_not_possible_is_told(changes: dict, message: str) -> None:
+def test_a_value_out_of_range_is_reported(changes: dict, message: str) -> None:
     with pytest.raises(va.errors.TrainingError, match=message):
         va.training.training_recipe("fruitsgb").change(**changes)
 
 
-def test_an_unknown_recipe_is_told_with_the_possible_ones() -> None:
+def test_an_unknown_recipe_is_reported_with_the_possible_ones() -> None:
     with pytest.raises(va.errors.TrainingError, match="no recipe 'best' for cassava; possible: paper, recommended"):
         va.training.training_recipe("cassava", "best")
     with pytest.raises(
@@ -237,9 +237,9 @@ def test_the_head_alone_is_trained_where_the_recipe_says_so() -> None:
 
 
 def test_confusion_counts_true_by_predicted() -> None:
-    answers = Answers(np.array([0, 0, 1, 2, 2, 2]), np.array([0, 1, 1, 2, 0, 0]), 0.5)
-    assert answers.confusion(4).tolist() == [[1, 1, 0, 0], [0, 1, 0, 0], [2, 0, 1, 0], [0, 0, 0, 0]]
-    assert answers.accuracy == 0.5
+    predictions = Predictions(np.array([0, 0, 1, 2, 2, 2]), np.array([0, 1, 1, 2, 0, 0]), 0.5)
+    assert predictions.confusion(4).tolist() == [[1, 1, 0, 0], [0, 1, 0, 0], [2, 0, 1, 0], [0, 0, 0, 0]]
+    assert predictions.accuracy == 0.5
 
 
 def test_the_best_epoch_is_the_first_of_the_highest_accuracy_and_lowest_loss() -> None:

@@ -1,4 +1,4 @@
-"""A run that is killed, wherever it is, goes on from its last finished epoch and ends as an unbroken one does."""
+"""A run that is killed at any point resumes after its last finished epoch and ends as an unbroken one does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 
 import vitattn_widgets as va
 from vitattn_widgets import cli, runs
@@ -88,7 +88,7 @@ def stop_in_epoch(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "train_epoch", watched)
 
 
-def test_mixed_precision_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mixed_precision_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(name: str) -> va.training.FinetuneResult:
         return va.finetune(
             training_lab.colours(),
@@ -165,8 +165,8 @@ def test_a_run_killed_at_any_of_its_writes_ends_as_an_unbroken_one(
 CHILD = """
 import os, signal, sys
 from pathlib import Path
-from tests import training_lab
-from vitattn_widgets import files, training_state
+from tests.training import lab as training_lab
+from vitattn_widgets import files
 
 real = files.os.fsync
 def fsync(number):
@@ -276,7 +276,7 @@ def test_a_folder_of_another_run_is_refused_with_what_differs(tmp_path: Path, mo
         training_lab.run(tmp_path, epochs=3)
 
 
-def test_a_damaged_state_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_state_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stop_in_epoch(1, monkeypatch)
     with pytest.raises(Killed):
         training_lab.run(tmp_path, epochs=2)
@@ -289,6 +289,72 @@ def test_a_damaged_state_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "metrics.json").write_text("{}")
     with pytest.raises(va.errors.TrainingError, match="damaged"):
         training_lab.run(tmp_path, epochs=2)
+
+
+def stopped_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict:
+    """A run of two epochs that was stopped after the first; gives what its state says."""
+    stop_in_epoch(1, monkeypatch)
+    with pytest.raises(Killed):
+        training_lab.run(folder, epochs=2)
+    monkeypatch.undo()
+    return json.loads(checkpoints.read_header(folder / "state.safetensors")["run"])
+
+
+def rewrite_state(folder: Path, run: dict) -> None:
+    state = folder / "state.safetensors"
+    state.write_bytes(save(load_file(state), {"run": json.dumps(run)}))
+
+
+def test_a_state_without_a_format_number_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unbroken = training_lab.run(tmp_path / "unbroken", epochs=2)
+    assert json.loads((tmp_path / "unbroken/metrics.json").read_text())["format"] == folder_module.FORMAT
+    run = stopped_run(tmp_path / "stopped", monkeypatch)
+    assert run.pop("format") == folder_module.FORMAT
+    rewrite_state(tmp_path / "stopped", run)
+    require_same(unbroken, training_lab.run(tmp_path / "stopped", epochs=2))
+
+
+def test_a_report_without_a_format_number_is_read(tmp_path: Path) -> None:
+    first = training_lab.run(tmp_path, epochs=1)
+    numbers = json.loads((tmp_path / "metrics.json").read_text())
+    del numbers["format"]
+    (tmp_path / "metrics.json").write_text(json.dumps(numbers))
+    assert training_lab.run(tmp_path, epochs=1).describe() == first.describe()
+
+
+def test_what_cannot_be_read_without_a_format_number_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = stopped_run(tmp_path, monkeypatch)
+    rewrite_state(tmp_path, {"identity": run["identity"]})
+    message = r"state\.safetensors: damaged, or not of format 1 \(it has no 'optimizer'\); remove the folder or choose"
+    with pytest.raises(va.errors.TrainingError, match=message):
+        training_lab.run(tmp_path, epochs=2)
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (
+            99,
+            "has format 99, of a newer version of vitattn_widgets; this version reads format 1; update vitattn_widgets",
+        ),
+        (0, "has format 0, of an older version of vitattn_widgets; this version reads format 1; remove the folder"),
+        ("one", "damaged, or not of format 1 .format 'one' is not a number.; remove the folder or choose another"),
+    ],
+)
+def test_another_format_is_refused_and_left_as_it_is(
+    number: object, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = stopped_run(tmp_path / "stopped", monkeypatch)
+    rewrite_state(tmp_path / "stopped", {"format": number, "other": run})
+    training_lab.run(tmp_path / "finished", epochs=2)
+    (tmp_path / "finished/metrics.json").write_text(json.dumps({"format": number}))
+    for path in (tmp_path / "stopped/state.safetensors", tmp_path / "finished/metrics.json"):
+        before = path.read_bytes()
+        with pytest.raises(va.errors.TrainingError, match=f"{path.name}: {message}"):
+            training_lab.run(path.parent, epochs=2)
+        assert path.read_bytes() == before
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,7 +390,7 @@ def test_two_processes_learn_and_count_what_one_does(folder: Path, tmp_path: Pat
     with child(*launch, *options, "-o", str(tmp_path / "two")) as process:
         printed = process.communicate(timeout=200)[0]
     assert process.returncode == 0
-    assert printed.count("epoch 2 of 2: training") == printed.count("test accuracy") == 1  # one process speaks
+    assert printed.count("epoch 2 of 2: training") == printed.count("test accuracy") == 1  # only one process prints
     numbers = [json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("one", "two")]
     assert np.sum(numbers[0]["confusion"]) == np.sum(numbers[1]["confusion"]) > 6
     assert np.sum(numbers[0]["confusion"]) % 6  # the last batch is not full: a process counts no photo twice
@@ -337,8 +403,8 @@ def test_two_processes_learn_and_count_what_one_does(folder: Path, tmp_path: Pat
     assert json.loads((tmp_path / "two/best.json").read_text())["processes"] == 2
 
 
-def test_a_batch_that_cannot_be_shared_out_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_cannot_be_divided_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("accelerate.Accelerator.num_processes", 3)
-    with pytest.raises(va.errors.TrainingError, match="a batch of 8 cannot be shared out evenly to 3 processes"):
+    with pytest.raises(va.errors.TrainingError, match="a batch of 8 does not divide evenly among 3 processes"):
         training_lab.run(tmp_path / "run")
     shutil.rmtree(tmp_path)

@@ -119,7 +119,7 @@ def test_the_numbers_are_in_a_file_and_the_figures_show_them(finished: va.traini
 
 def test_stand_ins_are_called_so_in_words(finished: va.training.FinetuneResult) -> None:
     assert finished.stand_in
-    assert finished.describe().startswith("Colours, STAND-IN pictures made by code; recipe: small (changed)\n")
+    assert finished.describe().startswith("Colours, STAND-IN: pictures drawn by code; recipe: small (changed)\n")
     assert f"test accuracy {finished.test_accuracy:.3f} on 7 photos" in finished.describe()
 
 
@@ -173,15 +173,15 @@ def test_each_epoch_has_an_order_of_its_own_and_validation_and_test_have_theirs(
 
 def test_the_best_checkpoint_is_that_of_the_best_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = training_lab.run(tmp_path / "one", epochs=1)
-    real, epochs = run_module.answer, []
+    real, epochs = run_module.predict, []
 
-    def worse_and_worse(*arguments: object) -> loop_module.Answers:
-        answers = real(*arguments)
+    def worse_and_worse(*arguments: object) -> loop_module.Predictions:
+        predictions = real(*arguments)
         epochs.append(len(epochs))
         right = 9 - 2 * len(epochs)
-        return loop_module.Answers(np.zeros(9, int), (np.arange(9) >= right).astype(int), answers.loss)
+        return loop_module.Predictions(np.zeros(9, int), (np.arange(9) >= right).astype(int), predictions.loss)
 
-    monkeypatch.setattr(run_module, "answer", worse_and_worse)
+    monkeypatch.setattr(run_module, "predict", worse_and_worse)
     three = training_lab.run(tmp_path / "three", epochs=3)
     best, last, first = (load_file(path) for path in (three.best, three.last, one.last))
     assert all(torch.equal(best[name], first[name]) for name in first)
@@ -230,7 +230,7 @@ def test_mixed_precision_trains_and_the_checkpoint_stays_float32(tmp_path: Path)
     assert plain.history[0].train_loss == pytest.approx(result.history[0].train_loss, rel=0.1)
     with pytest.raises(va.errors.TrainingError, match="mixed precision 'fp8' does not exist; possible: no, bf16, fp16"):
         va.finetune(data, recipe, tmp_path / "fp8", mixed_precision="fp8", **options)
-    with pytest.raises(va.errors.TrainingError, match="mixed precision 'fp16' needs a GPU; on a CPU, 'bf16'"):
+    with pytest.raises(va.errors.TrainingError, match="mixed precision 'fp16' needs a GPU; on a CPU, choose 'bf16'"):
         va.finetune(data, recipe, tmp_path / "fp16", mixed_precision="fp16", **options)
     assert not (tmp_path / "fp8").exists()
     assert not (tmp_path / "fp16").exists()
@@ -269,7 +269,7 @@ def test_only_bfloat16_on_a_cpu_trains_without_the_fused_kernel(
     assert {block.attn.fused_attn for block in module.blocks} == {True}
 
 
-def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop_module.F, "cross_entropy", lambda *a, **k: a[0].sum() * float("nan"))
     with pytest.raises(va.errors.TrainingError, match="the loss became nan in epoch 1; lower the learning rate"):
         training_lab.run(tmp_path)
@@ -278,7 +278,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("data", "changes", "message"),
     [
-        ({"class_names": ["red"], "train": [0] * 9}, {}, r"has 1 class \(red\); two or more"),
+        ({"class_names": ["red"], "train": [0] * 9}, {}, r"has 1 class \(red\); training needs two or more"),
         ({"train": [0, 1] * 8}, {}, "no training photos of blue"),
         ({"validation": []}, {}, "has no validation photos"),
         ({"test": []}, {}, "has no test photos"),
@@ -287,13 +287,13 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path, monkeypatch: pyt
         ({}, {"head": "keep"}, "head 'keep' keeps the classifier of a checkpoint"),
     ],
 )
-def test_data_that_cannot_be_learned_are_told(tmp_path: Path, data: dict, changes: dict, message: str) -> None:
+def test_data_that_cannot_be_learned_are_reported(tmp_path: Path, data: dict, changes: dict, message: str) -> None:
     with pytest.raises(va.errors.TrainingError, match=message):
         va.finetune(training_lab.colours(**data), training_lab.recipe(**changes), tmp_path / "run", cpu=True)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_model_without_attention_to_read_is_told(tmp_path: Path) -> None:
+def test_a_model_without_attention_to_read_is_reported(tmp_path: Path) -> None:
     for name, message in (("resnet18", "no attention map"), ("vit_tiny", "timm has no model 'vit_tiny'")):
         with pytest.raises(va.errors.ModelError, match=message):
             training_lab.run(tmp_path / name, model=name, model_args={})
@@ -301,7 +301,7 @@ def test_a_model_without_attention_to_read_is_told(tmp_path: Path) -> None:
         training_lab.run(tmp_path / "args", model_args={"depht": 3})
 
 
-def test_training_goes_on_from_a_checkpoint_of_the_same_classes(
+def test_training_starts_from_a_checkpoint_of_the_same_classes(
     finished: va.training.FinetuneResult, tmp_path: Path
 ) -> None:
     data, options = training_lab.colours(), {"workers": 0, "cpu": True, "progress": False}
@@ -316,14 +316,14 @@ def test_training_goes_on_from_a_checkpoint_of_the_same_classes(
     assert card["recipe"]["head"] == "keep"
 
 
-def test_a_checkpoint_of_another_number_of_classes_is_told(
+def test_a_checkpoint_of_another_number_of_classes_is_reported(
     finished: va.training.FinetuneResult, tmp_path: Path
 ) -> None:
     names = ("red", "green", "blue", "grey")
     data = training_lab.colours((0, 1, 2, 3) * 4, (0, 1, 2, 3), (0, 1, 2, 3), names)
     options = {"workers": 0, "cpu": True, "progress": False, "checkpoint": finished.best, "epochs": 1}
     recipe = training_lab.recipe()
-    with pytest.raises(va.errors.TrainingError, match="tells 3 classes apart, the data have 4; use head 'new'"):
+    with pytest.raises(va.errors.TrainingError, match="has 3 classes, the data have 4; use head 'new'"):
         va.finetune(data, recipe, tmp_path / "keep", **options)
     for head in ("new", "further"):
         result = va.finetune(data, recipe, tmp_path / head, head=head, **options)
@@ -339,12 +339,12 @@ def test_a_photo_that_is_gone_is_one_line(workers: int, tmp_path: Path, monkeypa
 
     monkeypatch.setattr(training_lab.ColourPhotos, "load", load)
     with pytest.raises(
-        va.errors.TrainingError, match=r"^a photo could not be loaded: /\S*gone.jpg: no such file; the run goes"
+        va.errors.TrainingError, match=r"^a photo could not be loaded: /\S*gone.jpg: no such file; start the run again"
     ):
         va.finetune(training_lab.colours(), training_lab.recipe(), tmp_path, workers=workers, cpu=True, progress=False)
 
 
-def test_a_disk_without_room_is_told_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_without_room_is_reported_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil._ntuple_diskusage(10**9, 10**9 - 2 * 10**6, 2 * 10**6)
     monkeypatch.setattr(folder_module.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(va.errors.TrainingError, match=r"need 1\d MB, the disk has 2 MB free; make room"):
@@ -352,11 +352,13 @@ def test_a_disk_without_room_is_told_before_training(tmp_path: Path, monkeypatch
     assert not list(tmp_path.glob("*.safetensors"))
 
 
-def test_a_folder_that_cannot_be_written_to_is_told_before_training(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_to_is_reported_before_training(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(va.errors.TrainingError, match="the folder cannot be made"):
+    with pytest.raises(va.errors.TrainingError, match="the folder cannot be created"):
         training_lab.run(tmp_path / "file" / "run")
-    with pytest.raises(va.errors.TrainingError, match=r"/proc/1/fd: (cannot be written to|the folder cannot be made)"):
+    with pytest.raises(
+        va.errors.TrainingError, match=r"/proc/1/fd: (cannot be written to|the folder cannot be created)"
+    ):
         RunFolder(Path("/proc/1/fd")).prepare()
 
 
@@ -447,9 +449,9 @@ def test_a_mistake_on_the_command_line_is_one_line_and_status_2(
     assert error.count("\n") == 1
 
 
-def test_help_names_recipes_and_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_recipes_and_how_to_resume(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["finetune", "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    for words in ("paper", "recommended", "goes on from its last finished epoch", "accelerate launch", "--batch-size"):
+    for words in ("paper", "recommended", "resumes after its last finished epoch", "accelerate launch", "--batch-size"):
         assert words in text

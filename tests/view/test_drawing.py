@@ -32,7 +32,7 @@ def test_the_robust_range_ignores_a_few_extreme_pixels() -> None:
     assert value_range(heat, "map")[1] == 1e6
 
 
-def test_an_unknown_scale_is_told_with_the_possible_ones() -> None:
+def test_an_unknown_scale_is_reported_with_the_possible_ones() -> None:
     with pytest.raises(va.errors.SettingsError, match="possible: map, shared, robust"):
         value_range(np.ones((2, 2)), "own")
 

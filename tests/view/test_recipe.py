@@ -1,4 +1,4 @@
-"""Recipes and shown code make the very picture again, or say what does not fit."""
+"""Recipes and shown code make the same picture again, or say what does not fit."""
 
 import json
 
@@ -11,7 +11,7 @@ from timm import create_model
 from timm.models.vision_transformer import VisionTransformer
 
 import vitattn_widgets as va
-from vitattn_widgets.view.recipe import pixel_digest, python_code
+from vitattn_widgets.view.recipe import FORMAT, pixel_digest, python_code
 
 ARCHITECTURE = "vit_tiny_patch16_224"
 
@@ -124,20 +124,47 @@ def test_random_weights_and_photos_without_a_file_must_be_given(photo):
     assert "your_picture" in python_code(model, settings)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 99}', '{"format": 1}', '{"format": 1, "model": {}}'])
-def test_what_is_no_recipe_is_told_so(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "not a recipe, which is a JSON file"),
+        ("[]", "not a recipe, which is a JSON object with a format number"),
+        ("{}", "not a recipe, which is a JSON object with a format number"),
+        ('{"format": 1}', "lacks a part"),
+        ('{"format": 1, "model": {}}', "lacks a part"),
+    ],
+)
+def test_what_is_no_recipe_is_reported_as_such(tmp_path, content, words):
     path = tmp_path / "r.json"
     path.write_text(content)
-    with pytest.raises(va.errors.RecipeError):
+    with pytest.raises(va.errors.RecipeError, match=words):
         va.from_recipe(path)
 
 
-def test_a_missing_recipe_file_is_told(tmp_path):
+@pytest.mark.parametrize(
+    ("version", "remedy"),
+    [
+        (FORMAT + 1, "update vitattn_widgets, or use the version that wrote it"),
+        (FORMAT - 1, "make the recipe again, or use the version that wrote it"),
+        ("new", "make the recipe again"),
+        (None, "make the recipe again"),
+    ],
+)
+def test_a_recipe_of_another_version_is_refused_with_what_is_read_and_what_to_do(
+    model, capture, photo, version, remedy
+):
+    recipe = va.view.make_recipe(model, capture, SETTINGS, path=photo) | {"format": version}
+    message = f"has format {version!r}, and vitattn_widgets {va.__version__} reads format {FORMAT}; {remedy}"
+    with pytest.raises(va.errors.RecipeError, match=message):
+        va.from_recipe(recipe, model=model)
+
+
+def test_a_missing_recipe_file_is_reported(tmp_path):
     with pytest.raises(va.errors.RecipeError, match="cannot be read"):
         va.from_recipe(tmp_path / "none.json")
 
 
-def test_settings_of_another_version_are_told(model, capture, photo):
+def test_settings_of_another_version_are_reported(model, capture, photo):
     recipe = va.view.make_recipe(model, capture, SETTINGS, path=photo)
     recipe["settings"]["hue"] = 1
     with pytest.raises(va.errors.RecipeError, match="hue"):

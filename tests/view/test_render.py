@@ -1,4 +1,4 @@
-"""The one composition: what it draws is what its parts give, and its caption says exactly that."""
+"""The composition of a view: it draws what its parts compute, and its caption says exactly that."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_settings_that_do_not_exist_are_refused_at_once(name: str, value: object
 
 
 @pytest.mark.parametrize("head", [3, -4, 0.0, "1"])
-def test_a_head_that_does_not_exist_is_told_with_the_possible_ones(
+def test_a_head_that_does_not_exist_is_reported_with_the_possible_ones(
     wide_capture: va.capture.AttentionCapture, head: object
 ) -> None:
     with pytest.raises(va.errors.SettingsError, match=r"head.*layer 2 of 0\.\.2 \(blocks\.2\.attn\) has heads 0\.\.2"):

@@ -1,4 +1,4 @@
-"""The store of captures: one forward pass for whoever asks, within a budget of bytes."""
+"""The store of captures: one forward pass for all callers, within a budget of bytes."""
 
 import gc
 import threading
@@ -79,7 +79,7 @@ def test_a_photo_that_cannot_be_read_leaves_nothing_behind(model):
     assert store.get(model, "a", lambda: photo(1)).source.shape == (40, 50, 3)
 
 
-def test_threads_that_ask_for_one_photo_share_one_forward_pass(model, monkeypatch):
+def test_threads_that_request_one_photo_share_one_forward_pass(model, monkeypatch):
     passes, results = [], []
     gate = threading.Barrier(4)
 
@@ -91,11 +91,11 @@ def test_threads_that_ask_for_one_photo_share_one_forward_pass(model, monkeypatc
     monkeypatch.setattr(store_module, "capture_attention", slow)
     store = va.viewer.CaptureStore()
 
-    def ask():
+    def request():
         gate.wait()
         results.append(store.get(model, "a", lambda: photo(1)))
 
-    threads = [threading.Thread(target=ask) for _ in range(4)]
+    threads = [threading.Thread(target=request) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -109,11 +109,11 @@ def test_two_threads_with_different_photos_get_their_own(model):
     store = va.viewer.CaptureStore()
     results = {}
 
-    def ask(seed):
+    def request(seed):
         for _ in range(5):
             results.setdefault(seed, []).append(store.get(model, seed, lambda: photo(seed)))
 
-    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(2)]
+    threads = [threading.Thread(target=request, args=(seed,)) for seed in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -171,13 +171,13 @@ def test_threads_that_ask_for_one_class_share_one_backward_pass_and_two_classes_
     store = va.viewer.CaptureStore()
     results = []
 
-    def ask(target):
+    def request(target):
         gate.wait()
         results.append(
             (target, store.get(model, "a", lambda: photo(1), va.ViewSettings(source="gradient", target=target)))
         )
 
-    threads = [threading.Thread(target=ask, args=(number % 2,)) for number in range(6)]
+    threads = [threading.Thread(target=request, args=(number % 2,)) for number in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:

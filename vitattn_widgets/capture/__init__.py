@@ -1,4 +1,4 @@
-"""One forward pass becomes a value from which any attention row can be asked for."""
+"""One forward pass becomes a value that can compute any attention row."""
 
 import lazy_loader
 

@@ -1,7 +1,7 @@
 """From the queries and keys that a layer really used to its attention rows.
 
-A layer's attention matrix is never kept. What is kept are the operands, and each class here turns them into any row of
-the matrix when it is asked for. Axes, everywhere: ``... head query key``; leading axes (a batch) are allowed.
+A layer's attention matrix is never kept. Its operands are, and each class here computes any row of the matrix from them
+on demand. Axes, throughout: ``... head query key``; leading axes (a batch) are allowed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 
 
 def pick(tensor: Tensor, queries: np.ndarray) -> Tensor:
-    """Rows of a ``(..., query, width)`` tensor; a single one as a view, which is what rows-only capture does most."""
+    """Rows of a ``(..., query, width)`` tensor; a single row, the usual case of rows-only capture, is a view."""
     if len(queries) == 1:
         return tensor.narrow(-2, int(queries[0]), 1)
     return tensor[..., torch.from_numpy(queries), :]
@@ -33,7 +33,7 @@ class Bias(Protocol):
 
 @dataclass(frozen=True)
 class DenseBias:
-    """A bias kept as it came: ``(..., head or 1, query or 1, key)``."""
+    """A bias kept as the layer passed it: ``(..., head or 1, query or 1, key)``."""
 
     values: Tensor
 
@@ -43,15 +43,15 @@ class DenseBias:
 
 @dataclass(frozen=True)
 class OffsetBias:
-    """A bias between patches that depends only on their offset, kept as its table.
+    """A bias between patches that depends only on their offset, kept as a table of offsets.
 
-    The table takes ``(2 rows - 1)(2 cols - 1)`` values a head instead of ``patches ** 2``.
+    The table takes ``(2 rows - 1)(2 cols - 1)`` values per head instead of ``patches ** 2``.
 
     Attributes:
         table: ``(head, 2 rows - 1, 2 cols - 1)``; entry ``[rows - 1 + dr, cols - 1 + dc]`` is for a key `dr` rows and
             `dc` columns from its query.
         from_prefix: ``(head, prefix, key)``, the rows of the prefix queries.
-        to_prefix: ``(head, patch, prefix)``, what patch queries add for prefix keys.
+        to_prefix: ``(head, patch, prefix)``, the prefix keys' part of the rows of the patch queries.
     """
 
     table: Tensor
@@ -67,6 +67,7 @@ class OffsetBias:
                 out[:, position] = self.from_prefix[:, query]
                 continue
             row, col = divmod(query - prefix, cols)
+            # the key in the grid's first row is `-row` away: the query's keys are one window of the table
             window = self.table[:, rows - 1 - row : 2 * rows - 1 - row, cols - 1 - col : 2 * cols - 1 - col]
             out[:, position, :prefix] = self.to_prefix[:, query - prefix]
             out[:, position, prefix:] = window.reshape(heads, -1)
@@ -81,19 +82,24 @@ def compact_bias(values: Tensor, grid: tuple[int, int]) -> Bias:
         grid: ``(rows, cols)`` of the patches.
 
     Returns:
-        An `OffsetBias` where patch-to-patch entries depend on the offset alone (checked entry by entry), else the
-        values themselves.
+        An `OffsetBias` if patch-to-patch entries depend on the offset alone (checked entry by entry), else a
+        `DenseBias`.
     """
     rows, cols = grid
     heads, queries, keys = values.shape
     prefix = keys - rows * cols
+    # copies throughout: the bias may be a view of the model's own parameter or buffer
     if queries != keys or prefix < 0:
         return DenseBias(values.clone())
     patches = values[:, prefix:, prefix:].reshape(heads, rows, cols, rows, cols).numpy()  # head row col row col
+    # A query in a corner of the grid sees the offsets of one quadrant; the four corners see all of them, so their rows
+    # fill the table. Then every query's window of it must equal its row: a learned bias without that structure, or a
+    # mask, fails this and stays dense.
     table = np.empty((heads, 2 * rows - 1, 2 * cols - 1), patches.dtype)
     for row in (0, rows - 1):
         for col in (0, cols - 1):
             table[:, rows - 1 - row : 2 * rows - 1 - row, cols - 1 - col : 2 * cols - 1 - col] = patches[:, row, col]
+    # the window of the first query is the last one: its keys have the largest offsets
     windows = sliding_window_view(table, (rows, cols), axis=(1, 2))[:, ::-1, ::-1]  # head row col row col
     if not np.array_equal(patches, windows):
         return DenseBias(values.clone())
@@ -107,7 +113,7 @@ class Scores:
     Attributes:
         q: ``(..., head, query, width)``, after normalisation and rotary embedding.
         k: ``(..., head, key, width)``, likewise.
-        scale: factor of the dot products.
+        scale: factor that multiplies the dot products.
         bias: position bias or mask, if any.
     """
 
@@ -127,7 +133,7 @@ class Scores:
 
 
 class Attention(Protocol):
-    """What a layer multiplied its values with, row by row."""
+    """What a layer multiplied its values by, row by row."""
 
     def rows(self, queries: np.ndarray, dtype: torch.dtype) -> Tensor:
         """The rows of some queries, ``(..., head, len(queries), key)``."""
@@ -136,7 +142,7 @@ class Attention(Protocol):
 
 @dataclass(frozen=True)
 class SoftmaxAttention:
-    """The usual attention: softmax of the scores over the keys."""
+    """Ordinary attention: softmax of the scores over the keys."""
 
     scores: Scores
 
@@ -150,8 +156,8 @@ class TalkingHeadsAttention:
 
     Attributes:
         scores: the scores before mixing.
-        before: weight ``(head, head)`` and bias ``(head,)`` applied to the scores.
-        after: likewise, applied to the softmax.
+        before: weight ``(head, head)`` and bias ``(head,)`` of the mix of the scores.
+        after: likewise, of the mix of the softmax.
     """
 
     scores: Scores
@@ -159,18 +165,21 @@ class TalkingHeadsAttention:
     after: tuple[Tensor, Tensor]
 
     def rows(self, queries: np.ndarray, dtype: torch.dtype) -> Tensor:
+        # Both mixes act on each query and key alone, so a few rows need no others. The second one is part of what
+        # multiplies the values: its weights and bias have any sign, hence the rows of any sign and sum.
         softmax = _mix_heads(self.scores.rows(queries, dtype), self.before).softmax(-1)
         return _mix_heads(softmax, self.after)
 
 
 def _mix_heads(maps: Tensor, linear: tuple[Tensor, Tensor]) -> Tensor:
     weight, bias = (part.to(maps.dtype) for part in linear)
+    # a linear layer over the head axis: weight is (out head g, in head h), as torch keeps it
     return torch.einsum("gh,...hqk->...gqk", weight, maps) + bias[:, None, None]
 
 
 @dataclass(frozen=True)
 class GatedPositionAttention:
-    """ConViT's attention (d'Ascoli et al. 2021): content and position softmax, mixed by a gate a head.
+    """ConViT's attention (d'Ascoli et al. 2021): content and position softmax, mixed by one gate per head.
 
     Attributes:
         scores: the content scores.
@@ -205,7 +214,7 @@ class DifferentialAttention:
 
 
 def rebuild(value: Any, leaf: type, change: Callable[[Any], Any]) -> Any:
-    """A copy of nested frozen dataclasses and tuples with every instance of `leaf` changed."""
+    """A copy of nested frozen dataclasses and tuples in which `change` replaces every instance of `leaf`."""
     if isinstance(value, leaf):
         return change(value)
     if isinstance(value, tuple):
@@ -216,7 +225,7 @@ def rebuild(value: Any, leaf: type, change: Callable[[Any], Any]) -> Any:
 
 
 CHUNK_BYTES = 32 << 20
-"""Largest piece of an attention matrix held at once while rows are averaged or checked."""
+"""Largest part of an attention matrix held at once while rows are averaged or checked."""
 
 
 def query_chunks(queries: np.ndarray, heads: int, keys: int) -> Iterator[np.ndarray]:
@@ -227,7 +236,7 @@ def query_chunks(queries: np.ndarray, heads: int, keys: int) -> Iterator[np.ndar
 
 
 def mean_row(attention: Attention, queries: np.ndarray, heads: int, keys: int, dtype: torch.dtype) -> Tensor:
-    """Mean attention of some queries, ``(..., head, key)``; the whole matrix never exists at once."""
+    """Mean attention of some queries, ``(..., head, key)``, without ever building the whole matrix."""
     if len(queries) == 1:
         return attention.rows(queries, dtype).squeeze(-2)
     total: Tensor | None = None
@@ -242,10 +251,10 @@ def mean_row(attention: Attention, queries: np.ndarray, heads: int, keys: int, d
 def split_prefix(row: np.ndarray, prefix: int, grid: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Patch attention (eq. 3 of the paper) and prefix share of attention rows.
 
-    The softmax over the patch keys alone equals the model's row without its prefix keys, divided by what is left.
+    The softmax over the patch keys alone equals the model's row without its prefix keys, divided by the remainder.
 
-    Convention: shares are of absolute weight. For softmax attention that is the weight itself; where a layer mixes
-    heads (CaiT) or subtracts two softmaxes, weights can be negative, and each map's absolute values then sum to 1.
+    Convention: shares are of absolute weight. For softmax attention that is the weight itself; if a layer mixes heads
+    (CaiT) or subtracts two softmaxes, weights can be negative, and each map's absolute values then sum to 1.
 
     Args:
         row: ``(..., head, key)``, float64.
@@ -254,7 +263,7 @@ def split_prefix(row: np.ndarray, prefix: int, grid: tuple[int, int]) -> tuple[n
 
     Returns:
         ``(..., head, rows, cols)`` float32, each head's absolute values summing to 1, and ``(..., head)`` float32 in
-        0..1, what the prefix keys took. A head that gave nothing to any patch gets a map of zeros.
+        0..1, the share of the prefix keys. A head that attends to no patch at all has a map of zeros.
     """
     weight = np.abs(row).sum(-1)  # ... head
     patches = row[..., prefix:]

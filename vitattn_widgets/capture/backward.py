@@ -1,8 +1,8 @@
-"""Gradients of a class: one forward and one backward pass, of which only the gradients at the attention outputs stay.
+"""Gradients of a class: a forward and a backward pass, of which only the gradients at the attention outputs are kept.
 
-A layer multiplies its values with its attention, ``O = A V``, so the gradient with respect to every entry of the
+A layer multiplies its values by its attention, ``O = A V``, so the gradient with respect to every entry of the
 attention matrix follows from the one with respect to `O` alone: ``dy/dA = dy/dO V^T``. The model therefore runs as it
-is, fused attention included; no matrix is ever built, and a class takes a quarter of what its capture takes.
+is, fused attention included; no matrix is ever built, and a class takes a quarter of the memory of its capture.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .capture import AttentionCapture
 
 MAX_CLASSES = 8
-"""Classes whose gradients a capture keeps; the oldest go first."""
+"""Number of classes whose gradients a capture keeps; the oldest are dropped first."""
 
 
 def capture_gradients(model: AttentionModel, capture: AttentionCapture, target: int | None = None) -> AttentionCapture:
@@ -40,52 +40,53 @@ def capture_gradients(model: AttentionModel, capture: AttentionCapture, target: 
         target: number of the class; None is the predicted one.
 
     Returns:
-        The same capture with the gradients; itself where it has them already.
+        The same capture with the gradients; the capture itself if it has them already.
 
     Raises:
         SettingsError: no such class, or a model without a classifier.
         ModelError: another model than the capture's, or one that no gradient flows through.
     """
     target = capture.class_or_predicted(target)
-    if any(kept.target == target for kept in capture.gradients):
+    if any(added.target == target for added in capture.gradients):
         return capture
     require_same_model(model, capture)
     names: list[str] = []
-    weighted: list[Tensor] = []
+    products: list[Tensor] = []  # attention times values, where it joins the graph
 
     def keep(name: str, calls: SiteCalls) -> None:
         names.append(name)
-        weighted.append(weighted_values(calls))
+        products.append(weighted_values(calls))
 
     with model_lock(model.module), torch.inference_mode(False), torch.enable_grad():
         _free_from_inference_mode(model)
         tensor = model.preprocessing.tensor(capture.pixels)[None].to(model.device, model.dtype)
         # asking for the input's gradient makes everything after it part of the graph, frozen weights or not
         logits = watched_forward(model.module, model.parts, model.sites, tensor.requires_grad_(), keep, gradients=True)
-        if not (logits.requires_grad and all(made.requires_grad for made in weighted)):
+        if not (logits.requires_grad and all(product.requires_grad for product in products)):
             raise ModelError(
                 f"no gradient flows through {model.name}: its forward pass runs under torch.no_grad or detaches its "
                 "tokens; gradient sources need one, the sources 'attention', 'norm' and 'rollout' do not"
             )
         _require_same_answer(model, capture, logits)
-        found = torch.autograd.grad(logits[0, target], weighted, allow_unused=True)
+        # unused is allowed: a layer that the logit does not depend on has a gradient of zero
+        gradients = torch.autograd.grad(logits[0, target], products, allow_unused=True)
     by_name = {
-        name: torch.zeros_like(made) if gradient is None else gradient
-        for name, made, gradient in zip(names, weighted, found, strict=True)
+        name: torch.zeros_like(product) if gradient is None else gradient
+        for name, product, gradient in zip(names, products, gradients, strict=True)
     }
     outputs = tuple(by_name[layer.name].detach().to("cpu", torch.float32) for layer in capture.layers)
     return replace(capture, gradients=(*capture.gradients, ClassGradients(target, outputs))[-MAX_CLASSES:])
 
 
 def capture_value_norms(model: AttentionModel, capture: AttentionCapture) -> AttentionCapture:
-    """Add to a capture how long each value vector is after its head's part of the output projection; no pass is run.
+    """Add to a capture the length of each value vector after its head's part of the output projection; no pass is run.
 
     Convention: ``||v_j W_o^h||`` of Kobayashi et al. 2020, "Attention is Not Only a Weight" (doi:10.18653/v1/
-    2020.emnlp-main.574). Without the projection's bias, which belongs to no token. A gate or the scale of a
-    normalisation between attention and projection, which depends on the query, is left out.
+    2020.emnlp-main.574). The projection's bias, which belongs to no token, is left out; so is a gate or the scale of a
+    normalisation between attention and projection, which depends on the query.
 
     Returns:
-        The same capture with `value_norms`; itself where it has them already.
+        The same capture with `value_norms`; the capture itself if it has them already.
 
     Raises:
         ModelError: another model than the capture's, or an attention module whose projection is not known.
@@ -104,7 +105,7 @@ def capture_value_norms(model: AttentionModel, capture: AttentionCapture) -> Att
 
 
 def require_same_model(model: AttentionModel, capture: AttentionCapture) -> None:
-    """Raise where a capture was made with another model.
+    """Raise if a capture was made with another model.
 
     Raises:
         ModelError: names both.
@@ -117,18 +118,19 @@ def require_same_model(model: AttentionModel, capture: AttentionCapture) -> None
 
 def _require_same_answer(model: AttentionModel, capture: AttentionCapture, logits: Tensor) -> None:
     now = model.probabilities(logits.detach())[0]
+    # far above the noise of other kernels and half precision, far below what another set of weights does
     if not np.allclose(now, capture.probabilities, rtol=0, atol=0.02):
         raise ModelError(
-            f"{model.name} answers otherwise than when the capture was made; its weights were changed since: capture "
-            "the photo again"
+            f"{model.name} predicts something else than when the capture was made; its weights were changed since: "
+            "capture the photo again"
         )
 
 
 def _free_from_inference_mode(model: AttentionModel) -> None:
-    """Copy what a model cached while it was captured: tensors made in inference mode cannot take part in a graph."""
+    """Copy what a model cached during a capture: tensors created in inference mode cannot take part in a graph."""
     if any(parameter.is_inference() for parameter in model.module.parameters()):
         raise ModelError(
-            f"{model.name} was made inside torch.inference_mode, so no gradient can flow through it; make it outside"
+            f"{model.name} was made inside torch.inference_mode, so no gradient can flow through it; create it outside"
         )
     for part in model.parts:
         for owner in (vars(part), part._buffers):

@@ -1,4 +1,4 @@
-"""Many photos at once: of each layer the default query's attention row, and nothing else."""
+"""Many photos at once: the default query's attention row in each layer, and nothing else."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class AttentionRows:
-    """The default query's attention in every layer, for a batch of photos; nothing else is kept.
+    """The default query's attention in every layer, for a batch of photos.
 
     Attributes:
         model_name: name of the model.
         layout: the model's tokens.
-        layer_names: one name a layer.
+        layer_names: one name per layer.
         tokens: the tokens of each layer.
         rows: for each layer float32 ``(batch, heads, tokens)``.
         probabilities: float32 ``(batch, classes)``.
-        class_names: one name a class.
+        class_names: one name per class.
     """
 
     model_name: str
@@ -58,7 +58,7 @@ class AttentionRows:
         return self._split(layer)[0]
 
     def prefix_share(self, layer: int = -1) -> np.ndarray:
-        """Share of attention that went to prefix tokens, float32 ``(batch, heads)``."""
+        """Share of the attention that goes to prefix tokens, float32 ``(batch, heads)``."""
         return self._split(layer)[1]
 
     def _split(self, layer: int) -> tuple[np.ndarray, np.ndarray]:
@@ -70,20 +70,20 @@ class AttentionRows:
 def capture_rows_tensor(model: AttentionModel, tensor: Tensor, sites: Sequence[str] | None = None) -> AttentionRows:
     """`capture_rows` for one prepared batch: ``(batch, 3, H, W)``, normalised, on the model's device.
 
-    With `sites`, some names of ``model.sites`` in their order, only these layers are looked at, as if the model had no
-    other; the pass then costs next to nothing beyond a plain one.
+    With `sites`, some names of ``model.sites`` in their order, only these layers are captured, as if the model had no
+    others; the pass then costs hardly more than a plain one.
     """
     names: list[str] = []
     tokens: list[LayerTokens] = []
     rows: list[Tensor] = []
 
     def keep(name: str, calls: SiteCalls) -> None:
-        seen, layer = read_layer(model, name, calls)
+        site, layer = read_layer(model, name, calls)
         queries = _default_queries(layer, model.layout.default_query)
-        batch, heads, keys = seen.values.shape[:3]
+        batch, heads, keys = site.values.shape[:3]
         names.append(name)
         tokens.append(layer)
-        rows.append(mean_row(seen.attention, queries, batch * heads, keys, torch.float32))
+        rows.append(mean_row(site.attention, queries, batch * heads, keys, torch.float32))
 
     watched = model.sites if sites is None else {name: model.sites[name] for name in sites}
     logits = watched_forward(model.module, model.parts, watched, tensor, keep)
@@ -109,10 +109,10 @@ def capture_rows(model: AttentionModel, pictures: Iterable[Picture], batch_size:
     Args:
         model: from `load_model`.
         pictures: paths, PIL pictures or uint8 arrays.
-        batch_size: photos a forward pass.
+        batch_size: photos per forward pass.
 
     Yields:
-        One `AttentionRows` a batch, in order.
+        One `AttentionRows` per batch, in order.
 
     Raises:
         PictureError: a photo cannot be read.

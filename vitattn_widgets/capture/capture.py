@@ -1,4 +1,4 @@
-"""One forward pass becomes a value: everything needed to ask for any attention row, and nothing of the model."""
+"""One forward pass as a value: everything needed to compute any attention row, and nothing of the model."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .cache import remembered
 
 @dataclass(frozen=True, eq=False)
 class CapturedLayer:
-    """What one attention layer used and made.
+    """What one attention layer used and produced.
 
     Attributes:
         name: qualified name of the attention module, ``"blocks.11.attn"``.
         tokens: its query and key tokens.
-        attention: gives any row of its attention matrix.
+        attention: computes any row of its attention matrix.
         values: float32 ``(1, head, key, width)``.
         output: float32 ``(1, head, query, width)``, attention times values as the model's own kernel computed it.
     """
@@ -44,18 +44,18 @@ class CapturedLayer:
 
     @property
     def block(self) -> str:
-        """Layers of the same block run side by side: they read the same tokens and their results are summed."""
+        """Name of the block. Layers of one block run side by side: they read the same tokens; their results add up."""
         return self.name.partition(".attns.")[0]
 
     @property
     def residual(self) -> bool:
-        """Whether what the layer makes is added to its tokens; a pool's result takes their place."""
+        """Whether the layer's result is added to its tokens; a pool's result takes their place."""
         return not self.name.endswith("attn_pool")
 
 
 @dataclass(frozen=True)
 class Verification:
-    """How far attention times values is from what each layer really produced.
+    """How far captured attention times values is from what each layer really produced.
 
     Attributes:
         differences: by layer name, the largest absolute difference divided by the largest absolute output.
@@ -75,18 +75,18 @@ class Verification:
 
 @dataclass(frozen=True, eq=False)
 class AttentionCapture:
-    """Everything one forward pass says about one photo. Holds no reference to the model; can be pickled.
+    """Everything that one forward pass says about one photo. It holds no reference to the model and can be pickled.
 
     Attributes:
-        model_name: name of the model, with timm's tag where it has one.
+        model_name: name of the model, with timm's tag if it has one.
         layout: the model's tokens on this input size.
-        layers: one entry an attention layer, in the order of the forward pass.
+        layers: one entry per attention layer, in the order of the forward pass.
         pixels: uint8 ``(H, W, 3)``, the model's whole input before normalisation.
-        view: uint8 ``(H, W, 3)``, what whole patches cover of it: the pixels that the model saw.
+        view: uint8 ``(H, W, 3)``, the part of it that whole patches cover: the pixels that the model saw.
         source: uint8, the upright photo.
         crop_box: ``(left, top, right, bottom)`` of the view in pixels of the photo.
-        probabilities: float32 ``(classes,)``, softmax of the logits; empty where the model has no classifier.
-        class_names: one name a class.
+        probabilities: float32 ``(classes,)``, softmax of the logits; empty if the model has no classifier.
+        class_names: one name per class.
         value_norms: for each layer float32 ``(head, key)``, lengths of the values after the output projection; empty
             until `complete_capture` adds them.
         gradients: of the classes that `complete_capture` or `capture_gradients` added, the newest last.
@@ -114,7 +114,7 @@ class AttentionCapture:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory that the capture holds; memory that several tensors share counts once."""
+        """Memory of the capture in bytes; memory shared by several tensors counts once."""
         shared: dict[int, int] = {}
 
         def count(tensor: Tensor) -> Tensor:
@@ -138,23 +138,36 @@ class AttentionCapture:
         return resolve_index(layer, self.num_layers, "layer", self.model_name)
 
     def queries(self, layer: int = -1) -> tuple[str, ...]:
-        """The named queries of a layer; where it has ``"mean"``, each patch ``(row, col)`` is one too."""
+        """The named queries of a layer; if ``"mean"`` is one, each patch ``(row, col)`` is one too."""
         return self.layers[self.layer_index(layer)].tokens.names
 
     def query_or_default(self, layer: int = -1, query: Query | None = None) -> Query:
-        """The query that None stands for in this layer, else `query` itself."""
+        """`query` itself, or the layer's default query for None."""
         if query is not None:
             return query
         return self.layers[self.layer_index(layer)].tokens.default(self.layout.default_query)
 
+    def query_indices(self, layer: int = -1, query: Query | None = None) -> np.ndarray:
+        """The rows of a layer's attention matrix whose mean is the attention of a query, int64 ``(rows to average,)``.
+
+        Raises:
+            SettingsError: no such layer or query.
+        """
+        index = self.layer_index(layer)
+        captured = self.layers[index]
+        where = f"layer {index} ({captured.name}) of {self.model_name}"
+        return captured.tokens.query_indices(self.query_or_default(index, query), where)
+
     def class_or_predicted(self, target: int | None = None) -> int:
-        """The class that None stands for, the most probable one, else `target` itself.
+        """The number of the class: `target`, or the most probable class for None.
 
         Raises:
             SettingsError: no such class, or a model without a classifier.
         """
         if not len(self.class_names):
-            raise SettingsError(f"{self.model_name} has no classifier, so no map can be asked for a class")
+            raise SettingsError(
+                f"{self.model_name} has no classifier, so there is no map of a class; choose a source that needs none"
+            )
         if target is None:
             return int(self.probabilities.argmax())
         return resolve_index(target, len(self.class_names), "class", self.model_name)
@@ -166,13 +179,13 @@ class AttentionCapture:
             SettingsError: no such class, or its gradients were not added.
         """
         target = self.class_or_predicted(target)
-        found = next((added for added in self.gradients if added.target == target), None)
-        if found is None:
+        gradients = next((added for added in self.gradients if added.target == target), None)
+        if gradients is None:
             raise SettingsError(
-                f"this capture holds no gradients of class {target} ({self.class_names[target]}), and without the "
-                "model there is no way to them; add them first: capture = va.complete_capture(model, capture, settings)"
+                f"this capture holds no gradients of class {target} ({self.class_names[target]}), which only "
+                "the model can give; add them first: capture = va.complete_capture(model, capture, settings)"
             )
-        return found
+        return gradients
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
         """The `k` most probable classes, ``(class name, probability)``; empty without a classifier."""
@@ -207,7 +220,7 @@ class AttentionCapture:
         return self._split(layer, query)[0]
 
     def prefix_share(self, layer: int = -1, query: Query | None = None) -> np.ndarray:
-        """What eq. 3 leaves out: the share of attention that went to prefix tokens.
+        """What eq. 3 leaves out: the share of the attention that goes to prefix tokens.
 
         Returns:
             float32 ``(heads,)`` in 0..1.
@@ -221,16 +234,14 @@ class AttentionCapture:
         """Recompute every layer's output from the captured attention and values and compare.
 
         Returns:
-            The largest difference by layer, relative to the layer's largest output. About 1e-6 for float32 models.
+            The largest difference in each layer, relative to its largest output; about 1e-6 for float32 models.
         """
         return Verification({layer.name: _largest_difference(layer) for layer in self.layers})
 
     def _row(self, layer: int, query: Query | None) -> np.ndarray:
-        """float64 ``(heads, keys)``, not to be written to."""
+        """The attention row of a query, read-only float64 ``(heads, keys)``."""
         index = self.layer_index(layer)
-        query = self.query_or_default(index, query)
-        captured = self.layers[index]
-        indices = captured.tokens.query_indices(query, f"layer {index} ({captured.name}) of {self.model_name}")
+        captured, indices = self.layers[index], self.query_indices(index, query)
 
         def work_out() -> np.ndarray:
             rows = mean_row(captured.attention, indices, captured.num_heads, captured.num_keys, torch.float64)
@@ -245,7 +256,7 @@ class AttentionCapture:
         return split_prefix(self._row(layer, query), prefix, self.layout.grid)
 
     def __getstate__(self) -> dict[str, Any]:
-        # a layer's tensors are views of shared memory, all of which plain pickling would write for each of them
+        # a layer's tensors are views of shared memory; plain pickling would write all of it for each of them
         plain = {name: rebuild(getattr(self, name), Tensor, Tensor.numpy) for name in ("layers", "gradients")}
         return vars(self) | plain
 
@@ -266,7 +277,7 @@ def _largest_difference(layer: CapturedLayer) -> float:
 
 @dataclass(frozen=True, eq=False)
 class ClassGradients:
-    """The gradient of one class's logit with respect to what each layer's attention made of its values.
+    """The gradient of one class's logit with respect to each layer's attention times values.
 
     Attributes:
         target: number of the class.
@@ -282,7 +293,7 @@ class ClassGradients:
         Args:
             layer: number of the layer, from 0 on.
             values: the layer's values, ``(1, head, key, width)``.
-            queries: which rows.
+            queries: numbers of the rows.
 
         Returns:
             float32 ``(1, head, len(queries), key)``.
@@ -291,6 +302,6 @@ class ClassGradients:
 
 
 def layer_words(capture: AttentionCapture, layer: int) -> str:
-    """A layer as people read it: its number, how many there are, its module."""
+    """A layer as people read it: its number, the last layer's number, its module."""
     layer = capture.layer_index(layer)
     return f"layer {layer} of 0..{capture.num_layers - 1} ({capture.layer_names[layer]})"

@@ -31,7 +31,7 @@ def _plain_copy(tensor: Tensor) -> Tensor:
 
 
 def capture_tensor(model: AttentionModel, tensor: Tensor) -> tuple[tuple[CapturedLayer, ...], Tensor]:
-    """Run a model once on a prepared input and keep every layer's operands.
+    """Run a model once on a prepared input and keep the operands of every layer.
 
     Args:
         model: the model.
@@ -43,11 +43,11 @@ def capture_tensor(model: AttentionModel, tensor: Tensor) -> tuple[tuple[Capture
     layers: list[CapturedLayer] = []
 
     def keep(name: str, calls: SiteCalls) -> None:
-        seen, tokens = read_layer(model, name, calls)
-        # latent queries can be a view of a parameter; all else the forward pass made, and nobody else holds on to it
+        site, tokens = read_layer(model, name, calls)
+        # latent queries can be a view of a parameter; everything else was created by the forward pass for itself alone
         own = _plain if tokens.query_patches else _plain_copy
-        attention = rebuild(seen.attention, Tensor, own)
-        layers.append(CapturedLayer(name, tokens, attention, own(seen.values), own(seen.output)))
+        attention = rebuild(site.attention, Tensor, own)
+        layers.append(CapturedLayer(name, tokens, attention, own(site.values), own(site.output)))
 
     logits = watched_forward(model.module, model.parts, model.sites, tensor, keep)
     if not layers:
@@ -56,14 +56,14 @@ def capture_tensor(model: AttentionModel, tensor: Tensor) -> tuple[tuple[Capture
 
 
 def capture_attention(model: AttentionModel, picture: Picture) -> AttentionCapture:
-    """Capture a photo: one forward pass, after which any layer, head and query can be shown.
+    """Capture a photo: after one forward pass, any layer, head and query can be shown.
 
     Args:
         model: from `load_model`.
         picture: a path, a PIL picture or a uint8 array.
 
     Returns:
-        The capture; it takes ``4 x layers x tokens x width`` floats, never a tokens x tokens matrix.
+        The capture. It holds ``4 x layers x tokens x width`` floats, never a tokens x tokens matrix.
 
     Raises:
         PictureError: the photo cannot be read.
@@ -72,22 +72,22 @@ def capture_attention(model: AttentionModel, picture: Picture) -> AttentionCaptu
     view = model.preprocessing.view(photo)
     tensor = model.preprocessing.tensor(view.pixels)[None].to(model.device, model.dtype)
     layers, logits = capture_tensor(model, tensor)
-    seen = seen_part(model, view)
+    visible = seen_part(model, view)
     return AttentionCapture(
         model_name=model.name,
         layout=model.layout,
         layers=layers,
         pixels=view.pixels,
-        view=seen.pixels,
+        view=visible.pixels,
         source=np.array(photo),
-        crop_box=seen.crop_box,
+        crop_box=visible.crop_box,
         probabilities=model.probabilities(logits)[0],
         class_names=model.class_names,
     )
 
 
 def capture_again(model: AttentionModel, capture: AttentionCapture) -> AttentionCapture:
-    """What a model of the same input makes of exactly the pixels of a capture: one forward pass.
+    """Capture exactly the pixels of another capture with a model of the same input: one forward pass.
 
     Args:
         model: a changed copy of the capture's model.
@@ -100,19 +100,19 @@ def capture_again(model: AttentionModel, capture: AttentionCapture) -> Attention
 
 
 def seen_part(model: AttentionModel, view: View) -> View:
-    """What whole patches cover of a view, on which maps lie."""
+    """The part of a view that whole patches cover: the model looks at nothing else, and maps lie on it."""
     rows, cols = model.layout.grid
     height, width = model.layout.patch_shape
     return view.part(rows * height, cols * width)
 
 
 def read_layer(model: AttentionModel, name: str, calls: SiteCalls) -> tuple[SiteAttention, LayerTokens]:
-    """What an attention module used in a forward pass, for a whole batch, and its tokens.
+    """The attention that a module used in a forward pass, for a whole batch, and its tokens.
 
     Raises:
         ModelError: attention or tokens that this kit does not know.
     """
     site = model.sites[name]
-    seen = read_site(site, calls, model.layout, name)
-    queries, keys = seen.output.shape[2], seen.values.shape[2]
-    return seen, layer_tokens(is_latent_pool(site), queries, keys, model.layout, f"{name} of {model.name}")
+    attention = read_site(site, calls, model.layout, name)
+    queries, keys = attention.output.shape[2], attention.values.shape[2]
+    return attention, layer_tokens(is_latent_pool(site), queries, keys, model.layout, f"{name} of {model.name}")

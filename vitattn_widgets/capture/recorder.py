@@ -1,7 +1,8 @@
-"""One forward pass, watched: the only place that touches a model while it runs.
+"""One watched forward pass: the only place that touches a model while it runs.
 
-The model runs as it is, fused attention included. Around each attention module's ``forward`` a torch function mode sees
-the calls made there; it lives in the capturing thread alone, and everything is put back when the pass ends or fails.
+The model runs as it is, fused attention included. Around each attention module's ``forward``, a torch function mode
+sees the calls made there. It is active in the capturing thread alone, and everything is restored when the pass ends or
+fails.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ _WATCHED = MATMULS | _SOFTMAXES | {F.scaled_dot_product_attention}
 
 Forward = Callable[..., Any]
 
+# one lock per model, dropped with the model; the guard is there because the dictionary's `setdefault` is not atomic
 _locks: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
 
 _locks_guard = threading.Lock()
 
 
 class _SiteWatch(TorchFunctionMode):
-    """Collects the attention calls made while it is entered; `take` hands them over and starts anew."""
+    """Collects the attention calls made while it is active; `take` returns them and starts a new collection."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,19 +46,20 @@ class _SiteWatch(TorchFunctionMode):
         return calls
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple = (), kwargs: Mapping[str, Any] | None = None
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
+        # torch turns the mode off in here, so what `func` calls in turn is not collected
         result = func(*args, **kwargs) if kwargs else func(*args)
         if func in _WATCHED:
             self._keep(func, result, args, kwargs or {})
         return result
 
-    def _keep(self, func: Callable[..., Any], result: Tensor, args: tuple, kwargs: Mapping[str, Any]) -> None:
+    def _keep(self, func: Callable[..., Any], result: Tensor, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         if func is F.scaled_dot_product_attention:
             self.calls.fused.append(_fused_call(result, *args, **kwargs))
         elif func in _SOFTMAXES:
             self.calls.softmaxes.append(Call(args[:1], result))
-        elif result.ndim == 4:
+        elif result.ndim == 4:  # batch head ...: only attention's own products have these axes
             self.calls.matmuls.append(Call(args[:2], result))
 
 
@@ -66,7 +69,7 @@ def _fused_call(
     key: Tensor,
     value: Tensor,
     attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,  # noqa: ARG001 the parameters are scaled_dot_product_attention's own
+    dropout_p: float = 0.0,  # noqa: ARG001 these are the parameters of scaled_dot_product_attention
     is_causal: bool = False,
     scale: float | None = None,
     enable_gqa: bool = False,
@@ -75,7 +78,10 @@ def _fused_call(
 
 
 def model_lock(module: nn.Module) -> threading.RLock:
-    """The lock that lets one capture at a time run on a model."""
+    """The lock under which one capture at a time runs on a model.
+
+    Reentrant: callers that prepare a model for a pass hold it around `watched_forward`, which acquires it as well.
+    """
     with _locks_guard:
         return _locks.setdefault(module, threading.RLock())
 
@@ -90,19 +96,21 @@ def watched_forward(
 ) -> Tensor:
     """Run a model once in eval mode and report what each attention module called.
 
-    The model is unchanged afterwards, also after an error: train mode of every part, fused flags, ``forward``.
+    Afterwards, also after an error, the model is unchanged: train mode of every part, fused flags, ``forward``.
 
     Args:
         module: the model.
-        parts: every module of it, itself included.
+        parts: every module of the model, itself included.
         sites: its attention modules by name (`families.attention_sites`).
         tensor: input ``(batch, channels, height, width)``, on the model's device.
-        on_site: called in the order of the forward pass, each time right after a site ran.
-        gradients: record the pass for autograd, whatever mode the caller is in; else it runs in inference mode.
+        on_site: called right after each site ran, in the order of the forward pass.
+        gradients: record the pass for autograd, whatever mode the caller is in; otherwise it runs in inference mode.
 
     Returns:
         The model's output.
     """
+    # Left in reverse order: `forward` is restored first, the lock released last, so that the next capture finds the
+    # model as its owner left it. `inference_mode(False)` and `set_grad_enabled(True)` override what the caller has set.
     with (
         model_lock(module),
         torch.inference_mode(not gradients),
@@ -115,6 +123,7 @@ def watched_forward(
 
 @contextmanager
 def _eval_mode(parts: Sequence[nn.Module]) -> Iterator[None]:
+    # part by part: users freeze some parts in eval mode, which `module.train()` would undo afterwards
     training = [part for part in parts if part.training]
     try:
         for part in training:
@@ -127,13 +136,13 @@ def _eval_mode(parts: Sequence[nn.Module]) -> Iterator[None]:
 
 @contextmanager
 def _watched(sites: Mapping[str, nn.Module], on_site: Callable[[str, SiteCalls], None]) -> Iterator[None]:
-    seen = _SiteWatch()
+    site_watch = _SiteWatch()
 
     def watch(name: str, forward: Forward) -> Forward:
         def watched(*args: Any, **kwargs: Any) -> Any:
-            with seen:
+            with site_watch:  # around attention alone: every torch call passes through the mode, which takes time
                 output = forward(*args, **kwargs)
-            on_site(name, seen.take())
+            on_site(name, site_watch.take())
             return output
 
         return watched
@@ -144,7 +153,7 @@ def _watched(sites: Mapping[str, nn.Module], on_site: Callable[[str, SiteCalls],
 
 @contextmanager
 def _fused(sites: Iterable[nn.Module]) -> Iterator[None]:
-    """Let modules that were made with fused attention off take their fused path all the same."""
+    """Make modules that were built with fused attention off take their fused path."""
     off = [vars(site) for site in sites if vars(site).get("fused_attn") is False]
     try:
         for state in off:
@@ -157,13 +166,13 @@ def _fused(sites: Iterable[nn.Module]) -> Iterator[None]:
 
 @contextmanager
 def replaced_forward(sites: Mapping[str, nn.Module], change: Callable[[str, Forward], Forward]) -> Iterator[None]:
-    """Replace the ``forward`` of some modules for the calling thread, and put it back, also after an error.
+    """Replace the ``forward`` of some modules for the calling thread, and restore it, also after an error.
 
-    Other threads that run the model meanwhile get its own ``forward``. May be nested; hold `model_lock` meanwhile.
+    Other threads that run the model meanwhile use its own ``forward``. May be nested; the caller holds `model_lock`.
 
     Args:
         sites: the modules, by name.
-        change: gives, for the name and the ``forward`` of a module, what is called in its place.
+        change: returns, for the name and the ``forward`` of a module, what is called in its place.
     """
     owner = threading.get_ident()
     saved: list[tuple[dict[str, Any], Any]] = []
@@ -173,11 +182,13 @@ def replaced_forward(sites: Mapping[str, nn.Module], change: Callable[[str, Forw
 
     try:
         for name, site in sites.items():
-            # an instance's own attribute hides the class's method; where it had one already, that one comes back
+            # An instance's own attribute hides the class's method; if it had one already, that one is restored. Noted
+            # before it is replaced, so that an error in between restores exactly what was replaced.
             saved.append((vars(site), vars(site).get("forward")))
             vars(site)["forward"] = own(site.forward, change(name, site.forward))
         yield
     finally:
+        # last replaced, first restored: of a module that is listed twice, the first note holds its own `forward`
         for state, forward in reversed(saved):
             if forward is None:
                 state.pop("forward", None)

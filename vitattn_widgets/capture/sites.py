@@ -1,11 +1,11 @@
-"""What one attention module called in a forward pass, and the attention that follows from it."""
+"""The torch calls of one attention module in a forward pass, and the attention that follows from them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ from .attention import (
 
 
 class Call(NamedTuple):
-    """One torch function that ran inside an attention module: its operands and its result."""
+    """One torch function called inside an attention module: its operands and its result."""
 
     operands: tuple[Tensor, ...]
     result: Tensor
@@ -40,9 +40,9 @@ class Call(NamedTuple):
 class SiteCalls(NamedTuple):
     """What one attention module called in one forward pass, in order."""
 
-    fused: Sequence[Call]
-    matmuls: Sequence[Call]
-    softmaxes: Sequence[Call]
+    fused: list[Call]
+    matmuls: list[Call]
+    softmaxes: list[Call]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class SiteAttention:
     Attributes:
         attention: operands with axes ``batch head ...``.
         values: ``(batch, head, key, width)``.
-        output: ``(batch, head, query, width)``, what the module's own kernel made of attention and values.
+        output: ``(batch, head, query, width)``, what the module's own kernel computed from attention and values.
     """
 
     attention: Attention
@@ -62,7 +62,7 @@ class SiteAttention:
 
 @lru_cache(maxsize=256)
 def layer_tokens(pools: bool, queries: int, keys: int, layout: TokenLayout, name: str) -> LayerTokens:
-    """Which tokens one layer's queries and keys are, from their numbers.
+    """Which tokens one layer's queries and keys are, inferred from their numbers.
 
     Args:
         pools: whether the layer is an attention pool with latent queries (`is_latent_pool`).
@@ -74,6 +74,7 @@ def layer_tokens(pools: bool, queries: int, keys: int, layout: TokenLayout, name
     Raises:
         ModelError: the numbers fit neither the patches alone nor the patches with the model's prefix tokens.
     """
+    # some layers drop the prefix tokens from their keys: the first blocks of CaiT, the pools of some models
     key_prefix = {layout.num_patches: (), layout.num_patches + len(layout.prefix): layout.prefix}.get(keys)
     if key_prefix is not None and pools:
         latents = ("pool",) if queries == 1 else tuple(f"pool{i}" for i in range(queries))
@@ -89,27 +90,28 @@ def layer_tokens(pools: bool, queries: int, keys: int, layout: TokenLayout, name
 
 
 def read_site(site: nn.Module, calls: SiteCalls, layout: TokenLayout, name: str) -> SiteAttention:
-    """Turn what an attention module called into the attention that it used.
+    """Turn the calls of an attention module into the attention that it used.
 
     Raises:
         ModelError: the module computes attention in a way that this kit does not know.
     """
     if calls.fused:
         return _read_fused(site, calls.fused, layout, name)
-    if len(calls.matmuls) >= 2 and calls.softmaxes:
+    if len(calls.matmuls) >= 2 and calls.softmaxes:  # q k^T comes first, attention times values last
         product, weighting = calls.matmuls[0], calls.matmuls[-1]
         q, k = product.operands[0], product.operands[1].transpose(-2, -1)
         return SiteAttention(_read_eager(site, q, k, calls, layout, name), weighting.operands[1], weighting.result)
     raise ModelError(
         f"{name} ({type(site).__name__}) ran without an attention that this kit can see; "
-        f"known are scaled_dot_product_attention and the attention modules of {', '.join(SUPPORTED)}"
+        f"it knows scaled_dot_product_attention and the attention modules of {', '.join(SUPPORTED)}"
     )
 
 
 def weighted_values(calls: SiteCalls) -> Tensor:
-    """The tensor of the forward pass in which attention met the values: ``(batch, head, query, width)``.
+    """The product of attention and values in the forward pass: ``(batch, head, query, width)``.
 
-    Its gradient is that of the layer's attention times values, also where two softmaxes are subtracted afterwards.
+    Its gradient is that of the layer's attention times values, also in differential attention: of the difference that
+    follows, the first product is a term with factor 1.
     """
     return calls.fused[0].result if calls.fused else calls.matmuls[-1].result
 
@@ -119,11 +121,14 @@ def _read_fused(site: nn.Module, calls: Sequence[Call], layout: TokenLayout, nam
     values = _ungrouped(calls[0], calls[0].operands[2])
     if len(calls) == 1:
         return SiteAttention(SoftmaxAttention(scores[0]), values, calls[0].result)
-    if len(calls) == 2 and hasattr(site, "_compute_lambda"):
-        factor = float(site._compute_lambda())
+    compute_factor: Callable[[], Tensor] | None = getattr(site, "_compute_lambda", None)
+    if len(calls) == 2 and compute_factor is not None:
+        factor = float(compute_factor())
         output = calls[0].result - factor * calls[1].result
         return SiteAttention(DifferentialAttention(scores[0], scores[1], factor), values, output)
-    raise ModelError(f"{name} ({type(site).__name__}) attends {len(calls)} times in one layer, which is not supported")
+    raise ModelError(
+        f"{name} ({type(site).__name__}) attends {len(calls)} times in one layer, which this kit does not support"
+    )
 
 
 def _fused_scores(call: Call, layout: TokenLayout) -> Scores:
@@ -151,6 +156,7 @@ def _mask_bias(call: Call, layout: TokenLayout) -> Bias | None:
         mask = torch.zeros(mask.shape).masked_fill(~mask.cpu(), float("-inf"))
     while mask.ndim < 3:
         mask = mask[None]
+    # a bias per photo stays as it is; one for the whole batch, such as a position bias, may have a compact form
     if mask.ndim == 4 and mask.shape[0] == 1:
         mask = mask[0]
     if mask.ndim == 4:
@@ -158,12 +164,12 @@ def _mask_bias(call: Call, layout: TokenLayout) -> Bias | None:
     return compact_bias(mask.float().cpu(), layout.grid)
 
 
-def _read_eager(site: nn.Module, q: Tensor, k: Tensor, calls: SiteCalls, layout: TokenLayout, name: str) -> Attention:
-    match type(site).__name__:
+def _read_eager(site: Any, q: Tensor, k: Tensor, calls: SiteCalls, layout: TokenLayout, name: str) -> Attention:
+    match type(site).__name__:  # by name, not imported; what is read of each is its own, hence Any
         case "TalkingHeadAttn":  # its q is scaled before the product
             before, after = (_weights_of(layer) for layer in (site.proj_l, site.proj_w))
             return TalkingHeadsAttention(Scores(q, k, 1.0), before, after)
-        case "GPSA":
+        case "GPSA":  # the content softmax runs first, then that of the positions
             position = calls.softmaxes[1].operands[0]
             gate = torch.sigmoid(site.gating_param.detach())
             return GatedPositionAttention(

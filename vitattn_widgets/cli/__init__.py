@@ -1,4 +1,4 @@
-"""The command line: ``vitattn`` and its commands, a module each."""
+"""The command line: ``vitattn`` and its commands, one module each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COMMANDS = (map, figure, export, sweep, demo, finetune)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit status: 0, 2 for a user's mistake, 130 when stopped by Ctrl-C."""
+    """Run one command; returns its exit status: 0, 2 for a mistake in the input, 130 when stopped by Ctrl-C."""
     options = _parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
@@ -33,7 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="vitattn", description="See what a Vision Transformer attends to.")
+    parser = argparse.ArgumentParser(
+        prog="vitattn",
+        description="See what a Vision Transformer attends to.",
+        epilog="Run 'vitattn COMMAND --help' for the options of a command.",
+    )
     parser.add_argument("--version", action="version", version=f"vitattn_widgets {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in COMMANDS:

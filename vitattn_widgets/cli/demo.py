@@ -6,43 +6,68 @@ import argparse
 from pathlib import Path
 
 from ..models import DEFAULT_MODEL
-from .options import positive
+from .options import HelpFormatter, positive
 
 
-def add_command(commands: argparse._SubParsersAction) -> None:
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser."""
     demo = commands.add_parser(
         "demo",
-        help="a page in the browser, for yourself or for a class",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        help="serve an interactive page, for yourself or for a class",
+        description="Serve a page on which visitors explore the attention of the models that you name, on the samples "
+        "or on pictures of their own. Ctrl-C stops it.",
+        formatter_class=HelpFormatter,
     )
     demo.add_argument(
         "--model",
         action="append",
         default=[],
-        help="timm name of a model to choose from, or demo for the embedded one, repeatable; without one, "
-        f"{DEFAULT_MODEL}, or the embedded one where its weights cannot be had",
+        metavar="NAME",
+        help="timm model that visitors can choose, or demo for the embedded one; repeatable (default: "
+        f"{DEFAULT_MODEL}, or the embedded model if its weights are unavailable)",
     )
-    demo.add_argument("--checkpoint", type=Path, help="local weights of the one model")
-    demo.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 is every one of this computer")
+    demo.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="load the weights of the only model from this file (safetensors or torch)",
+    )
+    demo.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="address to listen on; 0.0.0.0 stands for all addresses of this computer",
+    )
     demo.add_argument("--port", type=int, default=7860, help="port to listen on")
-    demo.add_argument("--share", action="store_true", help="print a public link, through Gradio's tunnel")
+    demo.add_argument("--share", action="store_true", help="also print a public link, through Gradio's tunnel")
     demo.add_argument(
         "--auth",
         action="append",
         default=[],
         metavar="USER:PASSWORD",
-        help="let only this user in, repeatable; others on this computer can read it, so better use VITATTN_AUTH in "
-        "the environment or --auth-file",
+        help="admit this user; repeatable (default: admit everybody). Other users of this computer can read the "
+        "command line, so prefer --auth-file or the environment variable VITATTN_AUTH",
     )
-    demo.add_argument("--auth-file", type=Path, help="file with USER:PASSWORD, one a line")
-    demo.add_argument("--max-upload", type=positive, metavar="MB", help="largest file a visitor can bring")
-    demo.add_argument("--max-pixels", type=positive, metavar="N", help="largest picture that is decoded")
+    demo.add_argument(
+        "--auth-file", type=Path, metavar="FILE", help="admit the users in FILE, one USER:PASSWORD per line"
+    )
+    demo.add_argument(
+        "--max-upload",
+        type=positive,
+        metavar="MB",
+        help="largest file that a visitor can upload, in megabytes (default: 20)",
+    )
+    demo.add_argument(
+        "--max-pixels",
+        type=positive,
+        metavar="N",
+        help="largest picture that a visitor can upload, in pixels (default: 50000000)",
+    )
     demo.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Carry the command out."""
+    """Run the command."""
     from ..demo.server import ServerOptions, read_auth, serve
 
     serve(

@@ -9,38 +9,49 @@ from pathlib import Path
 from ..files import PAGE_SUFFIXES, check_writable, write_file
 from ..maps.aggregate import AGGREGATIONS
 from ..maps.sources import SOURCES
-from .options import add_shared, add_target, load_chosen, view_settings, with_target
+from .options import HelpFormatter, add_shared, add_target, load_chosen, view_settings, with_target
 
 
-def add_command(commands: argparse._SubParsersAction) -> None:
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser."""
     export = commands.add_parser(
         "export",
-        help="one offline page with every map of a photo, for readers without Python",
-        description="Write one HTML file of at most 3 MB in which a reader without Python or a network chooses layer, "
-        "head, aggregation and opacity. The other options say how its maps are drawn, and which one it opens with.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        help="write every map of a photo to one offline page, for readers without Python",
+        description="Write an HTML file of at most 3 MB in which readers choose layer, head, aggregation and opacity "
+        "without Python or a network. The other options set how the maps are drawn and which one is shown first.",
+        formatter_class=HelpFormatter,
     )
-    export.add_argument("photo", type=Path, help="picture file")
-    export.add_argument("-o", "--output", type=Path, required=True, help=f"page to write: {', '.join(PAGE_SUFFIXES)}")
-    export.add_argument("--head", type=int, help="open with this head; without it, with all heads aggregated")
-    export.add_argument("--aggregation", choices=AGGREGATIONS, default="mean", help="open with this aggregation")
-    made = export.add_argument_group("what the maps are made of")
-    made.add_argument(
+    export.add_argument("photo", type=Path, metavar="PHOTO", help="picture file")
+    export.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help=f"page to write ({', '.join(PAGE_SUFFIXES)})",
+    )
+    export.add_argument(
+        "--head", type=int, metavar="N", help="head that is shown first (default: all heads, aggregated)"
+    )
+    export.add_argument(
+        "--aggregation", choices=AGGREGATIONS, default="mean", help="aggregation of the heads that is shown first"
+    )
+    group = export.add_argument_group("source")
+    group.add_argument(
         "--source",
         dest="sources",
         action="append",
         choices=SOURCES,
         default=[],
-        help="a source to choose from, repeatable; the page opens with the first; without one, attention",
+        help="source that readers can choose; repeatable, the first is shown first (default: attention)",
     )
-    add_target(made)
+    add_target(group)
     add_shared(export)
     export.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Carry the command out."""
+    """Run the command."""
     from tqdm import tqdm
 
     from ..capture.forward import capture_attention
@@ -50,7 +61,7 @@ def run(options: argparse.Namespace) -> None:
     check_writable(options.output, PAGE_SUFFIXES)
     settings = view_settings(options)
     sources = tuple(dict.fromkeys(options.sources)) or (settings.source,)
-    photo = load_picture(options.photo)  # a bad photo is told before a model is fetched
+    photo = load_picture(options.photo)  # before the model, so that a bad photo is reported before any download
     model = load_chosen(options)
     settings = with_target(replace(settings, source=sources[0]), model, options.target)
     page = make_page(

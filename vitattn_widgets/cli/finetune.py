@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..training.recipes import AUGMENTATIONS, HEADS, OPTIMIZERS, PRECISIONS, SCHEDULES, TRAINED
+from .options import HelpFormatter
 
 _CHANGES = (
     "head",
@@ -25,72 +26,96 @@ _CHANGES = (
     "photos_per_class",
     "seed",
 )
+"""The options that replace a value of the recipe."""
 
 
-def add_command(commands: argparse._SubParsersAction) -> None:
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "finetune",
-        help="train a model on a data set, with the paper's recipe or the kit's own",
-        description="Train a model on a data set and measure it. A run that was stopped goes on from its last finished "
-        "epoch when it is started again with the same options. Several processes or GPUs: accelerate launch -m "
-        "vitattn_widgets finetune ...",
+        help="train a model on a data set, by the paper's recipe or the kit's own",
+        description="Train a model on a data set and measure it. A run that was stopped resumes after its last "
+        "finished epoch when it is started again with the same options.",
+        epilog="To use several processes or GPUs: accelerate launch -m vitattn_widgets finetune ...",
+        formatter_class=HelpFormatter,
     )
-    # unset options stay away: the recipe says the value, and what is set is recorded as changed
-    parser.add_argument("name", help="data set: imagenet, fruitsgb, cassava or demo")
-    parser.add_argument("--data", type=Path, help="folder with its photos; else $VITATTN_DATA/NAME, else a stand-in")
+    parser.add_argument("name", metavar="NAME", help="data set: imagenet, fruitsgb, cassava or demo")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of its photos (default: $VITATTN_DATA/NAME; if that does not exist, pictures drawn by code)",
+    )
     parser.add_argument(
         "--stand-in",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="train on pictures made by code; --no-stand-in: only ever on photos",
+        help="train on pictures drawn by code; --no-stand-in: stop with an error if there are no photos",
     )
-    parser.add_argument("--download", action="store_true", help="fetch Imagenette into the folder of --data first")
+    parser.add_argument("--download", action="store_true", help="first download Imagenette into the folder of --data")
     parser.add_argument(
-        "--split-seed", type=int, default=0, help="seed of the split into train, validation and test (0)"
+        "--split-seed", type=int, default=0, metavar="N", help="seed of the split into train, validation and test"
     )
-    parser.add_argument("-o", "--output", type=Path, help="folder of the run; else runs/NAME-RECIPE")
     parser.add_argument(
-        "--recipe", default="paper", help="paper, as published (the default), or recommended, the kit's own"
+        "-o", "--output", type=Path, metavar="FOLDER", help="folder to write to (default: runs/NAME-RECIPE)"
     )
-    changed = parser.add_argument_group("other values than the recipe's (the checkpoint's card says which)")
-    changed.add_argument("--model", help="timm name")
-    changed.add_argument("--checkpoint", type=Path, help="local weights to start from: safetensors or torch file")
-    changed.add_argument("--head", choices=HEADS, help="new classifier, a layer on top, or as it is")
-    changed.add_argument("--trained", choices=TRAINED, help="train all of the model or its head alone")
-    changed.add_argument(
-        "--pretrained", action=argparse.BooleanOptionalAction, default=None, help="start from published weights"
+    parser.add_argument("--recipe", default="paper", help="paper, as published, or recommended, the kit's own")
+    _add_changes(parser)
+    machine = parser.add_argument_group("execution")
+    machine.add_argument(
+        "--mixed-precision", choices=PRECISIONS, help="number format (default: as accelerate is configured)"
     )
-    changed.add_argument("--epochs", type=int, help="passes over the training photos")
-    changed.add_argument("--batch-size", type=int, help="photos a step, over all processes together")
-    changed.add_argument("--learning-rate", type=float, help="highest learning rate")
-    changed.add_argument("--optimizer", choices=OPTIMIZERS, help="SGD has --momentum")
-    changed.add_argument("--momentum", type=float, help="of SGD, 0..1")
-    changed.add_argument("--weight-decay", type=float, help="of weights, not of biases and norms")
-    changed.add_argument("--schedule", choices=SCHEDULES, help="how the learning rate falls after warm-up")
-    changed.add_argument("--warmup", type=float, metavar="SHARE", help="share of the steps that warm up, 0..1")
-    changed.add_argument(
-        "--label-smoothing", type=float, metavar="SHARE", help="share of the target spread over all classes, 0..1"
+    machine.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes that load photos (default: one fewer than CPU cores, at most 8)",
     )
-    changed.add_argument("--clip-norm", type=float, metavar="NORM", help="largest norm of the gradient")
-    changed.add_argument("--augmentation", choices=AUGMENTATIONS, help="how training photos vary")
-    changed.add_argument("--photos-per-class", type=int, metavar="N", help="train on at most N photos of each class")
-    changed.add_argument("--seed", type=int, help="of new weights, order and augmentation")
-    machine = parser.add_argument_group("how it runs")
-    machine.add_argument("--mixed-precision", choices=PRECISIONS, help="else as accelerate is configured")
-    machine.add_argument("--workers", type=int, help="processes that load photos; else 8, or one fewer than cores")
-    machine.add_argument("--cpu", action="store_true", help="train on the CPU even where there is a GPU")
+    machine.add_argument("--cpu", action="store_true", help="train on the CPU even if there is a GPU")
     parser.set_defaults(run=run)
 
 
+def _add_changes(parser: argparse.ArgumentParser) -> None:
+    """Add the options that replace a value of the recipe; those not given stay None, and the recipe decides."""
+    changes = parser.add_argument_group(
+        "changes to the recipe", "Each replaces one value of the recipe; the checkpoint's card records which."
+    )
+    changes.add_argument("--model", metavar="NAME", help="timm model to start from")
+    changes.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights to start from (safetensors or torch)")
+    changes.add_argument(
+        "--head", choices=HEADS, help="replace the classifier, put a further layer on top of it, or keep it"
+    )
+    changes.add_argument("--trained", choices=TRAINED, help="train all parameters, or those of the head alone")
+    changes.add_argument(
+        "--pretrained", action=argparse.BooleanOptionalAction, default=None, help="start from the published weights"
+    )
+    changes.add_argument("--epochs", type=int, metavar="N", help="passes over the training photos")
+    changes.add_argument("--batch-size", type=int, metavar="N", help="photos per step, over all processes together")
+    changes.add_argument("--learning-rate", type=float, metavar="RATE", help="highest learning rate")
+    changes.add_argument("--optimizer", choices=OPTIMIZERS, help="optimizer")
+    changes.add_argument("--momentum", type=float, metavar="M", help="momentum of SGD, 0..1")
+    changes.add_argument("--weight-decay", type=float, metavar="DECAY", help="weight decay; none for biases and norms")
+    changes.add_argument("--schedule", choices=SCHEDULES, help="course of the learning rate after the warm-up")
+    changes.add_argument("--warmup", type=float, metavar="SHARE", help="share of the steps spent warming up, 0..1")
+    changes.add_argument(
+        "--label-smoothing", type=float, metavar="SHARE", help="share of the target spread over all classes, 0..1"
+    )
+    changes.add_argument("--clip-norm", type=float, metavar="NORM", help="largest norm of the gradient")
+    changes.add_argument("--augmentation", choices=AUGMENTATIONS, help="augmentation of the training photos")
+    changes.add_argument("--photos-per-class", type=int, metavar="N", help="train on at most N photos of each class")
+    changes.add_argument("--seed", type=int, metavar="N", help="seed of new weights, photo order and augmentation")
+
+
 def run(options: argparse.Namespace) -> None:
-    """Carry the command out."""
+    """Run the command."""
     from ..datasets.loading import load_dataset
     from ..runs import is_main_process
     from ..training.recipes import training_recipe
     from ..training.run import finetune
 
-    recipe = training_recipe(options.name, options.recipe)  # an unknown one is told before any photo is read
+    recipe = training_recipe(
+        options.name, options.recipe
+    )  # before the data, so that an unknown name is reported at once
     notify = print if is_main_process() else _quiet
     dataset = load_dataset(
         options.name, options.data, options.split_seed, options.stand_in, download=options.download, notify=notify
@@ -111,4 +136,4 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _quiet(_: str) -> None:
-    """What processes beside the first print."""
+    """Print nothing: the `notify` of all processes but the first."""

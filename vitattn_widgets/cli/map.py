@@ -8,26 +8,39 @@ from pathlib import Path
 from ..files import check_writable, write_file
 from ..maps.aggregate import AGGREGATIONS
 from ..view.encode import PICTURE_FORMATS, map_bytes, picture_bytes
-from .options import add_shared, add_source, load_chosen, view_settings, with_target
+from .options import HelpFormatter, add_shared, add_source, load_chosen, view_settings, with_target
 
 
-def add_command(commands: argparse._SubParsersAction) -> None:
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser."""
-    one = commands.add_parser(
-        "map", help="lay the attention map over one photo", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    parser = commands.add_parser(
+        "map",
+        help="lay an attention map over a photo",
+        description="Lay an attention map over a photo. Prints the five most probable classes, the share of attention "
+        "on prefix tokens, and what the picture shows.",
+        formatter_class=HelpFormatter,
     )
-    one.add_argument("photo", type=Path, help="picture file")
-    one.add_argument("-o", "--output", type=Path, required=True, help=f"picture to write: {', '.join(PICTURE_FORMATS)}")
-    one.add_argument("--npz", type=Path, help="write the raw map here as well")
-    one.add_argument("--head", type=int, help="show this head; without it, all heads are aggregated")
-    one.add_argument("--aggregation", choices=AGGREGATIONS, default="mean", help="how heads become one map")
-    add_source(one)
-    add_shared(one)
-    one.set_defaults(run=run)
+    parser.add_argument("photo", type=Path, metavar="PHOTO", help="picture file")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help=f"picture to write ({', '.join(PICTURE_FORMATS)})",
+    )
+    parser.add_argument("--npz", type=Path, metavar="FILE", help="also write the raw map to this file, for numpy.load")
+    parser.add_argument("--head", type=int, metavar="N", help="show this head (default: all heads, aggregated)")
+    parser.add_argument(
+        "--aggregation", choices=AGGREGATIONS, default="mean", help="how the heads are combined into one map"
+    )
+    add_source(parser)
+    add_shared(parser)
+    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Carry the command out."""
+    """Run the command."""
     from ..capture.forward import capture_attention
     from ..images import load_picture
     from ..maps.completion import complete_capture
@@ -39,7 +52,7 @@ def run(options: argparse.Namespace) -> None:
     if options.npz:
         check_writable(options.npz, (".npz",))
     settings = view_settings(options)
-    photo = load_picture(options.photo)  # a bad photo is told before a model is fetched
+    photo = load_picture(options.photo)  # before the model, so that a bad photo is reported before any download
     model = load_chosen(options)
     settings = with_target(settings, model, options.target)
     capture = complete_capture(model, capture_attention(model, photo), settings)

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they mean."""
+"""The options that several commands share, and how they become settings and a model."""
 
 from __future__ import annotations
 
@@ -19,38 +19,87 @@ if TYPE_CHECKING:
     from ..models.loading import AttentionModel
 
 
+class HelpFormatter(argparse.HelpFormatter):
+    """Help with the default of every option that has one; examples keep their line breaks."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else super()._fill_text(text, width, indent)
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        # Python before 3.13 adds the default to the help of a --flag, --no-flag pair itself
+        text = (action.help or "").removesuffix(" (default: %(default)s)")
+        if isinstance(action, argparse.BooleanOptionalAction) and action.default is not None:
+            return f"{text} (default: {'on' if action.default else 'off'})"
+        if action.default is None or action.default is False or action.default in ([], argparse.SUPPRESS):
+            return text
+        if isinstance(action.default, list):
+            return f"{text} (default: {' '.join(map(str, action.default))})"
+        return f"{text} (default: %(default)s)"
+
+
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """The options that name a model."""
-    model = parser.add_argument_group("model")
-    model.add_argument("--model", help=f"timm name; else the checkpoint card's, else {DEFAULT_MODEL}")
-    model.add_argument("--checkpoint", type=Path, help="local weights: safetensors or torch file")
-    model.add_argument("--img-size", type=_size, help="input size in pixels: SIDE or HEIGHTxWIDTH")
-    model.add_argument("--device", help="cpu, cuda, cuda:1, ...; else CUDA where there is one")
+    """Add the options that choose a model."""
+    group = parser.add_argument_group("model")
+    group.add_argument(
+        "--model",
+        metavar="NAME",
+        help="timm model, or demo for the embedded one (default: the one that the checkpoint's card names, or "
+        f"{DEFAULT_MODEL})",
+    )
+    group.add_argument(
+        "--checkpoint", type=Path, metavar="FILE", help="load the weights from this file (safetensors or torch)"
+    )
+    group.add_argument(
+        "--img-size",
+        type=_size,
+        metavar="SIZE",
+        help="input size in pixels: SIDE, or HEIGHTxWIDTH (default: the model's own)",
+    )
+    group.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda if available)")
 
 
 def add_shared(parser: argparse.ArgumentParser) -> None:
-    """The options of every command that draws maps: model, what is shown, how it is drawn."""
+    """Add the options of every command that draws maps: the model, which map is shown, how it is drawn."""
     add_model(parser)
-    shown = parser.add_argument_group("what is shown")
-    shown.add_argument("--layer", type=int, default=-1, help="layer number; negative ones count from the end")
-    shown.add_argument(
-        "--query", type=read_query, help="token that looks: class, dist, reg0, mean, pool or ROW,COL; else what is read"
+    chosen = parser.add_argument_group("layer and query")
+    chosen.add_argument(
+        "--layer", type=int, default=-1, metavar="N", help="layer, from 0 on; negative numbers count from the last"
     )
-    drawn = parser.add_argument_group("how it is drawn")
-    for step, what in (
+    chosen.add_argument(
+        "--query",
+        type=read_query,
+        metavar="TOKEN",
+        help="token whose attention is shown: class, dist, reg0, mean, pool, or ROW,COL for a patch (default: the one "
+        "that the classifier reads)",
+    )
+    drawn = parser.add_argument_group("drawing")
+    for step, words in (
         ("bilinear", "interpolate between patches"),
-        ("median", "median over a disk of half a patch"),
-        ("gaussian", "Gaussian of a quarter patch"),
+        ("median", "median filter over a disk with a radius of half a patch"),
+        ("gaussian", "Gaussian filter with a sigma of a quarter of a patch"),
     ):
-        drawn.add_argument(f"--{step}", action=argparse.BooleanOptionalAction, default=True, help=what)
-    drawn.add_argument("--scale", choices=SCALES, default="map", help="which raw values become 0 and 1")
-    drawn.add_argument("--opacity", type=float, default=0.5, help="0: photo alone, 1: map alone")
-    drawn.add_argument("--cmap", default=DEFAULT_CMAP, help="name of a matplotlib colour map")
-    drawn.add_argument("--on", choices=GROUNDS, default="view", help="draw on what the model saw or on the whole photo")
+        drawn.add_argument(f"--{step}", action=argparse.BooleanOptionalAction, default=True, help=words)
+    drawn.add_argument(
+        "--scale",
+        choices=SCALES,
+        default="map",
+        help="values that the colours span: map, the map's own; shared, those of all heads of its layer; robust, the "
+        "map's own without its extremes",
+    )
+    drawn.add_argument(
+        "--opacity", type=float, default=0.5, help="opacity of the map, from 0 (photo alone) to 1 (map alone)"
+    )
+    drawn.add_argument("--cmap", default=DEFAULT_CMAP, metavar="NAME", help="matplotlib colour map")
+    drawn.add_argument(
+        "--on",
+        choices=GROUNDS,
+        default="view",
+        help="picture to draw on: view, what the model saw; original, the whole photo with the crop framed",
+    )
 
 
 def positive(text: str) -> int:
-    """A whole number from 1 on, of an option's text."""
+    """Read a whole number of at least 1."""
     number = int(text)
     if number <= 0:
         raise ValueError(text)
@@ -58,7 +107,7 @@ def positive(text: str) -> int:
 
 
 def read_query(text: str) -> Query:
-    """A query of an option's text: a name, or ``ROW,COL``."""
+    """Read a query: a name, or ``ROW,COL``."""
     row, comma, col = text.partition(",")
     if not comma:
         return text
@@ -71,40 +120,50 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:
-    """The options of what a map is made of."""
-    made = parser.add_argument_group("what the map is made of")
-    made.add_argument("--source", choices=SOURCES, default="attention", help="the attention, or a reading of its worth")
-    add_target(made)
+    """Add the options that choose the source of a map."""
+    group = parser.add_argument_group("source")
+    group.add_argument(
+        "--source",
+        choices=SOURCES,
+        default="attention",
+        help="what the map shows: plain attention, or attention combined with value norms, over layers, or with the "
+        "gradients of a class",
+    )
+    add_target(group)
 
 
-def add_target(made: argparse._ArgumentGroup) -> None:
-    """The options beside a source: class and sinks."""
-    made.add_argument("--target", help="class for sources that depend on it: number or name; else the predicted one")
-    made.add_argument(
-        "--sinks", choices=SINKS, default="show", help="what is done with patches that draw attention on any photo"
+def add_target(group: argparse._ArgumentGroup) -> None:
+    """Add the options that go with a source: class and sinks."""
+    group.add_argument(
+        "--target",
+        metavar="CLASS",
+        help="class to explain, by number or name, for sources that depend on it (default: the predicted class)",
+    )
+    group.add_argument(
+        "--sinks", choices=SINKS, default="show", help="what to do with patches that draw attention in any photo"
     )
 
 
 def view_settings(options: argparse.Namespace) -> ViewSettings:
-    """The settings that a command's options name; the class waits for the model, see `with_target`."""
+    """The settings that a command's options name, except the class, which needs the model; see `with_target`."""
     names = [field.name for field in fields(ViewSettings) if field.name != "target" and hasattr(options, field.name)]
     return ViewSettings(**{name: getattr(options, name) for name in names})
 
 
 def with_target(settings: ViewSettings, model: AttentionModel, target: str | None) -> ViewSettings:
-    """The settings with the class of `add_source` as the model numbers it."""
+    """The settings with the class of ``--target``, as the model numbers it."""
     if target is None:
         return settings
     return replace(settings, target=find_class(model.class_names, target))
 
 
 def load_chosen(options: argparse.Namespace) -> AttentionModel:
-    """The model that the options of `add_shared` name; a line says which it is."""
+    """Load the model that the options of `add_model` name, and print it in one line."""
     return load_named(options.model, options.checkpoint, options)
 
 
 def load_named(name: str | None, checkpoint: Path | None, options: argparse.Namespace) -> AttentionModel:
-    """A model at the size and on the device that the options of `add_shared` name; a line says which it is."""
+    """Load a model at the size and on the device that the options of `add_model` name, and print it in one line."""
     from ..models.loading import load_model
 
     name = name or (None if checkpoint else DEFAULT_MODEL)

@@ -6,7 +6,7 @@ import itertools
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,35 +30,35 @@ SETTINGS: dict[str, Callable[[str], Any]] = {
 KEYS = (*SETTINGS, "target", "model", "checkpoint", "photo", "name")
 
 SYNTAX = (
-    f"KEY=VALUE, several in quotes with blanks between; keys: {', '.join(KEYS)}; a list such as layer=0,5,11 makes a "
-    f"panel each ({', '.join(LISTED)})"
+    f"KEY=VALUE, or several in quotes, separated by spaces; keys: {', '.join(KEYS)}; a list such as layer=0,5,11 makes "
+    f"one panel per value (possible for {', '.join(LISTED)})"
 )
 
 
 @dataclass(frozen=True)
 class PanelText:
-    """One panel that was asked for; what is None is as the other options say.
+    """One panel of a comparison; None leaves a value to the other options.
 
     Attributes:
         text: what the user wrote, for messages.
         changes: parts of `ViewSettings`.
+        photo: picture file.
         target: class, as number or name.
         model: name of the model.
         checkpoint: file of its weights.
-        photo: picture file.
-        name: what the panel is to be called.
+        name: title of the panel; empty makes one up.
     """
 
     text: str
-    changes: dict[str, Any] = field(default_factory=dict)
+    changes: dict[str, Any]
+    photo: Path
     target: str | None = None
     model: str | None = None
     checkpoint: Path | None = None
-    photo: Path | None = None
     name: str = ""
 
     def settings(self, base: ViewSettings) -> ViewSettings:
-        """The panel's settings, but for the class, which waits for the model.
+        """The panel's settings, except the class, which has no number before the model is loaded.
 
         Raises:
             SettingsError: names the panel.
@@ -69,7 +69,7 @@ class PanelText:
 
 @contextmanager
 def naming(text: str) -> Iterator[None]:
-    """Put the panel's text before the message of whatever mistake is found in it."""
+    """Put the panel's text before the message of any mistake in it."""
     try:
         yield
     except VitattnError as error:
@@ -77,30 +77,30 @@ def naming(text: str) -> Iterator[None]:
 
 
 def read_panels(texts: Sequence[str], photos: Sequence[Path]) -> list[PanelText]:
-    """The panels that texts ask for: each of every photo, but for those that name their own.
+    """Read the panels of a comparison: each one for every photo, except those that name their own.
 
     Args:
-        texts: see `SYNTAX`; an empty one is a panel as the other options say, and no text at all is one of these.
+        texts: see `SYNTAX`; an empty text is one panel drawn as the other options say, and so are no texts at all.
         photos: picture files.
 
     Raises:
-        SettingsError: a text that says nothing known; with what is possible.
+        SettingsError: a text that is not understood; the message lists what is possible.
     """
     panels = [panel for text in texts or [""] for panel in _read(text)]
-    own = [panel for panel in panels if panel.photo is not None]
-    return [replace(panel, photo=photo) for photo in photos for panel in panels if panel.photo is None] + own
+    own = [PanelText(**panel) for panel in panels if "photo" in panel]
+    return [PanelText(**panel, photo=photo) for photo in photos for panel in panels if "photo" not in panel] + own
 
 
-def _read(text: str) -> Iterator[PanelText]:
-    """The panels of one text: one for each combination of its lists."""
-    values: dict[str, Iterable[str]] = {}
+def _read(text: str) -> Iterator[dict[str, Any]]:
+    """The arguments of `PanelText` for each combination of a text's lists, with a photo only if the text names one."""
+    values: dict[str, list[str]] = {}
     with naming(text):
         for word in _words(text):
             key, equals, value = word.partition("=")
             if key not in KEYS or not equals or not value:
                 raise SettingsError(f"{word!r} is not understood; possible: {SYNTAX}")
             if key in values:
-                raise SettingsError(f"{key} is said twice; give a list ({key}=A,B) or another panel")
+                raise SettingsError(f"{key} is given twice; write a list ({key}=A,B) or another panel")
             values[key] = value.split(",") if key in LISTED else [value]
         if "checkpoint" in values and len(values.get("model", ())) > 1:
             raise SettingsError("a checkpoint belongs to one model; name one")
@@ -112,13 +112,14 @@ def _words(text: str) -> list[str]:
     try:
         return shlex.split(text)
     except ValueError as error:
-        raise SettingsError(f"a quotation mark has no partner ({error})") from error
+        raise SettingsError(f"a quotation mark is not closed ({error})") from error
 
 
-def _panel(text: str, said: dict[str, str]) -> PanelText:
-    changes = {key: _value(key, said[key]) for key in SETTINGS if key in said}
-    paths = {key: Path(said[key]) for key in ("checkpoint", "photo") if key in said}
-    return PanelText(text, changes, said.get("target"), said.get("model"), name=said.get("name", ""), **paths)
+def _panel(text: str, values: dict[str, str]) -> dict[str, Any]:
+    changes = {key: _value(key, values[key]) for key in SETTINGS if key in values}
+    arguments: dict[str, Any] = {key: values[key] for key in ("target", "model", "name") if key in values}
+    arguments |= {key: Path(values[key]) for key in ("checkpoint", "photo") if key in values}
+    return {"text": text, "changes": changes, **arguments}
 
 
 def _value(key: str, text: str) -> Any:
@@ -130,11 +131,11 @@ def _value(key: str, text: str) -> Any:
 
 
 def short_names(paths: Iterable[Path]) -> dict[Path, str]:
-    """What tells files apart: their names without suffix, with as many folders before as that takes."""
+    """Names that distinguish files: without suffix, and with as few parent folders as possible."""
     paths = list(dict.fromkeys(paths))
     longest = max((len(path.parts) for path in paths), default=0)
     for count in range(1, longest + 1):
         names = ["/".join(path.with_suffix("").parts[-count:]) for path in paths]
         if len(set(names)) == len(paths):
             return dict(zip(paths, names, strict=True))
-    return {path: str(path) for path in paths}
+    return {path: str(path) for path in paths}  # they differ in their suffixes alone

@@ -1,4 +1,4 @@
-"""Several maps on one scale, and what one of two has more than the other."""
+"""Several maps on one scale, and the difference of two."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Maps side by side on one scale, and what one has more than another: captures and settings in, pictures out."""
+"""Maps side by side on one scale, and the difference of two: captures and settings in, pictures out."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from ..view.settings import ViewSettings
 from .panels import Panel, difference_words, panel_titles, same_photo
 
 COMPARED_SCALES = ("shared", "robust")
-"""Scales that several panels can have in common."""
+"""Scales that several panels can share."""
 
 UNIT = "times the average patch of its map"
-"""What the values of compared maps are, whatever the maps are made of."""
+"""The unit of compared maps, whatever their source."""
 
 NOISE = 1e-5
-"""Values that differ by less, in `UNIT`, are the same: float32 maps that should be equal differ by about 1e-6."""
+"""Values that differ by less, in `UNIT`, count as equal: float32 maps that should be equal differ by about 1e-6."""
 
 NOT_ONE_PHOTO = (
-    "a difference needs two maps of one photo, these are of two: their patches show different things; compare them "
-    "side by side instead"
+    "a difference needs two maps of one photo, and these are of two photos, whose patches show different things; "
+    "compare them side by side instead"
 )
 
 KEPT_PANELS = 64
-"""Smoothed maps kept from one drawing to the next, about 0.2 MB each at 224 px: while one slider moves, most stay."""
+"""Smoothed maps kept between drawings, about 0.2 MB each at 224 px: while one slider moves, most do not change."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +48,11 @@ class Comparison:
     """Several pictures on one scale.
 
     Attributes:
-        views: one a panel, each what `render_view` draws with its ``value_range`` as limits.
-        titles: one a panel, what tells it from the others; empty for a single one.
+        views: one per panel, each what `render_view` draws with its ``value_range`` as limits.
+        titles: one per panel, what distinguishes it from the others; empty for a single panel.
         common: what all panels share, in one line.
         limits: the values that became 0 and 1 in every panel, in `unit`.
-        unit: what the values are.
+        unit: unit of the values.
         cmap: the colour map of every panel.
     """
 
@@ -66,20 +66,20 @@ class Comparison:
 
 @dataclass(frozen=True, eq=False)
 class DifferenceView:
-    """What one map has more than another.
+    """The difference of two maps.
 
     Attributes:
         image: uint8 ``(H, W, 3)``, of the view's or the photo's size.
-        grid_map: float32 ``(rows, cols)``, the difference of the raw maps in `unit`; None where the grids or the
-            parts of the photo that they lie on differ.
-        heat: float32 ``(h, w)`` in -1..1, the difference of the smoothed maps, where `where` says.
+        grid_map: float32 ``(rows, cols)``, the difference of the raw maps in `unit`; None if the grids or the
+            parts of the photo that they cover differ.
+        heat: float32 ``(h, w)`` in -1..1, the difference of the smoothed maps, at `where`.
         where: the pixels ``(rows, cols)`` of `image` that both models saw.
         value_range: ``(-m, m)``, the differences that became -1 and 1, in `unit`.
-        unit: what the values are.
+        unit: unit of the values.
         cmap: the colour map, neutral at 0.
-        title: what is subtracted from what, short.
-        caption: the same in full, and what the colours mean, in one line.
-        settings: those of the first panel, which say opacity and ground.
+        title: what is subtracted from what, in short.
+        caption: the same in full, and the meaning of the colours, in one line.
+        settings: those of the first panel, from which opacity and ground are taken.
     """
 
     image: np.ndarray
@@ -96,7 +96,7 @@ class DifferenceView:
 
 @dataclass(frozen=True, eq=False)
 class _Prepared:
-    """A panel before colours, and how many raw units make one of `UNIT`."""
+    """A panel before colouring, and the number of raw units in one `UNIT`."""
 
     view: PreparedView
     factor: float
@@ -109,20 +109,20 @@ class _Prepared:
 
 
 def shared_scale(scale: str) -> str:
-    """The scale of a comparison where a single picture would have this one of `drawing.SCALES`."""
+    """The scale of a comparison that corresponds to a single picture's scale (`drawing.SCALES`)."""
     return "robust" if scale == "robust" else "shared"
 
 
 def compare_views(panels: Sequence[Panel], scale: str = "shared") -> Comparison:
-    """Draw any panels on one scale: of any sources, aggregations, layers, heads, models, photos.
+    """Draw panels of any sources, aggregations, layers, heads, models and photos on one scale.
 
     Convention: raw maps of different sources, aggregations and grids have different units, so each is divided by the
     mean of the absolute values of its grid map over all patches. Then 3 is three times the average patch of its map,
-    whatever the map is; a map of zeros stays one. Smoothing is linear in the size of a map, so that what is smoothed is
-    the raw map, as everywhere. The scale is taken over the smoothed maps of all panels.
+    whatever the map; a map of zeros stays zero. Smoothing commutes with this division, so the raw map is smoothed, as
+    everywhere. The scale is taken over the smoothed maps of all panels.
 
     Args:
-        panels: any number from one on. The first one's colour map is that of all.
+        panels: at least one. All are drawn in the colour map of the first.
         scale: ``"shared"``, from the smallest to the largest value of all panels, or ``"robust"``, percentiles of all
             their pixels.
 
@@ -138,7 +138,7 @@ def compare_views(panels: Sequence[Panel], scale: str = "shared") -> Comparison:
         raise SettingsError(f"scale {scale!r} cannot be shared by panels; possible: {', '.join(COMPARED_SCALES)}")
     prepared = [_prepare(panel) for panel in panels]
     low, high = value_range(np.concatenate([one.in_unit().ravel() for one in prepared]), scale)
-    if high - low < NOISE:
+    if high - low < NOISE:  # constant maps, which differ by rounding alone: an empty range draws them as zeros
         high = low
     cmap = panels[0].settings.cmap
     views = [
@@ -155,20 +155,21 @@ def compare_views(panels: Sequence[Panel], scale: str = "shared") -> Comparison:
 
 
 def difference_view(first: Panel, second: Panel, scale: str = "shared") -> DifferenceView:
-    """What the first map has more than the second: first minus second, each in `UNIT` as in `compare_views`.
+    """The first map minus the second, each in `UNIT` as in `compare_views`.
 
-    Convention: red is more in the first, blue more in the second, and where they agree the photo shows (see
+    Convention: red means more in the first, blue more in the second, and where they agree the photo shows (see
     `overlay_difference`). The range is symmetric, so that equal strength means an equal difference either way. Maps of
-    one view are subtracted on it; others, as two models see another crop or size, on the photo, where both saw it.
+    one view are subtracted there; others, from models with different crops or sizes, on the part of the photo that
+    both models saw.
 
     Args:
-        first: its opacity and ground are those of the picture.
-        second: of the same photo.
+        first: the picture takes its opacity and ground.
+        second: a panel of the same photo.
         scale: ``"shared"``, up to the largest difference, or ``"robust"``, up to a percentile of the differences.
 
     Raises:
-        SettingsError: two photos, no part of the photo that both saw, an unknown scale, or settings that a panel's
-            capture does not have.
+        SettingsError: two photos, no part of the photo that both models saw, an unknown scale, or settings that a
+            panel's capture does not have.
     """
     if scale not in COMPARED_SCALES:
         raise SettingsError(f"scale {scale!r} does not exist for a difference; possible: {', '.join(COMPARED_SCALES)}")
@@ -189,7 +190,8 @@ def difference_view(first: Panel, second: Panel, scale: str = "shared") -> Diffe
     most = largest = float(size.max())
     if scale == "robust":
         most = float(np.percentile(size, ROBUST_PERCENTILES[1]))
-        most = most if most >= NOISE else largest  # where hardly anything differs, that is what is to be seen
+        # if only a few pixels differ, the percentile is noise, and those pixels are what must show
+        most = most if most >= NOISE else largest
     if largest < NOISE:
         most = largest = 0.0
     heat = (difference / np.float32(most)).clip(-1, 1) if most else np.zeros_like(difference)
@@ -206,13 +208,17 @@ def difference_view(first: Panel, second: Panel, scale: str = "shared") -> Diffe
 def _difference_on_photo(
     first: AttentionCapture, one: np.ndarray, second: AttentionCapture, other: np.ndarray
 ) -> tuple[np.ndarray, tuple[slice, slice]]:
-    """The difference of two views' maps in the pixels of their photo, and where both lie."""
+    """The difference of two views' maps in the pixels of their photo, and the place that both cover."""
     size = first.source.shape[:2]
     one, here = place_on_source(one, first.crop_box, size)
     other, there = place_on_source(other, second.crop_box, size)
-    where = tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(here, there, strict=True))
+    rows, cols = (slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(here, there, strict=True))
+    where = (rows, cols)
     if any(part.stop <= part.start for part in where):
-        raise SettingsError("the two models saw no common part of the photo, so there is nothing to subtract")
+        raise SettingsError(
+            "the two models saw no common part of the photo, so there is nothing to subtract; compare them side by "
+            "side instead"
+        )
 
     def part_of(place: tuple[slice, slice]) -> tuple[slice, ...]:
         return tuple(
@@ -224,10 +230,10 @@ def _difference_on_photo(
 
 @dataclass(frozen=True)
 class _Question:
-    """What a prepared panel depends on: its capture, held weakly, and its settings but for how it is drawn."""
+    """The key of a prepared panel: its capture, held weakly, and its settings except for the way it is drawn."""
 
     capture: ref[AttentionCapture]
-    key: str  # the settings as text, in which 0 and False differ and any value can be a key
+    key: str  # the settings as text: 0 and False differ in it, and values that cannot be hashed can be part of it
     settings: ViewSettings = field(compare=False)
 
 
@@ -239,6 +245,8 @@ def _prepare(panel: Panel) -> _Prepared:
 @lru_cache(KEPT_PANELS)
 def _prepared(question: _Question) -> _Prepared:
     capture, settings = question.capture(), question.settings
+    if capture is None:  # cannot be: `_prepare` holds the capture meanwhile
+        raise ReferenceError("the capture of this panel is gone")
     view = prepare_view(capture, settings)
     for array in (view.raw.grid_map, view.heat):
         array.setflags(write=False)

@@ -1,11 +1,11 @@
-"""The panels of a comparison, and the titles that tell them apart."""
+"""The panels of a comparison, and the titles that distinguish them."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,12 +17,12 @@ from ..view.settings import ViewSettings
 
 
 class Facet(NamedTuple):
-    """One thing that a panel is.
+    """One property of a panel, in words.
 
     Attributes:
-        short: in few words.
-        full: in full, for a line of its own.
-        marked: whether it must be said of a panel where others do not have it.
+        short: in few words, for a title.
+        full: in full, for the line that panels share.
+        marked: whether a title must name it if other panels lack it.
     """
 
     short: str
@@ -31,21 +31,21 @@ class Facet(NamedTuple):
 
 
 def same_photo(first: AttentionCapture, second: AttentionCapture) -> bool:
-    """Whether two captures are of one photo, pixel by pixel."""
+    """Whether two captures are of the same photo, pixel by pixel."""
     return first.source is second.source or np.array_equal(first.source, second.source)
 
 
 def panel_titles(panels: Sequence[Panel]) -> tuple[tuple[str, ...], str]:
-    """A short title for each panel, of nothing but what differs, and one line of what all share.
+    """A short title for each panel, of what differs alone, and one line of what all share.
 
-    What a panel does not have, as a map without heads has no aggregation, tells it from no other. Panels that nothing
-    tells apart are numbered.
+    A property that a panel lacks, such as the aggregation of a map without heads, does not distinguish it. Panels with
+    equal titles are numbered.
 
     Returns:
-        The titles, empty for a single panel; the line.
+        The titles, empty for a single panel, and the line.
     """
     photos = _photo_numbers(panels)
-    facets: list[list[Facet | None]] = [
+    facets: list[Sequence[Facet | None]] = [
         [Facet(panel.name, panel.name) for panel in panels],
         *_models(panels, photos),
         _photos(panels, photos),
@@ -54,12 +54,12 @@ def panel_titles(panels: Sequence[Panel]) -> tuple[tuple[str, ...], str]:
     parts: list[list[str]] = [[] for _ in panels]
     common = []
     for facet in facets:
-        present = [found for found in facet if found]
-        shorts, fulls = {found.short for found in present}, {found.full for found in present}
-        if len(shorts) > 1 or (len(present) < len(panels) and any(found.marked for found in present)):
-            for part, found in zip(parts, facet, strict=True):
-                if found and found.short not in part:
-                    part.append(found.short)
+        present = [own for own in facet if own]
+        shorts, fulls = {own.short for own in present}, {own.full for own in present}
+        if len(shorts) > 1 or (len(present) < len(panels) and any(own.marked for own in present)):
+            for part, own in zip(parts, facet, strict=True):
+                if own and own.short not in part:  # a name may repeat the model's
+                    part.append(own.short)
         elif present:
             common.append(fulls.pop() if len(fulls) == 1 else shorts.pop())
     titles = [", ".join(filter(None, part)) for part in parts]
@@ -67,7 +67,7 @@ def panel_titles(panels: Sequence[Panel]) -> tuple[tuple[str, ...], str]:
 
 
 def difference_words(first: Panel, second: Panel, largest: float) -> tuple[str, str]:
-    """What is subtracted from what, short; and the caption of a difference of at most `largest`."""
+    """Title and caption of a difference of at most `largest`: what is subtracted from what, in short and in full."""
     (one, other), common = panel_titles([first, second])
     one, other = (f"({words})" if {",", "/"} & set(words) else words for words in (one, other))
     title = f"{one} minus {other}"
@@ -78,7 +78,7 @@ def difference_words(first: Panel, second: Panel, largest: float) -> tuple[str, 
 
 
 def _facets(panel: Panel) -> list[Facet | None]:
-    """Source, layer, head or aggregation, query, class, sinks and smoothing of a panel; None for what it lacks."""
+    """Source, layer, head or aggregation, query, class, sinks and smoothing of a panel; None for those it lacks."""
     capture, settings = panel.capture, panel.settings
     place = resolve(capture, settings)
     source, layer, head = place.source, place.layer, place.head
@@ -112,24 +112,26 @@ def _smoothing(panel: Panel) -> Facet:
     off = [step for step in steps if not getattr(panel.settings, step)]
     if not off:
         return Facet("smoothed", "")
-    words = "one square a patch" if len(off) == len(steps) else f"without {' and '.join(off)}"
+    words = "one square per patch" if len(off) == len(steps) else f"without {' and '.join(off)}"
     return Facet(words, words)
 
 
-def _tell_apart(names: Sequence[Any], things: Sequence[Any]) -> bool:
-    """Whether no two different things have the same name."""
+def _distinguish(names: Sequence[Hashable], things: Sequence[Hashable]) -> bool:
+    """Whether different things always have different names."""
     return len(set(zip(names, things, strict=True))) == len(set(names))
 
 
 def _models(panels: Sequence[Panel], photos: Sequence[int]) -> tuple[list[Facet], list[Facet]]:
-    """Architecture and weights of the panels' models; the weights only where nothing else tells models apart."""
+    """Architecture and weights of the panels' models; the weights only if nothing else distinguishes the models."""
     full = [panel.capture.model_name for panel in panels]
-    architectures, weights = zip(*map(_split_name, full), strict=True)
-    if _tell_apart(architectures, full):
+    architectures = [_split_name(name)[0] for name in full]
+    weights = [_split_name(name)[1] for name in full]
+    if _distinguish(architectures, full):
         return [Facet(*names) for names in zip(architectures, full, strict=True)], [Facet("", "")] * len(panels)
-    if len(set(photos)) == 1 and _tell_apart([panel.name for panel in panels], full):  # so names are not the photos'
+    # of one photo, names that distinguish the models are the models' names; of several, they are the photos'
+    if len(set(photos)) == 1 and _distinguish([panel.name for panel in panels], full):
         weights = [""] * len(panels)
-    elif not _tell_apart([*zip(architectures, weights, strict=True)], full):
+    elif not _distinguish([*zip(architectures, weights, strict=True)], full):
         weights = full
     return [Facet(name, name) for name in architectures], [Facet(name, name) for name in weights]
 
@@ -142,7 +144,7 @@ def _split_name(model_name: str) -> tuple[str, str]:
 
 
 def _photo_numbers(panels: Sequence[Panel]) -> list[int]:
-    """Which of the photos each panel shows, from 0 on."""
+    """The number of the photo that each panel shows, from 0 on."""
     photos: list[AttentionCapture] = []
     numbers = []
     for panel in panels:
@@ -154,22 +156,23 @@ def _photo_numbers(panels: Sequence[Panel]) -> list[int]:
 
 
 def _photos(panels: Sequence[Panel], numbers: Sequence[int]) -> list[Facet]:
-    """The photo's number where names do not tell photos apart."""
-    if _tell_apart([panel.name for panel in panels], numbers):
+    """The photo's number, if names do not distinguish the photos."""
+    if _distinguish([panel.name for panel in panels], numbers):
         return [Facet("", "")] * len(panels)
     return [Facet(words, words) for words in (f"photo {number + 1}" for number in numbers)]
 
 
 def _numbered(titles: Sequence[str]) -> tuple[str, ...]:
-    """The titles; a number after those that occur several times."""
-    counts, seen = Counter(titles), Counter()
+    """The titles, with a number after those that occur several times."""
+    counts = Counter(titles)
+    used: Counter[str] = Counter()
     numbered = []
     for number, title in enumerate(titles, start=1):
-        seen[title] += 1
+        used[title] += 1
         if not title:
             title = f"panel {number}"
         elif counts[title] > 1:
-            title = f"{title} ({seen[title]})"
+            title = f"{title} ({used[title]})"
         numbered.append(title)
     return tuple(numbered)
 
@@ -180,8 +183,8 @@ class Panel:
 
     Attributes:
         capture: from `capture_attention`, with what the settings' source needs (`complete_capture`).
-        settings: what to show of it. Its ``scale`` is without effect, for the panels share one.
-        name: what its photo, model or checkpoint is called; may be empty.
+        settings: what to show of it. Its ``scale`` is without effect, as the panels share one.
+        name: name of its photo, model or checkpoint; may be empty.
     """
 
     capture: AttentionCapture

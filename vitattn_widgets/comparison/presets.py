@@ -1,4 +1,4 @@
-"""Which panels stand in a row when somebody asks for "all sources" or "six layers": settings in, settings out."""
+"""Rows of panels that one click fills, such as "all sources" or "layers": settings in, settings out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..maps.sources import CATALOGUE
 from ..view.settings import ViewSettings
 
 LAYERS = 6
-"""Layers that the preset of layers shows of a deeper model."""
+"""Largest number of layers that the preset of layers shows."""
 
 Panels = tuple[ViewSettings, ...]
 
@@ -24,10 +24,10 @@ class Preset:
     """A row of panels that one click fills.
 
     Attributes:
-        title: how it is named where people choose it.
+        title: its name in menus.
         words: what the panels are, in a few words.
-        panels: ``(capture, settings) -> settings of each panel``, at least two, each fitted to the capture; where
-            there are fewer, a `SettingsError` says why.
+        panels: ``(capture, settings) -> settings of each panel``, at least two, each fitted to the capture; if there
+            are fewer, a `SettingsError` says why.
     """
 
     title: str
@@ -36,27 +36,27 @@ class Preset:
 
 
 def all_aggregations(capture: AttentionCapture, settings: ViewSettings) -> Panels:
-    """Every aggregation that the layer and the source have.
+    """Every aggregation of the layer and the source.
 
     Raises:
         SettingsError: the layer has one head, or the source has no heads to aggregate.
     """
     source = settings.source_info
     heads = capture.num_heads(settings.layer)
-    # of a single head, each aggregation is that head
+    # every aggregation of a single head is that head
     possible = source.possible(heads) if heads > 1 else ()
     why = source.no_aggregation or "the layer has a single head"
     return _several(_fitted(capture, [replace(settings, head=None, aggregation=name) for name in possible]), why)
 
 
 def all_sources(capture: AttentionCapture, settings: ViewSettings) -> Panels:
-    """Every source that the model has; those that depend on a class only where it has a classifier."""
-    # without a classifier, those that need a class are fitted to plain attention, which is there once
+    """Every source that the model has; those that depend on a class only if it has a classifier."""
+    # without a classifier, those that need a class are fitted to plain attention, which is kept once
     return _fitted(capture, [replace(settings, source=name) for name in CATALOGUE])
 
 
 def even_layers(capture: AttentionCapture, settings: ViewSettings, count: int = LAYERS) -> Panels:
-    """At most `count` layers, evenly from the first to the last.
+    """At most `count` layers, evenly spaced from the first to the last.
 
     Raises:
         SettingsError: the model has a single layer.
@@ -71,7 +71,7 @@ def every_head(capture: AttentionCapture, settings: ViewSettings) -> Panels:
     """Every head of the layer.
 
     Raises:
-        SettingsError: the layer has one head, or the source shows none alone.
+        SettingsError: the layer has one head, or the source has no single heads.
     """
     heads = 0 if settings.source_info.no_head else capture.num_heads(settings.layer)
     why = settings.source_info.no_head or "the layer has a single head"
@@ -79,16 +79,16 @@ def every_head(capture: AttentionCapture, settings: ViewSettings) -> Panels:
 
 
 PRESETS: dict[str, Preset] = {
-    "sources": Preset("all sources", "the same layer and query, a panel a source", all_sources),
+    "sources": Preset("all sources", "the same layer and query, one panel per source", all_sources),
     "layers": Preset("layers", f"up to {LAYERS} layers, evenly from the first to the last", even_layers),
     "heads": Preset("heads", "every head of this layer", every_head),
     "aggregations": Preset("aggregations", "every aggregation of this layer's heads", all_aggregations),
 }
-"""The rows that one click fills, by name."""
+"""The presets by name."""
 
 
 def _fitted(capture: AttentionCapture, panels: Iterable[ViewSettings]) -> Panels:
-    """Each brought within reach (`fit_settings`); of those that then show the same, the first."""
+    """Settings fitted to the capture (`fit_settings`); of those that are then equal, the first."""
     return tuple(dict.fromkeys(fit_settings(panel, capture) for panel in panels))
 
 

@@ -1,8 +1,8 @@
-"""Data sets: photos of the user's where they are, pictures made by code where not, and how they are split.
+"""Data sets: your photos if they are there, else pictures drawn by code, and how they are split.
 
-`photos` holds the values, `catalogue` what is known of each set, `loading` the way in, `layouts`, `inspection` and
-`splits` its steps; `masked` reads photos in which somebody drew where the evidence is, with `annotations` and `boxes`;
-`made` and its modules draw the stand-ins.
+`photos` holds the values and `catalogue` what is known of each set; `loading` is the way in, with `layouts`,
+`inspection` and `splits` as its steps. `folders` reads any folder of photos, also where `masks` or boxes
+(`annotations`) mark the evidence. `made` draws the stand-ins.
 """
 
 import lazy_loader

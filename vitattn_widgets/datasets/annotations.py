@@ -1,4 +1,4 @@
-"""Boxes that somebody noted of photos, read as people have them (Pascal VOC, COCO, CSV) and matched to the photos."""
+"""Boxes that people drew on photos, read from the usual formats (Pascal VOC, COCO, CSV) and matched to the photos."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
+from typing import Any
 from xml.etree import ElementTree
 
 from ..errors import DataError
 from ..images import picture_size
-from .layouts import SUFFIXES
+from .layouts import SUFFIXES, listed
 from .masks import Box
 
 COLUMNS = ("name", "left", "top", "right", "bottom")
@@ -25,12 +26,12 @@ VOC_SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 @dataclass(frozen=True)
 class Annotation:
-    """What somebody noted of one photo.
+    """The boxes drawn on one photo.
 
     Attributes:
         where: file and line or number, for messages.
-        boxes: none is a photo that nothing was found in.
-        size: width and height of the photo that the boxes were drawn on; None where that is not said.
+        boxes: empty for a photo in which nothing was found.
+        size: width and height of the photo that the boxes were drawn on; None where the file does not give it.
     """
 
     where: str
@@ -39,20 +40,20 @@ class Annotation:
 
 
 def read_annotations(path: Path) -> dict[str, Annotation]:
-    """Everything that a file or folder notes of photos, by the photo's name (with ``/``, without its ending).
+    """All annotations in a file or folder, by the photo's name (with ``/``, without its ending).
 
     Args:
-        path: a folder of Pascal VOC XML files, one a photo and named like it, as ImageNet's localisation and Oxford's
-            pets have them; a COCO JSON file; or a CSV file with the columns `COLUMNS`, a row a box.
+        path: a folder of Pascal VOC XML files, one per photo and named like it, as in ImageNet's localisation challenge
+            and Oxford's pets; a COCO JSON file; or a CSV file with the columns `COLUMNS`, one row per box.
 
     Raises:
-        DataError: not found, of another kind, or a box that is none.
+        DataError: not found, another format, or an invalid box.
     """
     if path.is_dir():
-        found = dict(_read_voc(file, path) for file in sorted(path.rglob("*.xml")))
-        if not found:
-            raise DataError(f"{path}: no XML files in this folder")
-        return found
+        annotations = dict(_read_voc(file, path) for file in sorted(path.rglob("*.xml")))
+        if not annotations:
+            raise DataError(f"{path}: no XML files in this folder; name a folder of Pascal VOC files")
+        return annotations
     if not path.is_file():
         raise DataError(f"{path}: no such file or folder of boxes")
     readers = {".csv": _read_csv, ".json": _read_coco}
@@ -66,8 +67,8 @@ def match_annotations(
 ) -> tuple[dict[str, Annotation], list[str]]:
     """Which annotation belongs to which photo.
 
-    A photo's annotation has its name without the ending; of several, as in folders of classes with equal names, the one
-    that shares most of the path.
+    A photo's annotation has its name without the ending; of several, as where folders of classes repeat names, it is
+    the one that shares most of the path, counted from the end.
 
     Args:
         names: of the photos, with ``/``.
@@ -77,81 +78,77 @@ def match_annotations(
         Annotations by the photo's name, and the names of annotations without a photo.
 
     Raises:
-        DataError: it cannot be told which of several is meant.
+        DataError: the match is ambiguous.
     """
     by_stem = defaultdict(list)
     for key in annotations:
         by_stem[PurePosixPath(key).name].append(key)
-    chosen: dict[str, str] = {}
+    photo_of: dict[str, str] = {}
     for name in names:
         shared = {key: _shared_parts(_without_ending(name), key) for key in by_stem[_stem(name)]}
         best = [key for key, count in shared.items() if count == max(shared.values())]
         if len(best) > 1:
-            raise DataError(f"{name}: has boxes in {' and in '.join(annotations[key].where for key in best[:2])}")
-        if best and best[0] in chosen:
+            places = " and in ".join(annotations[key].where for key in best[:2])
+            raise DataError(f"{name}: has boxes in {places}; keep one of them")
+        if best and best[0] in photo_of:
             raise DataError(
-                f"{annotations[best[0]].where}: its boxes could be those of {chosen[best[0]]} or of {name}; give more "
-                "of the path"
+                f"{annotations[best[0]].where}: its boxes could be those of {photo_of[best[0]]} or of {name}; give "
+                "more of the path"
             )
         if best:
-            chosen[best[0]] = name
-    unknown = [key for key in annotations if key not in chosen]
-    return {name: annotations[key] for key, name in chosen.items()}, unknown
+            photo_of[best[0]] = name
+    unknown = [key for key in annotations if key not in photo_of]
+    return {name: annotations[key] for key, name in photo_of.items()}, unknown
 
 
 def boxes_of_photos(
     root: Path, names: Sequence[str], place: Path, notify: Callable[[str], None]
 ) -> tuple[tuple[Box, ...], ...]:
-    """The boxes of some photos, cut off at the photos' edges.
+    """The boxes of some photos, clipped to the photos.
 
     Args:
         root: folder of the photos.
         names: of the photos below it.
-        place: what `read_annotations` reads.
-        notify: takes a line about boxes of other photos, if there are any.
+        place: file or folder for `read_annotations`.
+        notify: takes one line about boxes of other photos, if there are any.
 
     Returns:
-        One entry a photo, empty where nothing is said of it.
+        One entry per photo, empty where it has no annotation.
 
     Raises:
         DataError: see `read_annotations`, `match_annotations` and `boxes_on_photo`.
-        PictureError: a photo with boxes that cannot be read.
+        PictureError: a photo that has boxes cannot be read.
     """
-    found, unknown = match_annotations(names, read_annotations(place))
+    annotations, unknown = match_annotations(names, read_annotations(place))
     if unknown:
-        notify(f"left out: boxes of {some(unknown)}; there are no such photos in {root}")
-    return tuple(boxes_on_photo(found[name], root / name) if name in found else () for name in names)
-
-
-def some(names: Sequence[str]) -> str:
-    """The first of many names, and how many more there are."""
-    return f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
+        notify(f"left out: boxes of {listed(unknown, 3)}; there are no such photos in {root}")
+    return tuple(boxes_on_photo(annotations[name], root / name) if name in annotations else () for name in names)
 
 
 def boxes_on_photo(annotation: Annotation, photo: Path) -> tuple[Box, ...]:
-    """A photo's boxes, cut off at its edges.
+    """A photo's boxes, clipped to it.
 
     Raises:
-        DataError: a box with no part of the photo in it, or boxes that were drawn on a photo of another size.
+        DataError: a box is outside the photo, or the boxes were drawn on a photo of another size.
         PictureError: the photo cannot be read.
     """
     width, height = size = picture_size(photo)
     if annotation.size not in (None, size):
         raise DataError(
             f"{annotation.where}: was drawn on {annotation.size[0]} x {annotation.size[1]} px, but {photo} has {width} "
-            f"x {height} px"
+            f"x {height} px; scale the boxes to it"
         )
-    cut = []
+    clipped = []
     for box in annotation.boxes:
         left, top, right, bottom = max(box.left, 0), max(box.top, 0), min(box.right, width), min(box.bottom, height)
         if left >= right or top >= bottom:
-            raise DataError(f"{annotation.where}: {_words(box)} lies outside {photo}, which has {width} x {height} px")
-        cut.append(Box(left, top, right, bottom, box.counted))
-    return tuple(cut)
+            raise DataError(f"{annotation.where}: {_words(box)} is outside {photo}, which has {width} x {height} px")
+        clipped.append(Box(left, top, right, bottom, box.counted))
+    return tuple(clipped)
 
 
 def _read_voc(file: Path, folder: Path) -> tuple[str, Annotation]:
-    """A Pascal VOC file. Its numbers are those of the first and last pixel of a box, counted from 1."""
+    """Read a Pascal VOC file. Its numbers are a box's first and last pixel, counted from 1."""
     try:
         root = ElementTree.parse(file).getroot()
     except (ElementTree.ParseError, OSError, ValueError) as error:
@@ -162,13 +159,14 @@ def _read_voc(file: Path, folder: Path) -> tuple[str, Annotation]:
         left, top, right, bottom = _numbers(values, VOC_SIDES, f"{file}, object {number}")
         counted = thing.findtext("difficult", "0").strip() != "1"
         boxes.append(_box(f"{file}, object {number}", left - 1, top - 1, right, bottom, counted))
-    size = tuple(root.findtext(f"size/{side}", "0") for side in ("width", "height"))
-    size = tuple(map(int, _numbers(size, ("width", "height"), str(file))))
-    return _without_ending(file.relative_to(folder).as_posix()), Annotation(str(file), tuple(boxes), _known(size))
+    sides = [root.findtext(f"size/{side}", "0") for side in ("width", "height")]
+    width, height = map(int, _numbers(sides, ("width", "height"), str(file)))
+    size = _known((width, height))
+    return _without_ending(file.relative_to(folder).as_posix()), Annotation(str(file), tuple(boxes), size)
 
 
 def _read_csv(file: Path) -> dict[str, Annotation]:
-    found: dict[str, Annotation] = {}
+    annotations: dict[str, Annotation] = {}
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             rows = list(csv.DictReader(lines))
@@ -176,18 +174,19 @@ def _read_csv(file: Path) -> dict[str, Annotation]:
         raise DataError(f"{file}: cannot be read as CSV ({error})") from error
     missing = [column for column in COLUMNS if not rows or column not in rows[0]]
     if missing:
-        raise DataError(f"{file}: needs the columns {', '.join(COLUMNS)} and a row a box; {missing[0]} is missing")
+        raise DataError(f"{file}: needs the columns {', '.join(COLUMNS)} and one row per box; {missing[0]} is missing")
     for number, row in enumerate(rows, start=2):
         where = f"{file}, line {number}"
-        values = _numbers([row[side] for side in COLUMNS[1:]], COLUMNS[1:], where)
+        left, top, right, bottom = _numbers([row[side] for side in COLUMNS[1:]], COLUMNS[1:], where)
+        box = _box(where, left, top, right, bottom)
         key = _without_ending((row["name"] or "").strip())
-        before = found[key].boxes if key in found else ()
-        found[key] = Annotation(found[key].where if before else where, (*before, _box(where, *values)))
-    return found
+        first = annotations.get(key, Annotation(where, ()))
+        annotations[key] = Annotation(first.where, (*first.boxes, box))
+    return annotations
 
 
 def _read_coco(file: Path) -> dict[str, Annotation]:
-    """A COCO file. A box is left, top, width and height."""
+    """Read a COCO file. A box is left, top, width and height."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         images = {image["id"]: image for image in content["images"]}
@@ -213,11 +212,11 @@ def _read_coco(file: Path) -> dict[str, Annotation]:
 def _box(where: str, left: float, top: float, right: float, bottom: float, counted: bool = True) -> Box:
     box = Box(left, top, right, bottom, counted)
     if left >= right or top >= bottom:
-        raise DataError(f"{where}: {_words(box)} is no box; left must be less than right, top less than bottom")
+        raise DataError(f"{where}: {_words(box)} is not a box; left must be less than right, top less than bottom")
     return box
 
 
-def _numbers(values: Sequence[object], names: Sequence[str], where: str) -> list[float]:
+def _numbers(values: Sequence[Any], names: Sequence[str], where: str) -> list[float]:
     try:
         numbers = [float(value) for value in values]
     except (TypeError, ValueError):
@@ -245,6 +244,6 @@ def _stem(name: str) -> str:
 
 
 def _shared_parts(name: str, key: str) -> int:
-    """How many parts of two paths agree, counted from their ends."""
+    """How many parts two paths share, counted from their ends."""
     ours, theirs = (PurePosixPath(path).parts[::-1] for path in (name, key))
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(ours, theirs, strict=False)))

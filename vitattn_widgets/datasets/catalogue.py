@@ -1,4 +1,4 @@
-"""What is known of each data set: how to get it, what its licence is, whom to cite, which folders it is found in."""
+"""What is known of each data set: how to get it, its licence, what to cite, and which folders are recognised."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ IMAGENET = DatasetInfo(
     how_to_get=(
         "The ten classes of Imagenette need no login: load_dataset('imagenet', data=FOLDER, download=True), which is "
         "torchvision.datasets.Imagenette(FOLDER, size='320px', download=True). All of ImageNet: https://image-net.org, "
-        "after asking for access. Read are folders named by WordNet ids (n01440764/...), with or without train and val "
-        "above them, and flat files whose names start with an id (n02123045_tabby.JPEG)."
+        "after requesting access. Recognised are folders named by WordNet ids (n01440764/...), with or without train "
+        "and val above them, and flat files whose names start with an id (n02123045_tabby.JPEG)."
     ),
     licence=(
         "ImageNet: for non-commercial research and education, under its terms of access; the photos belong to their "
@@ -30,8 +30,9 @@ FRUITSGB = DatasetInfo(
     class_names=None,
     how_to_get=(
         "https://ieee-dataport.org/open-access/fruitsgb-top-indian-fruits-quality (IEEE DataPort asks for an account). "
-        "Read are folders that name a quality and a fruit, in any usual spelling: Good_Apple, apple-bad, 'Bad Quality' "
-        "with Apple inside, Apple with Good inside, freshapples, rottenapples; other good/bad fruit sets work as well."
+        "Recognised are folders that name a quality and a fruit, in any usual spelling: Good_Apple, apple-bad, 'Bad "
+        "Quality' with Apple inside, Apple with Good inside, freshapples, rottenapples; other sets of good and bad "
+        "fruits work as well."
     ),
     licence="Listed as open access on IEEE DataPort; its page states the terms of use.",
     citation=(
@@ -40,17 +41,19 @@ FRUITSGB = DatasetInfo(
     ),
 )
 
+CASSAVA_CLASSES = ("cbb", "cbsd", "cgm", "cmd", "healthy")
+
 CASSAVA = DatasetInfo(
     name="cassava",
     title="Cassava",
-    class_names=("cbb", "cbsd", "cgm", "cmd", "healthy"),
+    class_names=CASSAVA_CLASSES,
     how_to_get=(
         "https://www.kaggle.com/c/cassava-disease (9,436 labelled photos), or "
         "https://www.kaggle.com/c/cassava-leaf-disease-classification (21,397 photos), each after accepting the rules. "
-        "Read are the folders cbb, cbsd, cgm, cmd and healthy, with or without train above them, and train_images "
-        "with train.csv."
+        "Recognised are the folders cbb, cbsd, cgm, cmd and healthy, with or without train above them, and "
+        "train_images with train.csv."
     ),
-    licence="Kaggle shows it under each competition's rules.",
+    licence="Stated in the rules of each Kaggle competition.",
     citation=(
         "Mwebaze, Gebru, Frome, Nsumba, Tusubira, iCassava 2019 Fine-Grained Visual Categorization Challenge, 2019, "
         "arXiv:1908.02900"
@@ -61,8 +64,8 @@ DEMO = DatasetInfo(
     name="demo",
     title="Made pictures",
     class_names=None,
-    how_to_get="Nothing to get: vitattn_widgets draws them. It is the three stand-ins together.",
-    licence="MIT, as vitattn_widgets.",
+    how_to_get="Nothing to get: vitattn_widgets draws them. They are the three stand-ins together.",
+    licence="MIT, like vitattn_widgets.",
     citation="vitattn_widgets",
 )
 

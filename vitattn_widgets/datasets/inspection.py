@@ -1,4 +1,4 @@
-"""Opening every photo of a folder once: is it readable, is it a copy of another one? What was seen is kept."""
+"""Opening every photo of a folder once: can it be read, is it a copy of another one? The results are cached."""
 
 from __future__ import annotations
 
@@ -23,32 +23,36 @@ from ..images import read_picture
 CACHE_VERSION = 1
 
 LIKENESS = 0.95
-"""Colour likeness (0..1) from which two photos of a class count as copies of one photo. Measured on a set of 1,046
-photos with turned, mirrored, shifted and noisy copies: above 0.97 nearly all pairs are copies, around 0.95 half are."""
+"""Colour likeness (0..1) above which two photos of a class count as copies of one photo. Measured on 1,046 photos with
+rotated, mirrored, shifted and noisy copies: above 0.97 nearly all pairs are copies, around 0.95 half are."""
 
 STRICT_LIKENESS = 0.985
+"""The likeness demanded instead where more than `MOST_COPIES` photos are alike."""
 
 MOST_COPIES = 16
-"""More photos than this that are alike are a style (one table, one light), not copies: then only the strict likeness
-counts."""
+"""More similar photos than this share a style (one table, one light) rather than being copies."""
 
 _WORDS = (
     r"(?:rotated?_by|rotated?|flipped|(?:vertical_|horizontal_|[hv])?flip|mirrored|mirror|saltandpepper|noisy|noise|"
     r"translation|translated|shifted|sheared|blurred|augmented|aug|rot(?=_?(?:90|180|270)(?!\d)))"
-)  # "rot" without a quarter turn is what befalls fruit
+)  # without a quarter turn, "rot" is what happens to fruit
 
 _AUGMENTED = re.compile(rf"^(?:{_WORDS}(?:_?\d+(?:_degrees)?)?[_\- ]+)+", re.IGNORECASE)
 
 _AUGMENTED_END = re.compile(rf"(?:[_\- ]+(?:{_WORDS}|copy)(?:[_\- ]?\d+)?)+$", re.IGNORECASE)
 
 
+_Facts = tuple[str, np.ndarray, str]
+"""What `open_photo` returns."""
+
+
 @dataclass(frozen=True)
 class Inspection:
-    """What was seen of photos; one entry a photo in every field.
+    """What opening the photos showed; every field has one entry per photo.
 
     Attributes:
         names: paths relative to the folder.
-        stamps: int64 ``(photos, 2)``: bytes, and time of the last change in nanoseconds.
+        stamps: int64 ``(photos, 2)``: size in bytes, and time of the last change in nanoseconds.
         digests: hash of the file's bytes, in hex.
         colors: float16 ``(photos, 512)``: `color_signature`.
         problems: why a photo cannot be read; empty where it can.
@@ -62,7 +66,7 @@ class Inspection:
 
 
 def inspect_photos(root: Path, names: tuple[str, ...]) -> Inspection:
-    """Open every photo, but for those that a former call opened and that have not changed since.
+    """Open every photo that an earlier call has not opened, or that has changed since.
 
     Args:
         root: folder.
@@ -70,43 +74,48 @@ def inspect_photos(root: Path, names: tuple[str, ...]) -> Inspection:
     """
     stamps = np.array([_stamp(root / name) for name in names], np.int64).reshape(-1, 2)
     cache = cache_file(root)
-    known = _read_cache(cache)
-    old = {} if known is None else {name: number for number, name in enumerate(known.names)}
-    seen: list[tuple[str, np.ndarray, str] | None] = []
+    cached = _read_cache(cache)
+    known = {} if cached is None else _facts_by_name(cached)
+    facts: list[_Facts | None] = []
     for name, stamp in zip(names, stamps, strict=True):
-        number = old.get(name)
-        same = number is not None and np.array_equal(known.stamps[number], stamp)
-        seen.append((known.digests[number], known.colors[number], known.problems[number]) if same else None)
-    new = [number for number, facts in enumerate(seen) if facts is None]
-    for number, facts in zip(new, _open_all([root / names[number] for number in new]), strict=True):
-        seen[number] = facts
-    digests, colors, problems = zip(*seen, strict=True) if seen else ((), (), ())
+        before = known.get(name)
+        facts.append(before[1] if before is not None and np.array_equal(before[0], stamp) else None)
+    new = [number for number, one in enumerate(facts) if one is None]
+    for number, one in zip(new, _open_all([root / names[number] for number in new]), strict=True):
+        facts[number] = one
+    digests, colors, problems = zip(*facts, strict=True) if facts else ((), (), ())
     inspection = Inspection(names, stamps, digests, np.array(colors, np.float16).reshape(-1, 512), problems)
-    if new or known is None or known.names != names:
+    if new or cached is None or cached.names != names:
         _write_cache(cache, inspection)
     return inspection
 
 
+def _facts_by_name(cached: Inspection) -> dict[str, tuple[np.ndarray, _Facts]]:
+    """The stamp of each photo, and what `open_photo` returned for it."""
+    facts = zip(cached.digests, cached.colors, cached.problems, strict=True)
+    return dict(zip(cached.names, zip(cached.stamps, facts, strict=True), strict=True))
+
+
 def _stamp(path: Path) -> tuple[int, int]:
     try:
-        facts = path.stat()
+        status = path.stat()
     except OSError:
-        return -1, -1  # opening it says why
-    return facts.st_size, facts.st_mtime_ns
+        return -1, -1  # opening the photo will say why
+    return status.st_size, status.st_mtime_ns
 
 
-def _open_all(paths: list[Path]) -> list[tuple[str, np.ndarray, str]]:
+def _open_all(paths: list[Path]) -> list[_Facts]:
     from tqdm.auto import tqdm
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # decoding releases the interpreter's lock
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # threads suffice: decoding releases the GIL
         progress = tqdm(
             pool.map(open_photo, paths), total=len(paths), unit="photo", desc="checking", disable=len(paths) < 2000
         )
         return list(progress)
 
 
-def open_photo(path: Path) -> tuple[str, np.ndarray, str]:
-    """Hash of the file, colour signature of the picture, and why it cannot be read (empty where it can)."""
+def open_photo(path: Path) -> _Facts:
+    """The file's hash, the picture's colour signature, and why it cannot be read (empty where it can)."""
     try:
         content = path.read_bytes()
         picture = read_picture(content, str(path))
@@ -119,10 +128,10 @@ def open_photo(path: Path) -> tuple[str, np.ndarray, str]:
 
 
 def color_signature(pixels: np.ndarray) -> np.ndarray:
-    """Square roots of the shares of 8 x 8 x 8 colours; the dot product of two is their likeness, 0..1.
+    """Square roots of the shares of 8 x 8 x 8 colours; the dot product of two signatures is their likeness, 0..1.
 
-    Turning, mirroring, shifting or stretching a photo changes it little, for black corners and white ground are left
-    out.
+    Rotating, mirroring, shifting or stretching a photo changes it little, because black corners and white backgrounds
+    are left out.
 
     Args:
         pixels: uint8 ``(height, width, 3)``.
@@ -140,12 +149,12 @@ def color_signature(pixels: np.ndarray) -> np.ndarray:
 def copy_groups(inspection: Inspection, labels: tuple[int, ...]) -> np.ndarray:
     """Number the photos so that copies of one photo have the same number.
 
-    Copies are files of the same bytes, files whose names differ only in a word of augmentation
+    Copies are files with the same bytes, files whose names differ only in a word of augmentation
     (``rotated_by_15_X``, ``X_flip``), and photos of one class with nearly the same colours.
 
     Args:
         inspection: of the photos.
-        labels: one a photo.
+        labels: one per photo.
 
     Returns:
         int64 ``(photos,)``.
@@ -164,26 +173,27 @@ def copy_groups(inspection: Inspection, labels: tuple[int, ...]) -> np.ndarray:
 
 def original_stem(stem: str) -> str:
     """The name without words of augmentation: ``rotated_by_15_apple 7`` and ``apple 7_flip`` give ``apple 7``."""
-    without = _AUGMENTED_END.sub("", _AUGMENTED.sub("", stem))
-    return without.lower() or stem.lower()
+    original = _AUGMENTED_END.sub("", _AUGMENTED.sub("", stem))
+    return original.lower() or stem.lower()
 
 
 def _alike(colors: np.ndarray, members: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs of photos of one class that look like copies of one another."""
-    rows, cols = _likely(colors, LIKENESS)
+    """Pairs of photos of one class that look like copies of each other."""
+    rows, cols = _similar(colors, LIKENESS)
     groups = _components(np.stack([rows, cols], 1), len(members))
     crowd = np.bincount(groups)[groups] > MOST_COPIES
+    # within a crowd only the strict likeness counts; a crowd that even so stays large has no copies at all
     strict_rows, strict_cols = rows[crowd[rows]], cols[crowd[rows]]
     likeness = (colors[strict_rows] * colors[strict_cols]).sum(1)
     strict = np.stack([strict_rows, strict_cols], 1)[likeness > STRICT_LIKENESS]
     crowds = _components(strict, len(members))
     small = np.bincount(crowds)[crowds] <= MOST_COPIES
-    kept = np.concatenate([np.stack([rows, cols], 1)[~crowd[rows]], strict[small[strict[:, 0]]]])
-    return [(int(members[row]), int(members[col])) for row, col in kept]
+    pairs = np.concatenate([np.stack([rows, cols], 1)[~crowd[rows]], strict[small[strict[:, 0]]]])
+    return [(int(members[row]), int(members[col])) for row, col in pairs]
 
 
-def _likely(colors: np.ndarray, likeness: float) -> tuple[np.ndarray, np.ndarray]:
-    """Index pairs whose dot product exceeds a likeness, found in blocks."""
+def _similar(colors: np.ndarray, likeness: float) -> tuple[np.ndarray, np.ndarray]:
+    """Index pairs, the lower first, whose dot product exceeds a likeness; in blocks, to bound the memory."""
     rows, cols = [], []
     for start in range(0, len(colors), 2048):
         block = colors[start : start + 2048] @ colors.T
@@ -199,19 +209,19 @@ def _components(pairs: np.ndarray, count: int) -> np.ndarray:
 
 
 def cache_file(root: Path) -> Path:
-    """Where what was seen of a folder is kept: in the user's cache folder, by the folder's path."""
+    """The file in your cache folder that keeps the inspection of a folder, named by a hash of the folder's path."""
     key = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
     return Path(platformdirs.user_cache_dir("vitattn_widgets", appauthor=False)) / f"photos-{key}.npz"
 
 
 def _read_cache(path: Path) -> Inspection | None:
-    """What a former call has seen; None where there is nothing, or nothing that can be read."""
+    """The inspection of an earlier call; None where there is none, or none that can be read."""
     try:
-        with np.load(path, allow_pickle=False) as kept:
-            if int(kept["version"]) != CACHE_VERSION:
+        with np.load(path, allow_pickle=False) as arrays:
+            if int(arrays["version"]) != CACHE_VERSION:
                 return None
-            texts = {key: tuple(kept[key].tolist()) for key in ("names", "digests", "problems")}
-            inspection = Inspection(stamps=kept["stamps"], colors=kept["colors"], **texts)
+            texts = {key: tuple(arrays[key].tolist()) for key in ("names", "digests", "problems")}
+            inspection = Inspection(stamps=arrays["stamps"], colors=arrays["colors"], **texts)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
     count = len(inspection.names)
@@ -221,10 +231,17 @@ def _read_cache(path: Path) -> Inspection | None:
 
 def _write_cache(path: Path, inspection: Inspection) -> None:
     stream = io.BytesIO()
-    texts = {key: np.array(getattr(inspection, key), dtype=np.str_) for key in ("names", "digests", "problems")}
-    np.savez_compressed(stream, version=CACHE_VERSION, stamps=inspection.stamps, colors=inspection.colors, **texts)
+    np.savez_compressed(
+        stream,
+        version=CACHE_VERSION,
+        names=np.array(inspection.names, dtype=np.str_),
+        stamps=inspection.stamps,
+        digests=np.array(inspection.digests, dtype=np.str_),
+        colors=inspection.colors,
+        problems=np.array(inspection.problems, dtype=np.str_),
+    )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, stream.getvalue())
     except (OSError, SettingsError):
-        return  # a cache that cannot be kept costs time, nothing else
+        return  # without a cache the next call takes longer, nothing else

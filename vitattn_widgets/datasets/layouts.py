@@ -1,16 +1,16 @@
-"""Which photos a folder holds and of which class each is, from the names of folders and files alone."""
+"""Which photos a folder holds and which class each one has, from the names of folders and files alone."""
 
 from __future__ import annotations
 
 import csv
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ..errors import DataError
-from .catalogue import CASSAVA
+from .catalogue import CASSAVA_CLASSES
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"})
 
@@ -21,39 +21,11 @@ QUALITIES = {
     "bad": ("bad", "rotten", "rotted", "spoiled", "spoilt", "stale", "defective", "damaged"),
 }
 
-OTHER_WORDS = frozenset(
-    {
-        *(
-            "quality",
-            "qualities",
-            "qualit",
-            "fruit",
-            "fruits",
-            "image",
-            "images",
-            "photo",
-            "photos",
-            "picture",
-            "pictures",
-        ),
-        *(
-            "data",
-            "dataset",
-            "set",
-            "train",
-            "training",
-            "test",
-            "testing",
-            "val",
-            "valid",
-            "validation",
-            "of",
-            "and",
-            "all",
-        ),
-    }
-)
-"""Words of a folder's name that name neither a quality nor a fruit."""
+OTHER_WORDS = frozenset({
+    "quality", "qualities", "qualit", "fruit", "fruits", "image", "images", "photo", "photos", "picture", "pictures",
+    "data", "dataset", "set", "train", "training", "test", "testing", "val", "valid", "validation", "of", "and", "all",
+})  # fmt: skip
+"""Words in the names of folders that name neither a quality nor a fruit."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +33,11 @@ class Listing:
     """What a folder holds, before any photo is opened.
 
     Attributes:
-        class_names: one name a label.
+        class_names: one name per label.
         names: paths of the photos relative to the folder, with ``/``.
-        labels: one a photo.
-        held_out: numbers of the photos that the data set's makers set apart for testing.
-        skipped: one line each about what was left out.
+        labels: one per photo.
+        held_out: numbers of the photos that the data set's authors set apart for testing.
+        skipped: one line for everything left out.
     """
 
     class_names: tuple[str, ...]
@@ -83,7 +55,7 @@ def list_photos(name: str, root: Path) -> Listing:
         root: the folder.
 
     Raises:
-        DataError: nothing of the kind in it, a class without photos, or a single class.
+        DataError: the folder does not hold this data set, a class has no photos, or there is only one class.
     """
     listing = LAYOUTS[name](root)
     require_classes(listing.class_names, listing.labels, root)
@@ -91,10 +63,10 @@ def list_photos(name: str, root: Path) -> Listing:
 
 
 def require_classes(class_names: tuple[str, ...], labels: tuple[int, ...], root: Path) -> None:
-    """Raise where there is nothing to tell apart.
+    """Raise unless there are two or more classes, each with photos.
 
     Raises:
-        DataError: a class without photos, or a single class.
+        DataError: a class has no photos, or there is only one class.
     """
     present = set(labels)
     empty = [class_name for label, class_name in enumerate(class_names) if label not in present]
@@ -105,62 +77,81 @@ def require_classes(class_names: tuple[str, ...], labels: tuple[int, ...], root:
 
 
 def walk_photos(root: Path) -> Iterator[tuple[PurePosixPath, list[str]]]:
-    """Every folder below, relative to the root, with the names of its photos; hidden ones left out."""
+    """The root and every folder below it, relative to the root, with the names of its photos; hidden ones left out."""
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(part for part in folders if not part.startswith((".", "__")))
         photos = sorted(file for file in files if Path(file).suffix.lower() in SUFFIXES and not file.startswith("."))
         yield PurePosixPath(Path(folder).relative_to(root).as_posix()), photos
 
 
-def _collect(root: Path, class_of: Callable[[PurePosixPath], str | None], wanted: str) -> Listing:
-    """List photos whose folder has a class.
+def _collect(root: Path, class_of: Callable[[PurePosixPath], str | None], expected: str) -> Listing:
+    """List the photos whose folder has a class.
 
     Args:
         root: the folder.
-        class_of: name of the class of a folder below the root, or None.
-        wanted: what an error says should have been there.
+        class_of: the class of a folder below the root, or None.
+        expected: what the error for an empty result says is missing.
     """
-    found: dict[str, str] = {}
+    class_by_photo: dict[str, str] = {}
     classes: set[str] = set()
     without: dict[PurePosixPath, int] = {}
     for folder, photos in walk_photos(root):
         class_name = class_of(folder)
         if class_name is not None:
             classes.add(class_name)
-            found |= {(folder / photo).as_posix(): class_name for photo in photos}
+            class_by_photo |= {(folder / photo).as_posix(): class_name for photo in photos}
         elif photos:
             without[folder] = len(photos)
-    if not found:
-        raise DataError(f"{root}: {wanted} are not in this folder; {folder_content(root)}")
+    if not class_by_photo:
+        raise DataError(f"{root}: {expected} are not in this folder; {folder_content(root)}")
     skipped = tuple(f"{folder}: {count} photos of no known class left out" for folder, count in sorted(without.items()))
-    return _listing(tuple(sorted(classes)), found, skipped=skipped)
+    return _listing(tuple(sorted(classes)), class_by_photo, skipped)
 
 
-def _listing(class_names: tuple[str, ...], found: dict[str, str], **more: object) -> Listing:
+def _listing(class_names: tuple[str, ...], class_by_photo: dict[str, str], skipped: tuple[str, ...] = ()) -> Listing:
     label = {class_name: number for number, class_name in enumerate(class_names)}
-    names = tuple(sorted(found))
-    return Listing(class_names, names, tuple(label[found[name]] for name in names), **more)
+    names = tuple(sorted(class_by_photo))
+    return Listing(class_names, names, tuple(label[class_by_photo[name]] for name in names), skipped=skipped)
+
+
+def existing_folder(path: str | Path, hint: str) -> Path:
+    """A path as a folder that exists.
+
+    Args:
+        path: may start with ``~``.
+        hint: what the error says to do.
+
+    Raises:
+        DataError: no such folder, or not a folder.
+    """
+    root = Path(path).expanduser()
+    if not root.is_dir():
+        raise DataError(f"{root}: {'is not a folder' if root.exists() else 'no such folder'}; {hint}")
+    return root
 
 
 def folder_content(root: Path) -> str:
     """What a folder holds, in words, for messages."""
-    there = sorted(entry.name for entry in root.iterdir())
-    if not there:
-        return "it is empty"
-    return f"it holds {', '.join(there[:5])}{f' and {len(there) - 5} more' if len(there) > 5 else ''}"
+    entries = sorted(entry.name for entry in root.iterdir())
+    return f"it holds {listed(entries, 5)}" if entries else "it is empty"
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """The first of some names, and how many more there are."""
+    return f"{', '.join(names[:most])}{f' and {len(names) - most} more' if len(names) > most else ''}"
 
 
 def list_fruits(root: Path) -> Listing:
-    """Good and bad fruits: folders that name a quality and a fruit, at one level or at two, in either order."""
+    """Good and bad fruits: folders that name a quality and a fruit, on one level or two, in either order."""
     return _collect(root, fruit_class, "folders of good and bad fruits (Good_Apple, Bad_Apple, Good/Apple, ...)")
 
 
 def fruit_class(folder: PurePosixPath) -> str | None:
     """``"good apple"`` from ``Good_Apple``, ``apple-good``, ``Apples/Good quality`` or ``freshapples``; else None."""
     quality, fruit = None, None
-    for part in reversed(folder.parts):  # the nearest name counts
-        of_part, rest = _quality_and_rest(part)
-        quality = quality or of_part
+    for part in reversed(folder.parts):  # the name nearest to the photo counts
+        part_quality, rest = _quality_and_rest(part)
+        quality = quality or part_quality
         fruit = fruit or _singular(" ".join(rest)) or None
     return f"{quality} {fruit}" if quality and fruit else None
 
@@ -169,16 +160,16 @@ def _quality_and_rest(part: str) -> tuple[str | None, list[str]]:
     words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", part).lower())
     quality, rest = None, []
     for word in words:
-        known = next((q for q, names in QUALITIES.items() if word in names), None)
-        if known is None and word not in OTHER_WORDS:
-            known, word = _glued(word)
-            rest += [word]
-        quality = quality or known
+        word_quality = next((known for known, names in QUALITIES.items() if word in names), None)
+        if word_quality is None and word not in OTHER_WORDS:
+            word_quality, fruit = _split_compound(word)
+            rest.append(fruit)
+        quality = quality or word_quality
     return quality, rest
 
 
-def _glued(word: str) -> tuple[str | None, str]:
-    """Part ``rottenapples`` into its quality and its fruit."""
+def _split_compound(word: str) -> tuple[str | None, str]:
+    """Split ``rottenapples`` into its quality and its fruit."""
     for quality, names in QUALITIES.items():
         for name in names:
             if word.startswith(name) and len(word) >= len(name) + 3:
@@ -189,6 +180,7 @@ def _glued(word: str) -> tuple[str | None, str]:
 
 
 def _singular(fruit: str) -> str:
+    # "ss" and "us" stay, so that grass and citrus do not lose their last letter
     for ending, instead in (("ies", "y"), ("oes", "o"), ("ss", "ss"), ("us", "us"), ("s", "")):
         if fruit.endswith(ending) and len(fruit) > len(ending) + 2:
             return fruit[: -len(ending)] + instead
@@ -196,21 +188,23 @@ def _singular(fruit: str) -> str:
 
 
 def list_cassava(root: Path) -> Listing:
-    """Cassava leaves: a folder per class, or ``train_images`` with ``train.csv`` (labels 0..4)."""
+    """Cassava leaves: one folder per class, or ``train_images`` with ``train.csv`` (labels 0..4)."""
     for table in (root / "train.csv", *sorted(root.glob("*/train.csv"))):
         if table.is_file() and (table.parent / "train_images").is_dir():
             return _from_table(root, table)
-    listing = _collect(
-        root, _cassava_class, f"folders {', '.join(CASSAVA.class_names)}, or train_images with train.csv"
-    )
-    found = {name: listing.class_names[label] for name, label in zip(listing.names, listing.labels, strict=True)}
-    return _listing(CASSAVA.class_names, found)  # other folders hold the competition's unlabelled photos
+    expected = f"folders {', '.join(CASSAVA_CLASSES)}, or train_images with train.csv"
+    listing = _collect(root, _cassava_class, expected)
+    class_by_photo = {
+        name: listing.class_names[label] for name, label in zip(listing.names, listing.labels, strict=True)
+    }
+    # skipped folders go unmentioned: they hold the competition's unlabelled photos
+    return _listing(CASSAVA_CLASSES, class_by_photo)
 
 
 def _cassava_class(folder: PurePosixPath) -> str | None:
     for part in reversed(folder.parts):
         words = re.findall(r"[a-z]+", part.lower())
-        for class_name in CASSAVA.class_names:
+        for class_name in CASSAVA_CLASSES:
             if class_name in words:
                 return class_name
     return None
@@ -218,33 +212,33 @@ def _cassava_class(folder: PurePosixPath) -> str | None:
 
 def _from_table(root: Path, table: Path) -> Listing:
     photos = table.parent / "train_images"
-    there = {entry.name for entry in photos.iterdir()}
+    files = {entry.name for entry in photos.iterdir()}
     prefix = photos.relative_to(root).as_posix()
-    found, skipped = {}, []
+    class_by_photo, skipped = {}, []
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             for row in csv.DictReader(file):
-                if row["image_id"] in there:
+                if row["image_id"] in files:
                     label = int(row["label"])
-                    if not 0 <= label < len(CASSAVA.class_names):
+                    if not 0 <= label < len(CASSAVA_CLASSES):
                         raise ValueError(f"label {label}")
-                    found[f"{prefix}/{row['image_id']}"] = CASSAVA.class_names[label]
+                    class_by_photo[f"{prefix}/{row['image_id']}"] = CASSAVA_CLASSES[label]
                 else:
                     skipped.append(f"{prefix}/{row['image_id']}: in train.csv, but there is no such file")
     except (KeyError, TypeError, ValueError, csv.Error) as error:
-        last = len(CASSAVA.class_names) - 1
+        last = len(CASSAVA_CLASSES) - 1
         raise DataError(f"{table}: columns image_id and label (0..{last}) are needed ({error})") from error
-    if not found:
-        raise DataError(f"{table}: names no photo that is in {photos}")
-    return _listing(CASSAVA.class_names, found, skipped=tuple(skipped))
+    if not class_by_photo:
+        raise DataError(f"{table}: lists no photo that is in {photos}; put the photos there")
+    return _listing(CASSAVA_CLASSES, class_by_photo, tuple(skipped))
 
 
 def list_imagenet(root: Path) -> Listing:
-    """ImageNet: folders of WordNet ids, or files whose names start with one.
+    """ImageNet: folders named by WordNet ids, or files whose names start with one.
 
     Photos in a folder ``val`` or ``test`` beside ``train`` (as in Imagenette) stay held out.
     """
-    found, test = {}, set()
+    id_by_photo, test = {}, set()
     ids_without_photos = set()
     for folder, photos in walk_photos(root):
         ids = [part[:9] for part in folder.parts if WORDNET_ID.match(part)]
@@ -252,23 +246,23 @@ def list_imagenet(root: Path) -> Listing:
             ids_without_photos.add(ids[-1])
         for photo in photos:
             if ids or WORDNET_ID.match(photo):
-                found[(folder / photo).as_posix()] = ids[-1] if ids else photo[:9]
+                id_by_photo[(folder / photo).as_posix()] = ids[-1] if ids else photo[:9]
                 if {"val", "valid", "validation", "test"} & set(folder.parts):
                     test.add((folder / photo).as_posix())
-    if not found:
+    if not id_by_photo:
         raise DataError(
             f"{root}: folders or files named by WordNet ids (n01440764) are not in this folder; {folder_content(root)}"
         )
-    listing = _listing(tuple(sorted({*found.values(), *ids_without_photos})), found)
+    listing = _listing(tuple(sorted({*id_by_photo.values(), *ids_without_photos})), id_by_photo)
     held_out = frozenset(number for number, name in enumerate(listing.names) if name in test)
     if len(held_out) == len(listing.names):
-        held_out = frozenset()  # nothing was set apart from anything
+        held_out = frozenset()  # with no training photos beside them, these are not a test split
     return Listing(wordnet_names(listing.class_names), listing.names, listing.labels, held_out)
 
 
 def wordnet_names(ids: tuple[str, ...]) -> tuple[str, ...]:
-    """What the classes of WordNet ids are called, as timm's ImageNet models call them; an unknown id stays."""
-    from timm.data import ImageNetInfo
+    """The names of WordNet ids, as in timm's ImageNet models; an unknown id stays as it is."""
+    from timm.data.imagenet_info import ImageNetInfo
 
     known = ImageNetInfo("imagenet-1k")
     lemmas = dict(zip(known.label_names(), known.label_descriptions(), strict=True))

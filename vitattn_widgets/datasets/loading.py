@@ -1,4 +1,4 @@
-"""A data set by name: the user's photos where they are, else its stand-in."""
+"""A data set by name: your photos if they are there, else its stand-in."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from ..errors import DataError, PictureError
 from .annotations import boxes_of_photos
 from .catalogue import INFOS
 from .inspection import copy_groups, inspect_photos
-from .layouts import list_photos, require_classes
+from .layouts import existing_folder, list_photos, require_classes
 from .made.dataset import PER_CLASS, make_dataset
 from .masks import Box
 from .photos import SPLITS, Dataset, FolderPhotos
 from .splits import fingerprint, split_photos
 
 DATASETS = tuple(INFOS)
-"""What `load_dataset` knows; ``"demo"`` is the three stand-ins together, which the embedded model was trained on."""
+"""The names that `load_dataset` takes; ``"demo"`` is the three stand-ins together, on which the embedded model was
+trained."""
 
 FOLDER_VARIABLE = "VITATTN_DATA"
 
@@ -33,31 +34,32 @@ def load_dataset(
 ) -> Dataset:
     """Load a data set with its train, validation and test split.
 
-    Looked for in `data`, then in ``$VITATTN_DATA/<name>``. Where neither is given or there, one line says so and the
-    stand-in comes: pictures made by code, with masks of the evidence. Photos are opened once, to leave unreadable ones
-    out and to keep copies of one photo in one split; what was seen is kept in the user's cache folder, and only files
-    that changed are opened again. ImageNet's own boxes are read where its ``Annotations`` lie beside the photos.
+    The photos are read from `data`, else from ``$VITATTN_DATA/<name>``. If there are none, one line says so and the
+    stand-in is used: pictures drawn by code, with masks of the evidence. Every photo is opened once, to leave out
+    unreadable ones and to keep copies of one photo in one split; the results are kept in your cache folder, so that
+    only files that have changed are opened again. ImageNet's own boxes are read if its folder ``Annotations`` is beside
+    the photos.
 
     Args:
         name: of `DATASETS`.
         data: folder with the photos.
         seed: of the split, or of the stand-in's pictures.
-        stand_in: True takes the stand-in without looking for photos, False never takes it.
-        per_class: pictures a class of the stand-in's train, validation and test split.
+        stand_in: True uses the stand-in without looking for photos, False never uses it.
+        per_class: pictures per class in the stand-in's train, validation and test splits.
         download: fetch Imagenette into `data` first, if it is not there; only for ``"imagenet"``.
-        notify: takes the line that tells of a stand-in, and one line a file that is left out.
+        notify: takes one line if the stand-in is used, and one for each file that is left out.
 
     Returns:
-        The data set. Photos are read when they are asked for.
+        The data set. Pixels are read only when a photo is loaded.
 
     Raises:
-        DataError: no such data set, `data` does not exist or holds nothing of the kind, a class without photos.
+        DataError: no such data set, `data` does not exist or does not hold it, or a class has no photos.
     """
     if name not in INFOS:
         raise DataError(f"there is no data set {name!r}; possible: {', '.join(DATASETS)}")
     _require_counts(per_class)
     if name == "demo" and (data is not None or stand_in is False):
-        raise DataError("demo is made by code and has no photos; leave data out")
+        raise DataError("demo is drawn by code and has no photos; leave data out")
     if stand_in or name == "demo":
         return make_dataset(name, seed, per_class)
     if download:
@@ -65,14 +67,14 @@ def load_dataset(
     root = _find(name, data)
     if root is not None:
         return _read(name, root, seed, notify)
-    looked = f"give its folder with data=..., or set {FOLDER_VARIABLE}"
+    remedy = f"give its folder with data=..., or set {FOLDER_VARIABLE}"
     if os.environ.get(FOLDER_VARIABLE):
-        looked = f"it is not in {Path(os.environ[FOLDER_VARIABLE]) / name}; give its folder with data=..."
+        remedy = f"it is not in {Path(os.environ[FOLDER_VARIABLE]) / name}; give its folder with data=..."
     if stand_in is False:
         raise DataError(
-            f"{INFOS[name].title} is not on this computer: {looked}. How to get it: {INFOS[name].how_to_get}"
+            f"{INFOS[name].title} is not on this computer: {remedy}. How to get it: {INFOS[name].how_to_get}"
         )
-    notify(f"{INFOS[name].title} is not on this computer ({looked}); taking its STAND-IN, pictures made by code")
+    notify(f"{INFOS[name].title} is not on this computer ({remedy}); using its STAND-IN, pictures drawn by code")
     return make_dataset(name, seed, per_class)
 
 
@@ -82,13 +84,9 @@ def _require_counts(per_class: tuple[int, int, int]) -> None:
 
 
 def _find(name: str, data: str | Path | None) -> Path | None:
-    """The folder of a data set's photos; None where it is neither named nor in the usual place."""
+    """The folder of a data set's photos; None if it is neither named nor in the usual place."""
     if data is not None:
-        root = Path(data).expanduser()
-        if not root.is_dir():
-            what = "is not a folder" if root.exists() else "no such folder"
-            raise DataError(f"{root}: {what}; give the folder of {INFOS[name].title}, or leave data out")
-        return root
+        return existing_folder(data, f"give the folder of {INFOS[name].title}, or leave data out")
     home = os.environ.get(FOLDER_VARIABLE)
     usual = Path(home).expanduser() / name if home else None
     return usual if usual is not None and usual.is_dir() else None
@@ -107,8 +105,10 @@ def _download(name: str, data: str | Path | None) -> None:
     try:
         root.mkdir(parents=True, exist_ok=True)
         Imagenette(root, size="320px", download=True)
-    except (OSError, RuntimeError) as error:  # no network, full disk, another checksum
-        raise DataError(f"Imagenette could not be downloaded to {root}: {error}") from error
+    except (OSError, RuntimeError) as error:  # no network, a full disk, a wrong checksum
+        raise DataError(
+            f"Imagenette could not be downloaded to {root}: {error}; check the network and the disk, then try again"
+        ) from error
 
 
 def _read(name: str, root: Path, seed: int, notify: Callable[[str], None]) -> Dataset:
@@ -121,7 +121,8 @@ def _read(name: str, root: Path, seed: int, notify: Callable[[str], None]) -> Da
     labels = tuple(listing.labels[number] for number in readable)
     require_classes(listing.class_names, labels, root)
     groups = copy_groups(inspection, listing.labels)[readable]
-    held_out = frozenset(place for place, number in enumerate(readable) if number in listing.held_out)
+    # from here on, photos are numbered among the readable ones
+    held_out = frozenset(index for index, number in enumerate(readable) if number in listing.held_out)
     numbers = split_photos(labels, groups, seed, held_out)
     names = tuple(listing.names[number] for number in readable)
     boxes = _boxes(name, root, names, notify)
@@ -131,12 +132,12 @@ def _read(name: str, root: Path, seed: int, notify: Callable[[str], None]) -> Da
             split=split,
             class_names=listing.class_names,
             stand_in=False,
-            names=tuple(names[number] for number in chosen),
-            labels=tuple(labels[number] for number in chosen),
+            names=tuple(names[number] for number in members),
+            labels=tuple(labels[number] for number in members),
             root=root,
-            boxes=None if boxes is None else tuple(boxes[number] for number in chosen),
+            boxes=None if boxes is None else tuple(boxes[number] for number in members),
         )
-        for split, chosen in zip(SPLITS, numbers, strict=True)
+        for split, members in zip(SPLITS, numbers, strict=True)
     }
     return Dataset(
         info=INFOS[name],
@@ -155,12 +156,12 @@ def _read(name: str, root: Path, seed: int, notify: Callable[[str], None]) -> Da
 def _boxes(
     name: str, root: Path, names: Sequence[str], notify: Callable[[str], None]
 ) -> tuple[tuple[Box, ...], ...] | None:
-    """The boxes of ImageNet's localisation challenge, where they lie beside the photos."""
+    """The boxes of ImageNet's localisation challenge, if they are beside the photos."""
     place = root / "Annotations"
     if name != "imagenet" or not place.is_dir():
         return None
     try:
         return boxes_of_photos(root, names, place, notify)
     except (DataError, PictureError) as error:
-        notify(f"going on without boxes: {error}")
+        notify(f"continuing without boxes: {error}")
         return None

@@ -1,4 +1,4 @@
-"""Where the evidence lies in a photo: masks, boxes as masks, and both on the pixels that the model saw."""
+"""Where the evidence is in a photo: masks, boxes as masks, and both on the pixels that the model saw."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ if TYPE_CHECKING:
     from ..images import CropBox
 
 
-class Box(NamedTuple):
-    """A rectangle in pixels of the upright photo; its sides are edges of pixels: the first pixel is 0, 0, 1, 1.
+IGNORE = 255
+"""The value of a mask's pixels that no measure counts."""
 
-    `counted` is False for what its maker wants counted neither way: VOC's difficult objects, COCO's crowds.
+
+class Box(NamedTuple):
+    """A rectangle in the upright photo. Its sides run along the edges of pixels: the first pixel is 0, 0, 1, 1.
+
+    `counted` is False for what counts neither as evidence nor as background: VOC's difficult objects, COCO's crowds.
     """
 
     left: float
@@ -27,35 +31,32 @@ class Box(NamedTuple):
 
 
 def box_mask(boxes: Sequence[Box], size: tuple[int, int]) -> np.ndarray:
-    """Boxes as a mask: the pixels whose centres lie in one.
+    """Boxes as a mask of the pixels whose centres are in one.
 
     Args:
         boxes: of a photo.
         size: width and height of the photo.
 
     Returns:
-        uint8 ``(height, width)``: 1 in a box, `IGNORE` in one that is not counted alone, 0 elsewhere.
+        uint8 ``(height, width)``: 1 in a box, `IGNORE` in uncounted boxes only, 0 elsewhere.
     """
     mask = np.zeros(size[::-1], np.uint8)
+    # counted boxes are drawn last, over the others
     for box in sorted(boxes, key=lambda box: box.counted):
         left, top, right, bottom = (max(math.ceil(edge - 0.5), 0) for edge in box[:4])
         mask[top:bottom, left:right] = 1 if box.counted else IGNORE
     return mask
 
 
-IGNORE = 255
-"""The value of a mask's pixels that no measure counts."""
-
-
 def mask_on_view(mask: np.ndarray, crop_box: CropBox, size: tuple[int, int]) -> np.ndarray:
     """Bring a mask of the photo to the pixels that the model saw: resized and cropped as the photo was.
 
-    Convention: nearest neighbour, as Pillow's resize: each pixel of the view takes the value under its centre, of two
-    equally near ones the right or lower.
+    Convention: nearest neighbour, like Pillow's resize: each pixel of the view takes the value under its centre; of two
+    equally near ones, the right or lower.
 
     Args:
         mask: uint8, of the upright photo's size ``(height, width)``.
-        crop_box: where the view lies in the photo, ``capture.crop_box``.
+        crop_box: where the view is in the photo, ``capture.crop_box``.
         size: ``(height, width)`` of the view.
 
     Returns:
@@ -72,10 +73,10 @@ def mask_on_view(mask: np.ndarray, crop_box: CropBox, size: tuple[int, int]) -> 
 
 
 def mask_outline(mask: np.ndarray, width: float) -> np.ndarray:
-    """The band along a mask's edge, as a mask: what a model that reads silhouettes would look at.
+    """The band along a mask's edge, as a mask: where a model that reads silhouettes would look.
 
-    Convention: pixels at most `width` away from a pixel on the other side of the edge, on either side; the picture's
-    own frame is no edge, and ignored pixels count as lying outside but stay ignored.
+    Convention: the pixels on either side of the edge that are at most `width` away from one on the other side. The
+    picture's own frame is not an edge; ignored pixels count as outside but stay ignored.
 
     Args:
         mask: uint8 ``(H, W)``.

@@ -1,4 +1,4 @@
-"""The values that data sets consist of: what a set is, the photos of one split, and the three splits together."""
+"""The values of data sets: what a set is, the photos of one split, and the three splits together."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -18,14 +18,15 @@ from .masks import IGNORE, Box, box_mask
 if TYPE_CHECKING:
     from typing import Self
 
+_Value = TypeVar("_Value")
+
 SPLITS = ("train", "validation", "test")
 
-
 UNLABELLED = ""
-"""The class of photos of which no folder says a class."""
+"""The class of photos that no folder names a class for."""
 
 WHOLE = "all"
-"""The split that a folder without splits is."""
+"""The only split of a folder that is not divided into splits."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,11 @@ class DatasetInfo:
 
     Attributes:
         name: what `load_dataset` calls it.
-        title: what people call it.
+        title: its name in figures and messages.
         class_names: its classes, or None where they follow from the folder.
-        how_to_get: how to have it on this computer.
-        licence: what may be done with it, as far as known.
-        citation: whom to cite.
+        how_to_get: how to get it onto this computer.
+        licence: what may be done with it, as far as is known.
+        citation: what to cite.
     """
 
     name: str
@@ -51,15 +52,15 @@ class DatasetInfo:
 
 @dataclass(frozen=True)
 class PhotoSet:
-    """The photos of one split: names and labels at once, pixels one at a time. Can be pickled.
+    """The photos of one split: names and labels in memory, pixels read one photo at a time. Can be pickled.
 
     Attributes:
         info: the data set that it belongs to.
-        split: ``"train"``, ``"validation"`` or ``"test"``.
-        class_names: one name a label.
-        stand_in: made by code in place of absent photos.
-        names: one a photo: its path under the data set's folder, or ``"made fruitsgb 000123"``.
-        labels: one a photo: the number of its class.
+        split: one of `SPLITS`, or `WHOLE`.
+        class_names: one name per label.
+        stand_in: whether the pictures are drawn by code in place of missing photos.
+        names: one per photo: its path below the data set's folder, or ``"made fruitsgb 000123"``.
+        labels: one per photo: the number of its class.
     """
 
     info: DatasetInfo
@@ -74,7 +75,7 @@ class PhotoSet:
 
     @property
     def title(self) -> str:
-        """The set as people read it, with its split; a stand-in is called so."""
+        """The set's title with its split; a stand-in is named as one."""
         split = "" if self.split == WHOLE else f", {self.split} split"
         return f"{'STAND-IN for ' if self.stand_in else ''}{self.info.title}{split}"
 
@@ -83,36 +84,36 @@ class PhotoSet:
         raise NotImplementedError
 
     def mask(self, index: int) -> np.ndarray | None:
-        """Where the evidence lies in that photo.
+        """Where the evidence is in that photo.
 
         Returns:
-            uint8 ``(height, width)`` in the photo's own pixels: 1 evidence, 0 elsewhere, 255 not said; None where
-            the data has no masks.
+            uint8 ``(height, width)`` in the photo's own pixels: 1 evidence, 0 elsewhere, 255 not counted; None where
+            the data has no mask of it.
         """
         raise NotImplementedError
 
     def take(self, indices: Sequence[int]) -> Self:
         """The same split with only these photos, in this order."""
-        return replace(
-            self,
-            names=tuple(self.names[index] for index in indices),
-            labels=tuple(self.labels[index] for index in indices),
-        )
+        return replace(self, names=_pick(self.names, indices), labels=_pick(self.labels, indices))
 
     def counts(self) -> tuple[int, ...]:
         """How many photos each class has."""
-        found = Counter(self.labels)
-        return tuple(found[label] for label in range(len(self.class_names)))
+        counter = Counter(self.labels)
+        return tuple(counter[label] for label in range(len(self.class_names)))
+
+
+def _pick(values: Sequence[_Value], indices: Sequence[int]) -> tuple[_Value, ...]:
+    return tuple(values[index] for index in indices)
 
 
 @dataclass(frozen=True)
 class FolderPhotos(PhotoSet):
-    """Photos that lie in a folder, of which some data sets say where the evidence is.
+    """Photos in a folder; some data sets also mark where the evidence is.
 
     Attributes:
         root: the folder.
-        masks: a mask file a photo, under the same folder; an empty name says nothing of that photo.
-        boxes: the boxes of each photo, which count as its mask; none says nothing of that photo.
+        masks: one mask file per photo, below the same folder; an empty name for a photo without one.
+        boxes: the boxes of each photo, which serve as its mask; empty for a photo without any.
     """
 
     root: Path = Path()
@@ -132,7 +133,7 @@ class FolderPhotos(PhotoSet):
             with Image.open(path) as opened:
                 values = np.array(opened)
         except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(f"{path}: this mask cannot be read ({error})") from error
+            raise DataError(f"{path}: this mask cannot be read ({error}); replace or remove it") from error
         if values.ndim != 2:
             raise DataError(f"{path}: a mask must have one channel of class numbers, got shape {values.shape}")
         evidence = (values > 0).astype(np.uint8)
@@ -140,10 +141,11 @@ class FolderPhotos(PhotoSet):
         return evidence
 
     def take(self, indices: Sequence[int]) -> Self:
-        masks, boxes = (
-            None if values is None else tuple(values[index] for index in indices) for values in (self.masks, self.boxes)
+        return replace(
+            super().take(indices),
+            masks=None if self.masks is None else _pick(self.masks, indices),
+            boxes=None if self.boxes is None else _pick(self.boxes, indices),
         )
-        return replace(super().take(indices), masks=masks, boxes=boxes)
 
 
 @dataclass(frozen=True)
@@ -152,15 +154,15 @@ class Dataset:
 
     Attributes:
         info: what it is.
-        class_names: one name a label.
+        class_names: one name per label.
         train: the photos to learn from.
-        validation: the photos to choose by.
-        test: the photos to report on, once.
-        stand_in: made by code in place of absent photos.
-        root: the folder that the photos lie in; None for a stand-in.
-        seed: what the split, or the stand-in, was drawn with.
+        validation: the photos to choose a model by.
+        test: the photos for the final report, used once.
+        stand_in: whether the pictures are drawn by code in place of missing photos.
+        root: the photos' folder; None for a stand-in.
+        seed: of the split, or of the stand-in's pictures.
         fingerprint: SHA-256 over classes, names, labels and split, in hex.
-        skipped: one line a file that could not be read and is left out.
+        skipped: one line for each file that is left out, such as an unreadable one.
     """
 
     info: DatasetInfo
@@ -175,8 +177,8 @@ class Dataset:
     skipped: tuple[str, ...] = ()
 
     def describe(self) -> str:
-        """The data set in one line: what it is, where it lies, classes, counts."""
-        where = "STAND-IN, pictures made by code" if self.stand_in else f"photos in {self.root}"
+        """The data set in one line: what it is, where it is, classes, counts."""
+        where = "STAND-IN, pictures drawn by code" if self.stand_in else f"photos in {self.root}"
         counts = f"{len(self.train)} train, {len(self.validation)} validation, {len(self.test)} test"
         left_out = f", {len(self.skipped)} unreadable left out" if self.skipped else ""
         return f"{self.info.title}: {where}; {len(self.class_names)} classes; {counts}{left_out}"

@@ -1,4 +1,4 @@
-"""Dividing photos into train, validation and test: by chance, class by class, copies of one photo together."""
+"""Dividing photos into train, validation and test: at random, class by class, copies of one photo together."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import numpy as np
 from .photos import SPLITS
 
 SHARES = (0.7, 0.15, 0.15)
-"""Of the photos, in the order of `SPLITS`."""
+"""The share of the photos in each of `SPLITS`."""
 
 
 def split_photos(
     labels: tuple[int, ...], groups: np.ndarray, seed: int, held_out: frozenset[int] = frozenset()
 ) -> tuple[tuple[int, ...], ...]:
-    """Divide photos so that every class is divided alike and no group is in two splits.
+    """Divide photos so that every class is split in the same proportions and no group is in two splits.
 
-    Each class gives its groups, larger ones first, to the split that lacks most photos of the class and of all classes
-    so far; so even classes of one or two photos leave no split empty. (scikit-learn's StratifiedGroupKFold needs as
-    many photos a class as there are folds.)
+    Each class gives its groups, the larger ones first, to the split that lacks the most photos of the class and of all
+    classes so far, so that classes of one or two photos leave no split empty. (scikit-learn's StratifiedGroupKFold
+    needs as many photos per class as there are folds.)
 
     Args:
-        labels: one a photo.
+        labels: one per photo.
         groups: int64 ``(photos,)``: copies of one photo have the same number.
         seed: another one gives another split.
-        held_out: photos that are the test split already; the others become train and validation.
+        held_out: photos that are already the test split; the others become train and validation.
 
     Returns:
         Numbers of the photos of each split, in the order of `SPLITS`.
@@ -34,15 +34,17 @@ def split_photos(
     shares = np.array(SHARES) if not held_out else np.array([SHARES[0] + SHARES[2], SHARES[1], 0.0])
     rng = np.random.default_rng([seed, 20231])
     split_of = np.full(len(labels), SPLITS.index("test"))
-    free = np.array([number not in held_out for number in range(len(labels))], bool)
-    free &= ~np.isin(groups, groups[~free])  # a copy of a test photo is not trained on
-    dropped = ~free & np.array([number not in held_out for number in range(len(labels))], bool)
+    not_held_out = np.array([number not in held_out for number in range(len(labels))], bool)
+    # copies of a held-out photo are dropped: in training they would give the test away
+    dropped = not_held_out & np.isin(groups, groups[~not_held_out])
+    free = not_held_out & ~dropped
     lacking_overall = np.zeros(len(SPLITS))
-    numbers, labels_free = np.flatnonzero(free), np.asarray(labels)
+    numbers, all_labels = np.flatnonzero(free), np.asarray(labels)
     for label in sorted(set(labels)):
-        members = numbers[labels_free[numbers] == label]
+        members = numbers[all_labels[numbers] == label]
         parts = [members[groups[members] == group] for group in np.unique(groups[members])]
-        parts = sorted((parts[place] for place in rng.permutation(len(parts))), key=len, reverse=True)
+        # random order first: the sort is stable, so that groups of one size stay shuffled
+        parts = sorted((parts[index] for index in rng.permutation(len(parts))), key=len, reverse=True)
         lacking = shares * len(members)
         lacking_overall += lacking
         for part in parts:
@@ -57,7 +59,7 @@ def fingerprint(class_names: tuple[str, ...], splits: dict[str, tuple[tuple[str,
     """SHA-256 in hex over classes, names, labels and split.
 
     Args:
-        class_names: one a label.
+        class_names: one per label.
         splits: names and labels of each split.
     """
     text = json.dumps([class_names, sorted(splits.items())], ensure_ascii=True, separators=(",", ":"))

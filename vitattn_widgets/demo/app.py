@@ -17,27 +17,27 @@ from .service import DemoService
 from .uploads import KEEP_SECONDS, SWEEP_SECONDS
 
 MAX_UPLOAD = 20 << 20
-"""Largest file in bytes that a visitor can bring, unless the operator says otherwise."""
+"""Largest file in bytes that a visitor can upload, unless the operator sets another limit."""
 
 MAX_PIXELS = 50_000_000
-"""Largest picture that is decoded for a visitor, unless the operator says otherwise."""
+"""Largest picture in pixels that is decoded for a visitor, unless the operator sets another limit."""
 
 SESSIONS = 500
-"""Visitors whose state is kept; the longest unseen are forgotten beyond that."""
+"""Visitors whose state is kept; beyond that, those unseen for longest are forgotten."""
 
 
 class Page(gr.Blocks):
-    """A `gradio.Blocks` that is launched with what a page for strangers needs, unless told otherwise.
+    """A `gradio.Blocks` with launch options that suit a page for strangers.
 
     Attributes:
-        service: what the page does for its visitors.
+        service: everything that the page does for its visitors.
     """
 
     service: DemoService
 
     def launch(self, *arguments: Any, **options: Any) -> Any:
-        """`gradio.Blocks.launch`, with the upload limit enforced and nothing of the visitors recorded."""
-        usual = {
+        """`gradio.Blocks.launch` with the upload limit enforced and visitors not tracked; options override these."""
+        usual: dict[str, Any] = {
             "max_file_size": self.service.uploads.max_bytes,
             "state_session_capacity": SESSIONS,
             "show_error": False,
@@ -58,29 +58,29 @@ class Page(gr.Blocks):
 def build_demo(
     models: AttentionModel | str | Iterable[AttentionModel | str] | None = None,
     *,
-    samples: Mapping[str, str | os.PathLike] | None = None,
+    samples: Mapping[str, str | os.PathLike[str]] | None = None,
     max_upload: int = MAX_UPLOAD,
     max_pixels: int = MAX_PIXELS,
     budget: int = DEFAULT_BUDGET,
     keep_seconds: float = KEEP_SECONDS,
-) -> gr.Blocks:
+) -> Page:
     """Make the page that ``vitattn demo`` serves: ``build_demo().launch()``.
 
     Args:
-        models: what visitors choose from, as `AttentionModel` or names for `load_model`. All are loaded now, once; one
-            that cannot be is listed with the reason. Visitors can use no other. None is the default model, or the
-            embedded one, which the page then says, where its weights cannot be had.
-        samples: pictures to choose from, paths by name; None is those that ship with the kit.
-        max_upload: largest file in bytes that a visitor can bring.
-        max_pixels: largest picture that is decoded.
+        models: the models that visitors can choose, as `AttentionModel` or names for `load_model`. All are loaded once,
+            now; one that fails to load is listed with the reason. None is the default model or, if its weights are
+            unavailable, the embedded one, with a note on the page.
+        samples: paths of the sample pictures by name; None takes those that ship with the kit.
+        max_upload: largest file in bytes that a visitor can upload.
+        max_pixels: largest picture in pixels that is decoded.
         budget: bytes of captures to keep for all visitors together, see `CaptureStore`.
         keep_seconds: how long an uploaded photo is kept after it was last used.
 
     Returns:
-        The page; its ``service`` holds models, uploads and captures.
+        The page; its ``service`` holds the models, uploads and captures.
 
     Raises:
-        SettingsError: no model.
+        SettingsError: `models` is empty.
     """
     service = DemoService(
         models, samples, max_upload=max_upload, max_pixels=max_pixels, budget=budget, keep_seconds=keep_seconds

@@ -1,4 +1,4 @@
-"""The values of the page's controls as a browser, a link or a program sends them, and what they mean as settings."""
+"""The values of the page's controls as a browser, a link or a program sends them, and the settings they stand for."""
 
 from __future__ import annotations
 
@@ -17,46 +17,46 @@ from ..view.drawing import DEFAULT_CMAP
 from ..view.settings import ViewSettings
 
 STEPS = ("bilinear", "median", "gaussian")
-"""The steps of smoothing, each a switch of `ViewSettings`."""
+"""The smoothing steps, each a switch of `ViewSettings`."""
 
 BESIDES = ("every head", "all layers and heads", "compare")
-"""What can be shown below the picture."""
+"""The panels that can be shown below the picture."""
 
 OWN_VIEWS = "own views"
-"""The row of what a visitor kept to compare."""
+"""The row of the views that the visitor kept."""
 
 ROWS = ("aggregations", *(name for name in PRESETS if name != "aggregations"), OWN_VIEWS)
-"""What can be compared, the paper's figure first."""
+"""The rows that can be compared, the paper's figure first."""
 
 NO_PANEL = "none"
-"""What stands for no panel where two are chosen to be subtracted."""
+"""The choice of no panel in the two menus of the difference."""
 
 MAX_NAME = 80
-"""Longest name of a file that is repeated to a visitor."""
+"""Longest file name or value that is repeated in a message, in characters."""
 
 MAX_CLASS = 160
-"""Longest text that is looked for among the names of classes."""
+"""Longest text that is searched for among the class names, in characters."""
 
 PREDICTED = "predicted"
-"""What stands in the class picker for the predicted class, whichever that is."""
+"""The choice of the predicted class in the class menu, whichever class that is."""
 
 
 @dataclass(frozen=True)
 class Controls:
-    """The values of the page's controls as the browser or a client sends them; nothing is believed of them.
+    """The values of the page's controls as the browser or a client sends them, unchecked.
 
     Attributes:
-        model: a name of the operator's list.
+        model: one of the operator's models, by name.
         layer, aggregation, scale, opacity, cmap, on: as in `ViewSettings`.
         head: ``"all"`` or a number.
         query: ``"default"``, a name such as ``"class"``, or a patch as ``"row,col"``.
-        arrangement: see `panels.render_arranged`.
-        smoothing: those of `STEPS` that are on.
+        arrangement: see `arrange.render_arranged`.
+        smoothing: the steps of `STEPS` that are on.
         source, sinks: as in `ViewSettings`.
-        target: `PREDICTED`, or a class by its number, its name or a part of it (`classes.find_class`).
+        target: `PREDICTED`, or a class by number, name or part of its name (`classes.find_class`).
         beside: one of `BESIDES`.
-        row: what is compared, one of `ROWS`.
-        first, second: numbers of the panels of the row to be subtracted, from 1 on, or `NO_PANEL`.
+        row: one of `ROWS`.
+        first, second: the panels of the difference, as numbers in the row from 1 on, or `NO_PANEL`.
     """
 
     model: Any
@@ -79,13 +79,13 @@ class Controls:
     second: Any = NO_PANEL
 
     def settings(self, class_names: Sequence[str] = ()) -> ViewSettings:
-        """The settings that the controls ask for.
+        """The settings that the controls stand for.
 
         Args:
-            class_names: of the model whose classes were offered; empty for one without a classifier.
+            class_names: the classes that were offered; empty for a model without a classifier.
 
         Raises:
-            SettingsError: a value of a wrong type, or one that does not exist; a class that is none, or several.
+            SettingsError: a value of the wrong type or one that does not exist; an unknown or ambiguous class.
         """
         smoothing = self.smoothing
         if not isinstance(smoothing, list | tuple) or not set(map(str, smoothing)) <= set(STEPS):
@@ -120,7 +120,7 @@ class Controls:
         return settings
 
     def with_settings(self, settings: ViewSettings) -> Controls:
-        """Controls that show these settings."""
+        """These controls, moved to some settings."""
         return replace(
             self,
             layer=settings.layer,
@@ -136,14 +136,14 @@ class Controls:
 CONTROLS = tuple(field.name for field in fields(Controls))
 
 BELOW = ("beside", "row", "first", "second")
-"""The controls of what is shown below the picture."""
+"""The controls of the panel below the picture."""
 
 
 def panel_index(chosen: Any) -> int | None:
-    """The place of a chosen panel in its row, from 0 on; None for `NO_PANEL`, -1 for less than the first.
+    """The index of a chosen panel in its row, from 0 on; None for `NO_PANEL`, -1 for any number below 1.
 
     Raises:
-        SettingsError: neither that nor a whole number.
+        SettingsError: neither `NO_PANEL` nor a whole number.
     """
     return None if chosen == NO_PANEL else max(-1, whole_number(chosen, "panel") - 1)
 
@@ -159,7 +159,7 @@ def parse_query(text: Any) -> Query | None:
     """Read a query: ``"default"`` (or None), a name, or a patch as ``"row,col"``.
 
     Raises:
-        SettingsError: none of these. Whether the query exists shows when it is drawn.
+        SettingsError: none of these. Whether a layer has the query is checked when it is drawn.
     """
     if text in (None, "", "default"):
         return None
@@ -178,10 +178,10 @@ def _parse_class(text: Any, class_names: Sequence[str]) -> int | None:
 
 
 def whole_number(value: Any, name: str) -> int:
-    """A whole number, from a number or its text, of a size that a computer counts with.
+    """A whole number of at most a million, from a number or its text.
 
     Raises:
-        SettingsError: anything else.
+        SettingsError: anything else, such as a fraction, a truth value or infinity.
     """
     try:
         number = float(value) if isinstance(value, str) and len(value) <= MAX_NAME else value
@@ -193,13 +193,13 @@ def whole_number(value: Any, name: str) -> int:
 
 
 def short_text(value: Any) -> str:
-    """A value as a message repeats it."""
+    """A value as messages repeat it: cut to `MAX_NAME` characters."""
     text = repr(value)
     return text if len(text) <= MAX_NAME else f"{text[:MAX_NAME]}..."
 
 
 def value_from_link(name: str, text: str) -> Any:
-    """What a control's text in a link says; the inverse of `link_query`. Whether it is possible shows when drawn."""
+    """A control's value from its text in a link, unchecked; the inverse of `link_query`."""
     if name == "smoothing":
         return [step for step in text.split(" ") if step]
     if name == "opacity":
@@ -211,7 +211,7 @@ def value_from_link(name: str, text: str) -> Any:
 
 
 def link_query(controls: Controls, sample: str | None) -> str:
-    """The query string that opens the page like this: model, sample, layer, and the other controls where moved."""
+    """The query string that restores the page: sample, model, layer, and every control not at its default."""
     start = Controls(controls.model)
     values = {} if sample is None else {"sample": sample}
     values |= {"model": controls.model, "layer": controls.layer}

@@ -1,4 +1,4 @@
-"""Event handlers of the page: each reads the controls, asks the `DemoService` and answers; none computes."""
+"""Event handlers of the page: each reads the controls, calls the `DemoService` and answers; none computes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from threading import BoundedSemaphore
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
+from gradio.components import Component
 from gradio.components.api_component import Api
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
@@ -27,27 +28,27 @@ from .updates import PARTS, Updates, controls_back, no_updates, page_updates
 from .visitor import Shown, Visitor
 
 AT_ONCE = max(2, os.cpu_count() or 1)
-"""Requests that are answered at the same time; the others wait, and each is answered in its turn."""
+"""Requests that are answered at the same time; the others wait their turn."""
 
 _slots = BoundedSemaphore(AT_ONCE)
 
 WENT_WRONG = "Something went wrong on the server; its log has the details."
 
 CHOSEN = "(visit, chosen, ...values) => [visit, window.vitattnChosen, ...values]"
-"""Reads the last click: Gradio sends the first one again for those that came while it was busy with it."""
+"""Reads the last click: of clicks that come while Gradio is busy with one, it would send that one again."""
 
-BUTTONS = {
+BUTTONS: dict[str, dict[str, Any]] = {
     "clear": {"query": None},
     "use": {"use": "recommended"},
     "add": {"add": True},
     "empty": {"remove": "all"},
 }
-"""What the buttons mean, as `follow_click` reads it."""
+"""The click that each button stands for, as `follow_click` reads it."""
 
-CHECKING = "() => '<p class=va-busy>Checking this map: its patches are removed and given back ...</p>'"
+CHECKING = "() => '<p class=va-busy>Checking this map: removing and restoring its patches ...</p>'"
 
 CHECKED = """(checked) => checked.map === document.querySelector(".va-shown")?.dataset.map ? checked.html : ''"""
-"""Shows a check beside its own map alone: controls may have been moved since it was asked for."""
+"""Shows a check only beside its own map: the controls may have moved since it was started."""
 
 SAVE = """(file) => {
     if (!file) return;
@@ -59,21 +60,24 @@ SAVE = """(file) => {
 
 MAP_DESCRIPTION = """Draw the attention map of a photo: the picture (PNG), the raw map (NPZ) and a caption.
 
-photo: the picture file. model: a name of the page's list. layer: number; negative ones count from the end. head: "all"
-or a number. aggregation: "mean", "max" or "mean_over_std". query: "default" (what the classifier reads), a name such as
-"class" or "mean", or a patch as "row,col". arrangement: "overlay", "map" or "side by side". on: "view" (what the model
-saw) or "original" (the whole photo). scale: "map", "shared" or "robust". smoothing: some of "bilinear", "median",
-"gaussian". opacity: 0 (picture alone) to 1 (map alone). cmap: name of a matplotlib colour map. source: "attention",
-"norm", "rollout", "gradient", "gradient_late" or "relevance". target: "predicted" or a class by number, name or part of
-its name, for the sources that depend on it. sinks: "show", "outline" or "leave_out"."""
+photo: the picture file. model: one of the page's models, by name. layer: number; negative numbers count from the last.
+head: "all" or a number. aggregation: "mean", "max" or "mean_over_std". query: "default" (what the classifier reads), a
+name such as "class" or "mean", or a patch as "row,col". arrangement: "overlay", "map" or "side by side". on: "view"
+(what the model saw) or "original" (the whole photo). scale: "map", "shared" or "robust". smoothing: some of "bilinear",
+"median", "gaussian". opacity: 0 (photo alone) to 1 (map alone). cmap: name of a matplotlib colour map. source:
+"attention", "norm", "rollout", "gradient", "gradient_late" or "relevance". target: "predicted" or a class by number,
+name or part of its name, for sources that depend on it. sinks: "show", "outline" or "leave_out"."""
 
 _log = logging.getLogger(__name__)
 
 _Answer = tuple[Visitor, Updates]
 
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
 
 def wire(page: gr.Blocks, service: DemoService, layout: Layout) -> None:
-    """Let the page's components call the desk, within the `gradio.Blocks` they lie in."""
+    """Connect the page's components to the service, within their `gradio.Blocks`."""
     controls = [layout.parts[name] for name in CONTROLS]
     parts = [layout.parts[name] for name in PARTS]
 
@@ -82,9 +86,9 @@ def wire(page: gr.Blocks, service: DemoService, layout: Layout) -> None:
 
     @guarded
     def opened(request: gr.Request) -> _Answer:
-        shown, told = service.open(dict(request.query_params))
-        if told:
-            gr.Warning(told)
+        shown, warning = service.open(dict(request.query_params))
+        if warning:
+            gr.Warning(warning)
         return answer(shown, None) if shown else (Visitor(), {})
 
     @guarded
@@ -95,7 +99,7 @@ def wire(page: gr.Blocks, service: DemoService, layout: Layout) -> None:
         except VitattnError as error:
             if visitor.controls is None:
                 raise
-            gr.Warning(str(error))  # what was shown stays, so the controls must say so
+            gr.Warning(str(error))  # the picture stays as it was, so the controls must go back to it
             return visitor, no_updates() | controls_back(visitor.controls, sent)
 
     @guarded
@@ -107,13 +111,13 @@ def wire(page: gr.Blocks, service: DemoService, layout: Layout) -> None:
             case _:
                 shown = follow_click(service, visitor, chosen, sent)
         remembered, updates = answer(shown, sent)
-        if remembered.photo != visitor.photo:  # what stands in the upload box is no longer what is shown
+        if remembered.photo != visitor.photo:  # the upload box no longer holds the photo that is shown
             updates["photo"]["value"] = None
         return remembered, updates
 
     @guarded
     def bring(visitor: Visitor, photo: Any, *values: Any) -> _Answer:
-        if photo is None:  # taken away: what is shown stays
+        if photo is None:  # the upload box was cleared; the picture stays as it was
             return visitor, {}
         sent = Controls(*values)
         return answer(service.bring(visitor, *uploaded_file(photo), sent), sent)
@@ -128,18 +132,18 @@ def wire(page: gr.Blocks, service: DemoService, layout: Layout) -> None:
 
     @guarded_apart
     def check(visitor: Visitor, *values: Any) -> dict[str, str]:
-        mark, made = service.check(visitor, Controls(*values))
-        return {"map": mark, "html": checked(made)}
+        mark, check_of_map = service.check(visitor, Controls(*values))
+        return {"map": mark, "html": checked(check_of_map)}
 
-    # raw values come in: the desk reads and refuses them, with one set of rules for the page and for programs
-    common = {
+    # raw values come in: the service checks them, by the same rules for the page and for programs
+    common: dict[str, Any] = {
         "preprocess": False,
         "api_visibility": "undocumented",
         "concurrency_id": "draw",
         "show_progress": "hidden",
     }
     shows = common | {"outputs": [layout.visitor, layout.updates], "postprocess": False}
-    # through Gradio's queue: of what is answered past it, browsers show no error (6.31)
+    # through Gradio's queue: browsers show no errors of events that bypass it (6.31)
     live = shows | {"trigger_mode": "always_last"}
     clicks = [part.select for part in (layout.parts["picture"], layout.parts["panel"], layout.samples)]
     moves = [part.input for part in controls]
@@ -158,8 +162,8 @@ def wire(page: gr.Blocks, service: DemoService, layout: Layout) -> None:
     follow = joined(STATIC, ["follow.js"])
     for event in shown:
         event.success(None, inputs=layout.updates, outputs=parts, js=follow)
-    said = layout.parts["check"]
-    layout.parts["try"].click(None, outputs=said, js=CHECKING)
+    verdict = layout.parts["check"]
+    layout.parts["try"].click(None, outputs=verdict, js=CHECKING)
     tried = layout.parts["try"].click(
         check,
         inputs=[layout.visitor, *controls],
@@ -167,10 +171,10 @@ def wire(page: gr.Blocks, service: DemoService, layout: Layout) -> None:
         api_name="check",
         postprocess=False,
         **common | {"concurrency_id": "check", "concurrency_limit": 1, "show_progress": "full"},
-        show_progress_on=said,
+        show_progress_on=verdict,
     )
-    tried.success(None, inputs=layout.checked, outputs=said, js=CHECKED)
-    tried.failure(None, outputs=said, js="() => ''")
+    tried.success(None, inputs=layout.checked, outputs=verdict, js=CHECKED)
+    tried.failure(None, outputs=verdict, js="() => ''")
     for what, button in layout.keep.items():
 
         @guarded
@@ -182,16 +186,18 @@ def wire(page: gr.Blocks, service: DemoService, layout: Layout) -> None:
         saved.success(None, inputs=layout.file, js=SAVE)
 
 
-def guarded(function: Callable, slots: AbstractContextManager = _slots) -> Callable:
-    """Say to a visitor what a visitor can mend, and nothing of the rest but that it is in the log.
+def guarded(
+    function: Callable[_Arguments, _Result], slots: AbstractContextManager[Any] = _slots
+) -> Callable[_Arguments, _Result]:
+    """Show visitors the errors that they can fix; log the rest and show a generic message.
 
     Args:
         function: a handler.
-        slots: what it takes one of while it runs.
+        slots: semaphore held while the handler runs.
     """
 
     @wraps(function)
-    def run(*arguments: Any, **named: Any) -> Any:
+    def run(*arguments: _Arguments.args, **named: _Arguments.kwargs) -> _Result:
         try:
             with slots:
                 return function(*arguments, **named)
@@ -206,13 +212,13 @@ def guarded(function: Callable, slots: AbstractContextManager = _slots) -> Calla
     return run
 
 
-def guarded_apart(function: Callable) -> Callable:
-    """`guarded`, for what takes seconds: others are answered meanwhile."""
+def guarded_apart(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """`guarded` without a slot, for handlers that take seconds, so that other requests are answered meanwhile."""
     return guarded(function, nullcontext())
 
 
 def offer_map(service: DemoService) -> None:
-    """The endpoint ``/map`` for programs: a file and settings in, picture, raw map and caption out."""
+    """Add the endpoint ``/map`` for programs: a file and settings in; picture, raw map and caption out."""
     kinds: dict[str, dict[str, Any]] = {
         "layer": {"type": "integer"},
         "smoothing": {"type": "array", "items": {"type": "string"}},
@@ -243,15 +249,15 @@ def offer_map(service: DemoService) -> None:
         controls = Controls(model, layer, head, aggregation, query, *drawing, source, target, sinks)
         file, name = uploaded_file(photo)
         capture, rendered = service.map(file, name, controls)
-        # in the folder that Gradio serves from and cleans up, under names that nobody can guess
-        place = get_upload_folder()
-        picture = save_bytes_to_cache(picture_bytes(rendered.image), "map.png", place)
-        raw = save_bytes_to_cache(map_bytes(capture, rendered), "map.npz", place)
+        # Gradio serves from this folder, and cleans it up; names are unguessable
+        folder = get_upload_folder()
+        picture = save_bytes_to_cache(picture_bytes(rendered.image), "map.png", folder)
+        raw = save_bytes_to_cache(map_bytes(capture, rendered), "map.npz", folder)
         return picture, raw, rendered.caption
 
     with gr.Row(visible=False):
         button = gr.Button("map")
-        inputs = [photo_input(label="photo")]
+        inputs: list[Component] = [photo_input(label="photo")]
         for name in names:
             value = getattr(start, name)
             value = list(value) if isinstance(value, tuple) else value

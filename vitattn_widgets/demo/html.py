@@ -1,4 +1,4 @@
-"""The picture and what stands beside it, as HTML; every text from outside is escaped."""
+"""The picture and what is shown around it, as HTML; every text from outside is escaped."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from .visitor import ComparedRow, ComparisonRow, Shown
 
 
 def jpeg(image: np.ndarray) -> str:
-    """A picture as the address of a JPEG file."""
+    """A picture as a JPEG data URL."""
     return data_url(picture_bytes(image, ".jpg"), "image/jpeg")
 
 
 def image_tag(source: str, image: np.ndarray, alternative: str) -> str:
-    """A picture in its own size."""
+    """An image element of the picture's own size."""
     height, width = image.shape[:2]
     # decoded with the page, not after it: a picture that follows a slider must not blink
     return f'<img src="{source}" width="{width}" height="{height}" alt="{escape(alternative)}" decoding="sync">'
 
 
 def json_text(value: Any) -> str:
-    """A value as an attribute holds it."""
+    """A value as JSON, escaped for an HTML attribute."""
     return escape(json.dumps(value), quote=True)
 
 
 def picture(shown: Shown) -> str:
-    """The picture with the patch that is the query, its colour bar and its caption."""
+    """The picture with its query patch marked, its colour bar and its caption."""
     rendered = shown.rendered
     encoded = encode_for_screen(rendered.image)
     boxes = view_boxes(shown.capture, rendered.settings, shown.controls.arrangement)
@@ -80,13 +80,13 @@ def _mark(rendered: RenderedView, box: Sequence[float], size: Sequence[int]) -> 
 
 
 def color_bar(rendered: RenderedView, cmap: str) -> str:
-    """The colours from the lowest to the highest value, with these values and their unit."""
+    """The colour bar of a picture: from its lowest to its highest value, with their unit."""
     low, high = rendered.value_range
     return bar(cmap, (f"{low:.3g}", f"{(low + high) / 2:.3g}", f"{high:.3g}"), value_unit(rendered.settings))
 
 
 def bar(cmap: str, ticks: Sequence[str], unit: str) -> str:
-    """The colours of a map in a row, with numbers below and what they count."""
+    """A colour bar with its ticks and their unit."""
     colors = css_colors(cmap)
     marks = "".join(f"<span>{escape(tick)}</span>" for tick in ticks)
     return (
@@ -106,10 +106,10 @@ def answer(shown: Shown) -> str:
 
 
 def checked(check: MapCheck) -> str:
-    """What a check of a map gave: its sentences and its curves, side by side, or on a phone one below the other."""
+    """The result of a check: its sentences and its curves, side by side or, on a phone, one below the other."""
     sentences = "".join(f"<li>{escape(sentence)}</li>" for sentence in check.sentences)
     wide, narrow = (data_url(figure_bytes(check_figure(check, columns)), "image/png") for columns in (2, 1))
-    words = "Curves of the class's probability while patches are removed and given back, in four orders"
+    words = "Curves of the class's probability as patches are removed and restored, in four orders"
     return (
         f'<section class="va-checked"><h3>Is this map worth anything?</h3><ul>{sentences}</ul><picture>'
         f'<source media="(max-width: 640px)" srcset="{narrow}"><img src="{wide}" alt="{words}"></picture></section>'
@@ -117,7 +117,7 @@ def checked(check: MapCheck) -> str:
 
 
 def samples(pictures: Mapping[str, Path]) -> str:
-    """The samples to choose from."""
+    """The samples as buttons."""
     buttons = "".join(
         f'<button type="button" data-choose="{json_text({"sample": name})}">'
         f'<img src="{data_url(thumbnail(path), "image/jpeg")}" alt=""><span>{escape(name)}</span></button>'
@@ -127,16 +127,16 @@ def samples(pictures: Mapping[str, Path]) -> str:
 
 
 TILE_SIDE = 448
-"""Longest side in pixels of a compared picture; twice what it takes on most screens."""
+"""Longest side in pixels of a compared picture: twice its size on most screens."""
 
 
 def panel(service: DemoService, shown: Shown) -> str:
-    """What is shown below the picture: every head, the overview, or a row to compare."""
+    """The panel below the picture: every head, the overview, or a row of views to compare."""
     match shown.controls.beside:
         case "every head":
             layer, source = shown.rendered.settings.layer, shown.rendered.settings.source_info
             if source.no_head:
-                return f"<h3>Every head of layer {layer}</h3><p>There is one map alone: {escape(source.no_head)}.</p>"
+                return f"<h3>Every head of layer {layer}</h3><p>There is only one map: {escape(source.no_head)}.</p>"
             return _heads(service.heads(shown), shown)
         case "compare":
             return _row(service.compared(shown), shown)
@@ -153,7 +153,8 @@ def _heads(views: Sequence[RenderedView], shown: Shown) -> str:
     )
     back = f'<button type="button" class="va-all" data-choose="{json_text({"head": "all"})}">all heads</button>'
     return (
-        f"<h3>Every head of layer {layer} <small>on one shared scale, without the median; click one</small></h3>"
+        f"<h3>Every head of layer {layer} "
+        "<small>on one shared scale, without the median; click a head to show it</small></h3>"
         f'<div class="va-tiles">{tiles}</div>{color_bar(views[0], shown.controls.cmap)}{back}'
     )
 
@@ -168,21 +169,22 @@ def _row(compared: ComparedRow, shown: Shown) -> str:
         f"{_remove(number, row.kept_views[number].mark) if controls.row == OWN_VIEWS else ''}</figure>"
         for number, place in enumerate(compared.places)
     )
-    below, made = "", compared.comparison
-    if made is not None:
-        below = f'{_scale(made.cmap, made.limits, made.unit)}<p class="va-caption">{escape(made.common)}</p>'
+    below, drawn = "", compared.comparison
+    if drawn is not None:
+        below = f'{_scale(drawn.cmap, drawn.limits, drawn.unit)}<p class="va-caption">{escape(drawn.common)}</p>'
     words = "between percentiles" if controls.scale == "robust" else "on one shared scale"
     return (
-        f"<h3>Compare {escape(controls.row)} <small>{words}; click one to see it above</small></h3>"
+        f"<h3>Compare {escape(controls.row)} <small>{words}; click a view to show it above</small></h3>"
         f'<div class="va-tiles va-compared">{tiles}</div>{below}{_difference(compared.difference, controls)}'
     )
 
 
 def _tile(number: int, place: int | str, compared: ComparedRow, row: ComparisonRow) -> str:
-    if isinstance(place, str):
-        return f'<p class="va-gone"><b>{number + 1}</b> {escape(place)}</p>'
-    kept, view = row.kept_views[number], compared.comparison.views[place]
-    title = compared.comparison.titles[place] or kept.name
+    drawn = compared.comparison
+    if drawn is None or isinstance(place, str):
+        return f'<p class="va-gone"><b>{number + 1}</b> {escape(str(place))}</p>'
+    kept, view = row.kept_views[number], drawn.views[place]
+    title = drawn.titles[place] or kept.name
     return (
         f'<button type="button" data-choose="{json_text({"view": kept.mark})}" '
         f'aria-pressed="{_flag(kept.mark == row.here)}">{_small(view.image, view.caption)}'
@@ -216,7 +218,7 @@ def _scale(cmap: str, limits: tuple[float, float], unit: str) -> str:
 
 
 def _small(image: np.ndarray, alternative: str) -> str:
-    """A picture that many stand beside, at their size."""
+    """A picture scaled down to `TILE_SIDE`."""
     small = Image.fromarray(image)
     small.thumbnail((TILE_SIDE, TILE_SIDE))
     pixels = np.asarray(small)
@@ -243,7 +245,8 @@ def _overview(shown: Shown) -> str:
     plain = "" if settings.source_info.plain else "of plain attention; "
     image = image_tag(data_url(picture_bytes(overview.image), "image/png"), overview.image, "")
     return (
-        f"<h3>All layers and heads <small>{plain}a layer a column, a head a row; each map on its own scale</small></h3>"
+        f"<h3>All layers and heads "
+        f"<small>{plain}one column per layer, one row per head; each map on its own scale</small></h3>"
         f'<div class="va-overview">{image}<div class="va-cells" '
         f'style="grid-template-columns: repeat({layers}, 1fr); grid-template-rows: repeat({rows}, 1fr)">{cells}</div>'
         "</div>"

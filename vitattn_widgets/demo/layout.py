@@ -1,4 +1,4 @@
-"""The page's components and where they lie; `events` wires them."""
+"""The page's components and their layout; `events` wires them."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ from .service import DemoService
 from .visitor import Visitor
 
 DOWNLOADS = {"png": "PNG", "npz": "NPZ", "json": "Recipe"}
-"""What can be kept, and the labels of the buttons."""
-
+"""The files that can be downloaded, and the labels of their buttons."""
 
 STATIC = Path(__file__).parent / "static"
 
@@ -36,18 +35,19 @@ class Layout:
     """The components of one page.
 
     Attributes:
-        visitor: what the server remembers of the visitor.
-        parts: the components that an answer may change, by the names of `PARTS`.
-        samples: the samples to choose from.
+        visitor: state of the visitor on the server.
+        parts: the components that an answer may change, by the names of `PARTS`. Untyped: Gradio declares events such
+            as `click` on the single classes, not on `Component`.
+        samples: the sample pictures.
         keep: the buttons of `DOWNLOADS`.
-        chosen: what was clicked on the picture, the panel or the samples, or what was pasted.
-        checked: what a check of a map gave, and of which map.
-        updates: what the server answers, see `page_updates`; carried out in the browser.
-        file: what was asked to be kept.
+        chosen: the last click on the picture, the panel or the samples, or the picture that was pasted.
+        checked: the result of a check, and which map it was of.
+        updates: the server's answer, see `page_updates`; applied in the browser.
+        file: the file to download.
     """
 
     visitor: gr.State
-    parts: dict[str, Component]
+    parts: dict[str, Any]
     samples: gr.HTML
     keep: dict[str, gr.Button]
     chosen: gr.JSON
@@ -59,7 +59,7 @@ class Layout:
 def lay_out(service: DemoService) -> Layout:
     """Make the page's components, within a `gradio.Blocks`."""
     script, once, style = (joined(STATIC, [name]) for name in ("demo.js", "once.js", "demo.css"))
-    look = {"js_on_load": script, "css_template": style}
+    look: dict[str, Any] = {"js_on_load": script, "css_template": style}
     parts: dict[str, Component] = {}
     gr.Markdown(introduction(service))
     with gr.Row():
@@ -101,12 +101,12 @@ def lay_out(service: DemoService) -> Layout:
 
 
 def _reading(service: DemoService) -> dict[str, Component]:
-    """What is read from the model."""
+    """The controls of which map is shown."""
     labels = [(name if name in service.models else f"{name} (not available)", name) for name in service.names]
     return {
         "model": gr.Dropdown(labels, value=service.names[0], label="Model"),
         "source": gr.Dropdown(
-            [(made.title, name) for name, made in CATALOGUE.items()], label="Source", info="attention"
+            [(source.title, name) for name, source in CATALOGUE.items()], label="Source", info="attention"
         ),
         "use": gr.Button("What did the classifier use?", size="sm", elem_id="va-use"),
         "target": gr.Dropdown(
@@ -118,14 +118,14 @@ def _reading(service: DemoService) -> dict[str, Component]:
             elem_id="va-target",
         ),
         "layer": gr.Slider(0, 11, value=11, step=1, label="Layer", elem_id="va-layer"),
-        "head": gr.Radio(["all"], value="all", label="Head", info="all of them as one map, or one alone"),
+        "head": gr.Radio(["all"], value="all", label="Head", info="all heads as one map, or a single head"),
         "aggregation": gr.Radio([(TITLES[name], name) for name in AGGREGATIONS], value="mean", label="Aggregation"),
         "sinks": gr.Radio([(name.replace("_", " "), name) for name in SINKS], value="show", label="Sinks"),
         "query": gr.Dropdown(
             [("default", "default")],
             value="default",
             label="Query",
-            info="Or click a patch of the picture, or write one as row,col.",
+            info="Or click a patch in the picture, or type it as row,col.",
             allow_custom_value=True,
         ),
         "clear": gr.Button("Back to the default", size="sm", elem_id="va-clear"),
@@ -133,17 +133,17 @@ def _reading(service: DemoService) -> dict[str, Component]:
 
 
 def _comparing() -> dict[str, Component]:
-    """What is compared, and which two views are subtracted."""
+    """The controls of the comparison and its difference."""
     parts: dict[str, Component] = {"row": gr.Radio(list(ROWS), value=ROWS[0], label="Compare")}
     with gr.Row():
         for name, label in (("first", "Difference: view"), ("second", "minus view")):
             parts[name] = gr.Dropdown([NO_PANEL], value=NO_PANEL, label=label, min_width=100)
-    parts["empty"] = gr.Button("Remove all of your own views", size="sm", elem_id="va-empty")
+    parts["empty"] = gr.Button("Remove all of your views", size="sm", elem_id="va-empty")
     return parts
 
 
 def _drawing() -> dict[str, Component]:
-    """How it is drawn."""
+    """The controls of how the map is drawn."""
     grounds = list(zip(("model's view", "whole photo"), GROUNDS, strict=True))
     return {
         "arrangement": gr.Radio(list(ARRANGEMENTS), value="overlay", label="Show"),
@@ -156,12 +156,12 @@ def _drawing() -> dict[str, Component]:
 
 
 def introduction(service: DemoService) -> str:
-    """What every visitor is told first, as Markdown."""
+    """The introduction at the top of the page, as Markdown."""
     minutes = service.uploads.keep_seconds / 60
     lines = [
         "# What a Vision Transformer attends to",
-        "A bright patch was looked at, in one layer, by one token. That does not make it the reason for the answer.",
-        f"Your picture is shown to nobody else and is removed {minutes:.0f} minutes after you last used it.",
+        "A bright patch was attended to by one token in one layer. That does not make it the reason for the answer.",
+        f"Nobody else sees your picture, and it is removed {minutes:.0f} minutes after you last used it.",
     ]
     if service.note:
         lines.append(f"**Note:** {service.note}")
@@ -170,9 +170,9 @@ def introduction(service: DemoService) -> str:
 
 
 def photo_input(**options: Any) -> gr.Image:
-    """An image input that hands over the file as it came: it is decoded by the kit's own reader alone.
+    """An image input that passes the file on as uploaded, so that only the kit's own reader decodes it.
 
-    Set on the instance: a subclass of a component makes Gradio write a stub file beside this module.
+    Methods are set on the instance, since Gradio writes a stub file beside every module that subclasses a component.
 
     Args:
         options: of `gradio.Image`.
@@ -182,28 +182,29 @@ def photo_input(**options: Any) -> gr.Image:
 
     async def keep(url_or_file_path: Any) -> str | None:
         if str(url_or_file_path).lower().startswith(("http:", "https:")):
-            raise gr.Error("pictures are taken from uploads alone, not from addresses", print_exception=False)
+            raise gr.Error("a picture must be uploaded; addresses are not accepted", print_exception=False)
         return await fetch(url_or_file_path)
 
-    photo.async_move_resource_to_block_cache = keep
-    photo.api_info = lambda: described
-    photo.data_model = None  # what comes is checked by `uploaded_file`, with a message for whoever sent it
+    photo.async_move_resource_to_block_cache = keep  # type: ignore[method-assign]  # on the instance, see above
+    photo.api_info = lambda: described  # type: ignore[method-assign]  # likewise
+    # None, so that `uploaded_file` checks what comes, with a message for the sender
+    photo.data_model = None  # type: ignore[assignment]  # Gradio itself tests it for None
     return photo
 
 
 def uploaded_file(payload: Any) -> tuple[Path, str]:
-    """The file of an upload, and what its visitor calls it.
+    """The file of an upload, and its name on the visitor's computer.
 
     Raises:
         PictureError: not an upload.
     """
     if payload is None:
-        raise PictureError("the picture did not arrive; it may be larger than this page takes")
+        raise PictureError("the picture did not arrive; it may be larger than this page accepts")
     path = payload.get("path") if isinstance(payload, Mapping) else None
     if not isinstance(path, str) or "\0" in path or not is_in_or_equal(path, get_upload_folder()):
         raise PictureError("a picture must be an uploaded file")
     file = Path(path)
     if not file.is_file():
-        raise PictureError("the uploaded file is not there; upload it again")
+        raise PictureError("the uploaded file is no longer there; upload it again")
     name = payload.get("orig_name")
     return file, name if isinstance(name, str) and name else file.name

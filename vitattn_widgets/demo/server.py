@@ -1,4 +1,4 @@
-"""Serving the page: who may open it, where its files lie, the share link, and a clean end."""
+"""Serving the page: who may open it, where its files are kept, the share link, and a clean end."""
 
 from __future__ import annotations
 
@@ -13,34 +13,35 @@ from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingsError
 
 if TYPE_CHECKING:
     from ..models.loading import AttentionModel
+    from .app import Page
 
 AUTH_VARIABLE = "VITATTN_AUTH"
 
 PORT = 7860
 
 M_ARENA_MAX = -8
-"""glibc's number of this setting (malloc.h)."""
+"""The number of this setting in glibc's malloc.h."""
 
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """What an operator can choose.
+    """The options of the operator.
 
     Attributes:
-        models: names for `load_model`; empty is the default model, the embedded one where that cannot be had, or
-            what the checkpoint's card names.
-        checkpoint: local weights of the one model that is named.
-        host, port: where the page listens.
+        models: names for `load_model`. Empty is the model that the checkpoint's card names; without a checkpoint, the
+            default model, or the embedded one if its weights are unavailable.
+        checkpoint: local weights of the only model.
+        host, port: address and port to listen on.
         share: ask for a public link through Gradio's tunnel.
-        auth: users and their passwords; empty lets everybody in.
-        max_upload: largest file in bytes; None is the page's own limit.
-        max_pixels: largest picture; None is the page's own limit.
+        auth: users and their passwords; empty admits everybody.
+        max_upload: largest upload in bytes; None is the page's own limit.
+        max_pixels: largest picture in pixels; None is the page's own limit.
     """
 
     models: tuple[str, ...] = ()
@@ -56,28 +57,29 @@ class ServerOptions:
 def read_auth(
     given: Sequence[str] = (), file: Path | None = None, environment: Mapping[str, str] = os.environ
 ) -> tuple[tuple[str, str], ...]:
-    """Users and passwords from the command line, a file (one ``USER:PASSWORD`` a line) and the environment.
+    """Users and passwords from the command line, a file (one ``USER:PASSWORD`` per line) and the environment.
 
     Raises:
-        SettingsError: an entry without user or password, or a file that cannot be read. No message repeats a password.
+        SettingsError: an entry without user or password, or a file that cannot be read. Messages never repeat a
+            password.
     """
     places = [("--auth", entry) for entry in given]
     if file is not None:
         try:
             lines = file.read_text(encoding="utf-8").splitlines()
         except (OSError, ValueError) as error:
-            raise SettingsError(f"{file}: cannot be read; give a text file with USER:PASSWORD a line") from error
-        named = [(str(file), line.strip()) for line in lines if line.strip() and not line.startswith("#")]
-        places += named
-        if not named:  # a file that was meant to keep people out must not let everybody in
-            raise SettingsError(f"{file}: names no user; write USER:PASSWORD, one a line")
+            raise SettingsError(f"{file}: cannot be read; give a text file with one USER:PASSWORD per line") from error
+        entries = [(str(file), line.strip()) for line in lines if line.strip() and not line.startswith("#")]
+        places += entries
+        if not entries:  # a file that was meant to keep people out must not let everybody in
+            raise SettingsError(f"{file}: names no user; write one USER:PASSWORD per line")
     if environment.get(AUTH_VARIABLE):
         places.append((AUTH_VARIABLE, environment[AUTH_VARIABLE]))
     users = []
     for place, entry in places:
         user, colon, password = entry.partition(":")
         if not (user and colon and password):
-            raise SettingsError(f"{place}: must be USER:PASSWORD, both not empty")
+            raise SettingsError(f"{place}: must be USER:PASSWORD, neither of them empty")
         users.append((user, password))
     return tuple(users)
 
@@ -86,14 +88,14 @@ def serve(options: ServerOptions) -> None:
     """Load the models, start the page and wait for Ctrl-C.
 
     Raises:
-        VitattnError: options that contradict each other, a checkpoint that cannot be used, a port that is taken.
+        VitattnError: contradictory options, an unusable checkpoint, or a port that is taken.
     """
     _share_memory_between_threads()
-    # before Gradio is imported: nothing of it may call home, and its files lie in a folder of this process alone
+    # before Gradio is imported: it must not call home, and its files belong in a folder of this process alone
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    # nor keep a list of all requests and make a table of it after each of them
+    # nor may it keep a list of all requests, from which it would make a table after each one
     os.environ |= {"GRADIO_ANALYTICS_MAX_EVENTS": "1", "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9)}
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what ends a service must also remove its files
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop must remove the files too
     with tempfile.TemporaryDirectory(prefix="vitattn-demo-", ignore_cleanup_errors=True) as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         import torch
@@ -101,9 +103,9 @@ def serve(options: ServerOptions) -> None:
         from .app import build_demo
         from .events import AT_ONCE
 
-        # requests run side by side already; threads of threads only wait for each other
+        # requests already run in parallel; more threads would only wait for each other
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // AT_ONCE))
-        limits = {"max_upload": options.max_upload, "max_pixels": options.max_pixels}
+        limits: dict[str, Any] = {"max_upload": options.max_upload, "max_pixels": options.max_pixels}
         limits = {name: value for name, value in limits.items() if value is not None}
         page = build_demo(_models(options), **limits)
         if page.service.note:
@@ -120,9 +122,9 @@ def serve(options: ServerOptions) -> None:
 
 
 def _share_memory_between_threads() -> None:
-    """Let glibc keep two heaps instead of one for each of many request threads, where freed pictures would pile up."""
+    """Limit glibc to two heaps: by default each request thread gets its own, where freed pictures pile up."""
     libc = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
-    if hasattr(libc, "mallopt"):
+    if libc is not None and hasattr(libc, "mallopt"):
         libc.mallopt(M_ARENA_MAX, 2)
 
 
@@ -136,9 +138,9 @@ def _models(options: ServerOptions) -> list[AttentionModel | str] | None:
     return [load_model(next(iter(options.models), None), checkpoint=options.checkpoint)]
 
 
-def _start(page, options: ServerOptions) -> None:  # noqa: ANN001 - gradio is not imported for a type
+def _start(page: Page, options: ServerOptions) -> None:
     try:
-        with redirect_stdout(io.StringIO()):  # Gradio's own words on a link that fails ask for a download by hand
+        with redirect_stdout(io.StringIO()):  # if the link fails, Gradio's message suggests a manual download
             _, address, shared = page.launch(
                 server_name=options.host,
                 server_port=options.port,
@@ -149,7 +151,7 @@ def _start(page, options: ServerOptions) -> None:  # noqa: ANN001 - gradio is no
             )
     except OSError as error:
         raise SettingsError(
-            f"cannot listen on {options.host}, port {options.port}: it is taken or not allowed; choose another --port"
+            f"cannot listen on {options.host}, port {options.port}: taken or not permitted; choose another --port"
         ) from error
     print(f"The page runs on {address} (Ctrl-C stops it).", flush=True)
     if not options.share:
@@ -159,8 +161,8 @@ def _start(page, options: ServerOptions) -> None:  # noqa: ANN001 - gradio is no
     else:
         print(
             "No share link: the tunnel to Gradio's server could not be opened, as is common in schools and companies. "
-            "The page runs all the same; in the same network, start it with --host 0.0.0.0 and give out this "
-            f"computer's own address with port {options.port}.",
+            "The page runs all the same. To reach it from the same network, start it with --host 0.0.0.0 and open "
+            f"this computer's address at port {options.port}.",
             file=sys.stderr,
             flush=True,
         )

@@ -1,4 +1,4 @@
-"""What the page does for its visitors, as plain calls: raw controls in, what is to be shown out. No Gradio here."""
+"""Everything the page does for its visitors, as plain calls: raw controls in, what to show out. No Gradio here."""
 
 from __future__ import annotations
 
@@ -40,27 +40,27 @@ class DemoService:
     """Models, samples, uploads and captures of one page. May be shared between threads.
 
     Args:
-        models: loaded models or names for `load_model`. One that cannot be loaded is listed with the reason. None is
-            the default model, or the embedded one where its weights cannot be had.
-        samples: pictures to choose from, by name.
+        models: loaded models or names for `load_model`. One that fails to load is listed with the reason. None is the
+            default model, or the embedded one if its weights are unavailable.
+        samples: paths of the sample pictures by name; None takes those that ship with the kit.
         max_upload: largest file in bytes.
-        max_pixels: largest picture that is decoded.
+        max_pixels: largest picture in pixels that is decoded.
         budget: bytes of captures to keep, see `CaptureStore`.
         keep_seconds: how long an uploaded photo is kept after it was last used.
 
     Attributes:
-        models: the models that can be chosen, by name.
-        unavailable: the reason for each that cannot.
-        note: that another model was taken than asked for, and why; else empty.
+        models: the available models by name.
+        unavailable: the other models by name, with the reason.
+        note: why the embedded model replaces the default one; empty if it does not.
 
     Raises:
-        SettingsError: no model at all.
+        SettingsError: `models` is empty.
     """
 
     def __init__(
         self,
         models: AttentionModel | str | Iterable[AttentionModel | str] | None = None,
-        samples: Mapping[str, str | os.PathLike] | None = None,
+        samples: Mapping[str, str | os.PathLike[str]] | None = None,
         *,
         max_upload: int,
         max_pixels: int,
@@ -82,7 +82,7 @@ class DemoService:
         self.samples = {name: Path(path) for name, path in samples.items()}
         self.store = CaptureStore(budget, finish=screen_capture)
         self.uploads = Uploads(max_upload, max_pixels, keep_seconds, on_drop=self.store.discard)
-        self._running = Lock()  # one photo is decoded and run at a time, so that a whole class needs no more memory
+        self._running = Lock()  # one photo is decoded and run at a time, which bounds the memory that a class needs
         self._checking, self._comparing = Lock(), Lock()
 
     def _add_default(self) -> None:
@@ -105,7 +105,7 @@ class DemoService:
 
     @property
     def names(self) -> list[str]:
-        """Every model of the operator's list, those that can be chosen first."""
+        """Every model of the operator's list, the available ones first."""
         return [*self.models, *self.unavailable]
 
     def close(self) -> None:
@@ -116,12 +116,12 @@ class DemoService:
     # --- what visitors do ---
 
     def open(self, parameters: Mapping[str, str]) -> tuple[Shown | None, str]:
-        """The page as a link describes it; an unknown or bad part of the link falls back to its default.
+        """The page as a link describes it; any part of the link that is invalid falls back to its default.
 
         Returns:
-            What to show, None where no model is available; and what to tell the visitor, mostly nothing.
+            What to show, None if no model is available; and a warning to the visitor, empty if the link is good.
         """
-        told = []
+        warnings = []
         names = [name for name in CONTROLS if name in parameters]
         controls = Controls(next(iter(self.names)))
         for name in names:
@@ -131,22 +131,22 @@ class DemoService:
                 changed.settings(self._model(changed.model).class_names)
                 controls = changed
             except VitattnError as error:
-                told.append(str(error))
+                warnings.append(str(error))
         sample = parameters.get("sample", next(iter(self.samples), ""))
         if sample not in self.samples:
-            told.append(f"there is no sample {short_text(sample)}; possible: {', '.join(self.samples)}")
+            warnings.append(f"there is no sample {short_text(sample)}; possible: {', '.join(self.samples)}")
             sample = next(iter(self.samples), "")
         if not self.samples or controls.model not in self.models:
-            return None, " ".join([*told, *(f"{name}: {why}" for name, why in self.unavailable.items())])
+            return None, " ".join([*warnings, *(f"{name}: {why}" for name, why in self.unavailable.items())])
         try:
             shown = self.take_sample(Visitor(), sample, controls)
-        except VitattnError as error:  # each part is possible, but not all of them together
-            told.append(str(error))
+        except VitattnError as error:  # each part is valid, but not all of them together
+            warnings.append(str(error))
             shown = self.take_sample(Visitor(), sample, Controls(controls.model))
-        return shown, " ".join(told)
+        return shown, " ".join(warnings)
 
     def take_sample(self, visitor: Visitor, sample: Any, controls: Controls) -> Shown:
-        """Show one of the samples.
+        """Show a sample.
 
         Raises:
             PictureError: no such sample.
@@ -156,16 +156,16 @@ class DemoService:
         return self.change(replace(visitor, photo=f"sample {sample}", name=sample, sample=True), controls)
 
     def bring(self, visitor: Visitor, path: Path, name: str, controls: Controls) -> Shown:
-        """Show a photo that a visitor brings.
+        """Show a photo that the visitor uploads.
 
         Args:
             visitor: from the last call.
             path: the file as it arrived.
-            name: what the visitor calls it.
-            controls: as they stand.
+            name: its name on the visitor's computer.
+            controls: as they stand now.
 
         Raises:
-            PictureError: the photo cannot be read; it is not kept then.
+            PictureError: the photo cannot be read; it is then not kept.
         """
         name = _safe_name(name)
         key = self.uploads.add(path, name)
@@ -181,7 +181,7 @@ class DemoService:
         Args:
             visitor: from the last call.
             controls: as they stand now.
-            asked: settings that must fit as they are; the others are brought within reach.
+            asked: settings that must fit as they are; the others are fitted to the capture.
 
         Raises:
             VitattnError: the photo, the model or a setting does not exist.
@@ -214,7 +214,7 @@ class DemoService:
     def prepared(
         self, visitor: Visitor, controls: Controls, asked: Sequence[str]
     ) -> tuple[AttentionCapture, ViewSettings]:
-        """The capture of the visitor's photo with what the source needs, and the settings fitted to it.
+        """The capture of the visitor's photo, completed for the source, and the settings fitted to it.
 
         Raises:
             VitattnError: the photo, the model or a setting does not exist.
@@ -231,7 +231,7 @@ class DemoService:
         return capture, settings
 
     def download(self, visitor: Visitor, controls: Controls, what: str) -> tuple[str, bytes]:
-        """The picture (``"png"``), the raw map (``"npz"``) or the recipe (``"json"``), of the photo in its full size.
+        """The picture (``"png"``), the raw map (``"npz"``) or the recipe (``"json"``), at the photo's full size.
 
         Returns:
             File name and content.
@@ -254,7 +254,7 @@ class DemoService:
         return name, picture_bytes(rendered.image)
 
     def map(self, path: Path, name: str, controls: Controls) -> tuple[AttentionCapture, RenderedView]:
-        """The map of a photo that a program brings; it is not kept, and every setting must fit as it is.
+        """The map of a photo that a program sends. The photo is not kept, and every setting must fit as it is.
 
         Raises:
             VitattnError: the photo, the model or a setting does not exist.
@@ -268,10 +268,10 @@ class DemoService:
         return capture, render_arranged(capture, settings, controls.arrangement)
 
     def check(self, visitor: Visitor, controls: Controls) -> tuple[str, MapCheck]:
-        """Put the map that is shown to the test, which takes seconds: one at a time, while others go on.
+        """Check the map that is shown. This takes seconds, so one check runs at a time, beside all other requests.
 
         Returns:
-            Which map it was (`map_mark`), and what came of it.
+            The mark of the map (`map_mark`), and the result.
 
         Raises:
             VitattnError: the photo, the model or a setting does not exist, or the model has no classifier.
@@ -285,13 +285,13 @@ class DemoService:
     # --- the panels below the picture ---
 
     def heads(self, shown: Shown) -> list[RenderedView]:
-        """Every head of the layer that is shown, on one shared scale; small, and so without the costly median."""
+        """Every head of the current layer on one shared scale, without the costly median, since they are small."""
         settings = replace(_settings_of(shown), scale="shared", median=False)
         count = shown.capture.num_heads(settings.layer)
         return render_views(shown.capture, [replace(settings, head=head) for head in range(count)])
 
     def compared(self, shown: Shown) -> ComparedRow:
-        """The row of what is shown, drawn alike; one row at a time, as each may hold many captures."""
+        """Draw the row that is shown. One row at a time, since each may hold many captures."""
         with self._comparing:
             return compare_row(
                 [self._panel(kept, _settings_of(shown)) for kept in shown.row.kept_views], shown.controls
@@ -307,26 +307,26 @@ class DemoService:
         raise ModelError(f"there is no model {short_text(name)} here; possible: {', '.join(self.models) or 'none'}")
 
     def _offered(self, visitor: Visitor, model: AttentionModel) -> tuple[str, ...]:
-        """The classes that the visitor chose from: those of the model that was shown last."""
+        """The class names that the visitor chose from: those of the model shown last."""
         before = self.models.get(visitor.controls.model) if visitor.controls else None
         return (before or model).class_names
 
     def _capture(
         self, model: AttentionModel, visitor: Visitor, settings: ViewSettings | None = None
     ) -> AttentionCapture:
-        """The capture of the visitor's photo, with what the settings' source needs."""
+        """The capture of the visitor's photo, completed for the source of any settings."""
         if not visitor.sample:
             self.uploads.touch(visitor.photo)
-        needed = partial(self.store.get, model, visitor.photo, lambda: self._photo(visitor))
+        stored = partial(self.store.get, model, visitor.photo, lambda: self._photo(visitor))
         if (model, visitor.photo) in self.store:
-            capture = needed()
+            capture = stored()  # without the lock: visitors whose photo is captured wait for nobody
             if settings is None or not needs_completion(capture, settings):
                 return capture
         with self._running:
-            return needed(settings)
+            return stored(settings)
 
     def _panel(self, kept: KeptView, look: ViewSettings) -> Panel | str:
-        """A view of a row, drawn as the row is; or why it cannot be had."""
+        """A view of a row with the look of the row, or why it is unavailable."""
         visitor = Visitor(photo=kept.photo, name=kept.name, sample=kept.sample)
         try:
             capture = self._capture(self._model(kept.model), visitor, kept.settings)
@@ -345,12 +345,12 @@ def _settings_of(shown: Shown) -> ViewSettings:
 
 
 def _safe_name(name: Any) -> str:
-    """The last part of a file's name, as messages repeat it."""
+    """A file's name without folders and unprintable characters, cut to `MAX_NAME`, as messages repeat it."""
     text = str(name).replace("\\", "/").rstrip("/").rpartition("/")[2]
     printable = "".join(character for character in text if character.isprintable())
     return printable[-MAX_NAME:] or "the picture"
 
 
 def shown_settings(shown: Shown) -> dict[str, Any]:
-    """The settings of what is shown as values that JSON takes, with the model and the arrangement."""
+    """The current settings as JSON values, with the model and the arrangement."""
     return asdict(shown.rendered.settings) | {"model": shown.controls.model, "arrangement": shown.controls.arrangement}

@@ -1,8 +1,8 @@
-"""What a visitor's browser is to change on the page, by component; `static/follow.js` carries it out.
+"""The changes to a visitor's page, by component; `static/follow.js` applies them.
 
-The server answers with values alone and never with a property update, not even `gradio.skip`: for each of those Gradio
-(6.31: `Blocks.postprocess_data` and `preprocess_data`) makes another copy of the component and keeps it as long as it
-knows the visitor, some 75 KB for every control that is moved.
+The server sends plain values and never a property update, not even `gradio.skip`: for each of those, Gradio (6.31:
+`Blocks.postprocess_data` and `preprocess_data`) copies the component and keeps the copy as long as it remembers the
+visitor, about 75 KB for every move of a control.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ Updates = dict[str, dict[str, Any]]
 
 
 def page_updates(service: DemoService, shown: Shown, sent: Controls | None) -> Updates:
-    """What the page is to change, for each of `PARTS`.
+    """The changes for each of `PARTS`.
 
     Args:
-        service: that which showed it.
-        shown: what the page is to show.
-        sent: the controls as they stand in the browser; None where it has only just opened the page.
+        service: draws the panel below the picture.
+        shown: the new state of the page.
+        sent: the controls as they stand in the browser; None if it has just opened the page.
 
     Returns:
-        By name of a component: under ``"menu"`` what it offers, where it offers anything; under ``"classes"`` the names
-        of all classes where the model is another; under ``"value"`` its new value, where it changes. A control that
-        stands where it should has none: setting it would take it out of the hand that moves it.
+        By name of a component, any of: ``"menu"``, its properties; ``"classes"``, all class names if the model changed;
+        ``"value"``, its new value. A control that already has its value gets none, as setting it would snatch it from
+        the hand that is moving it.
     """
     updates = no_updates() | controls_back(shown.controls, sent)
     for name, menu in menus(shown).items():
@@ -50,9 +50,9 @@ def page_updates(service: DemoService, shown: Shown, sent: Controls | None) -> U
     updates["picture"] = {"value": html.picture(shown)}
     if sent is None or shown.recaptured:
         updates["answer"] = {"value": html.answer(shown)}
-    if sent is None or shown.remodelled:  # hundreds or thousands, and always the same for a model
+    if sent is None or shown.remodelled:  # there can be thousands, so they are sent once per model
         updates["target"]["classes"] = list(shown.capture.class_names)
-    if shown.remapped:  # what is known of another map
+    if shown.remapped:  # a check of another map
         updates["check"] = {"value": ""}
     if shown.panel:
         updates["panel"] = {"value": html.panel(service, shown)}
@@ -60,12 +60,12 @@ def page_updates(service: DemoService, shown: Shown, sent: Controls | None) -> U
 
 
 def no_updates() -> Updates:
-    """What leaves the whole page as it is."""
+    """Updates that change nothing."""
     return {name: {} for name in PARTS}
 
 
 def controls_back(controls: Controls, sent: Controls | None) -> Updates:
-    """The updates that put controls where they should be, of those alone that stand elsewhere."""
+    """Updates that set the controls whose value in the browser is another."""
     updates: Updates = {}
     for name in CONTROLS:
         value = getattr(controls, name)
@@ -87,7 +87,7 @@ Menu = dict[str, Any]
 
 
 def menus(shown: Shown) -> dict[str, Menu]:
-    """Properties of Gradio's components by the component's name; all are plain values that JSON takes."""
+    """Properties of Gradio's components as JSON values, by the component's name."""
     capture, settings = shown.capture, shown.rendered.settings
     source, heads = settings.source_info, capture.num_heads(settings.layer)
     classifies = bool(capture.class_names)
@@ -99,7 +99,7 @@ def menus(shown: Shown) -> dict[str, Menu]:
         "layer": {"maximum": capture.num_layers - 1},
         "head": {
             "choices": [(name, name) for name in ("all", *map(str, range(heads)))],
-            **_rest(source.no_head, "all of them as one map, or one alone"),
+            **_rest(source.no_head, "all heads as one map, or a single head"),
         },
         "aggregation": _aggregations(source, heads, settings.head),
         "sinks": _sinks(capture, settings.layer),
@@ -117,32 +117,32 @@ def menus(shown: Shown) -> dict[str, Menu]:
 
 
 def _rest(why: str, words: str) -> Menu:
-    """A control with the reason why it rests, or else with what it is for."""
+    """A control that is disabled for a reason, or, if there is none, described by some words."""
     return {"interactive": not why, "info": why or words}
 
 
 def _sources(source: Source, classifies: bool) -> Menu:
-    choices = [(made.title, name) for name, made in CATALOGUE.items() if classifies or made.no_class]
-    missing = "" if classifies else f"; those made of gradients need a class, and {NO_CLASSIFIER}"
+    choices = [(one.title, name) for name, one in CATALOGUE.items() if classifies or one.no_class]
+    missing = "" if classifies else f"; sources with gradients need a class, and {NO_CLASSIFIER}"
     return {"choices": choices, "info": f"{source.words} ({source.reference}){missing}"}
 
 
 def _classes(capture: AttentionCapture, source: Source) -> Menu:
-    """The most probable classes; the browser puts all others after them."""
+    """The most probable classes; the browser appends all others."""
     if not capture.class_names:
         return {"choices": [("none", PREDICTED)], **_rest(NO_CLASSIFIER, "")}
     likely = likely_classes(capture.probabilities)
     choices = [(f"predicted: {capture.class_names[likely[0]]}", PREDICTED)]
     choices += [(f"{capture.class_names[index]} {capture.probabilities[index]:.1%}", str(index)) for index in likely]
-    return {"choices": choices, **_rest(source.no_class, "Click, and type a part of any class's name.")}
+    return {"choices": choices, **_rest(source.no_class, "Click, and type part of a class name.")}
 
 
 def _aggregations(source: Source, heads: int, head: int | None) -> Menu:
-    possible = source.possible(heads) or possible_aggregations(heads)  # those of no aggregation rest
-    alone = f"head {head} alone is shown" if head is not None and not source.no_head else ""
-    words = "how the heads become one map"
+    possible = source.possible(heads) or possible_aggregations(heads)  # a disabled control still lists the usual ones
+    alone = f"only head {head} is shown" if head is not None and not source.no_head else ""
+    words = "how the heads are combined into one map"
     if source.aggregations == FUSIONS:
-        words = "how the heads of each layer become one matrix; a mean over a deviation is none"
+        words = "how the heads of each layer are combined into one attention matrix; mean / std would not be one"
     return {
         "choices": [(TITLES[name], name) for name in possible],
         **_rest(source.no_aggregation or alone, words),
@@ -151,16 +151,16 @@ def _aggregations(source: Source, heads: int, head: int | None) -> Menu:
 
 def _sinks(capture: AttentionCapture, layer: int) -> Menu:
     count = int(find_sinks(capture, layer).sum())
-    words = f"{count} {'patches of this layer draw' if count > 1 else 'patch of this layer draws'} attention from all"
-    return _rest("" if count else "no patch of this layer is a sink", words)
+    subject = "patches of this layer draw" if count > 1 else "patch of this layer draws"
+    return _rest("" if count else "no patch of this layer is a sink", f"{count} {subject} attention from all patches")
 
 
 def _add(kept_views: Sequence[KeptView], here: str) -> Menu:
     words = f"Add this view to compare ({len(kept_views)} of {MAX_KEPT_VIEWS})"
     if here in [kept.mark for kept in kept_views]:
-        words = "This view is among your own views"
+        words = "This view is one of your own views"
     elif len(kept_views) == MAX_KEPT_VIEWS:
-        words = f"You have {MAX_KEPT_VIEWS} own views: remove one to add this"
+        words = f"You have {MAX_KEPT_VIEWS} views of your own: remove one to add this"
     return {"value": words, "interactive": words.endswith(")")}
 
 

@@ -1,4 +1,4 @@
-"""Photos that visitors bring: kept as the files they sent, in a private folder, for a stated time."""
+"""Photos that visitors upload: the files as they came, in a private folder, for a limited time."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from ..errors import PictureError
 from ..images import MAX_PIXELS, read_picture
 
 KEEP_SECONDS = 3600
-"""How long a photo is kept after it was last used."""
+"""Seconds that a photo is kept after its last use."""
 
 SWEEP_SECONDS = 30
-"""How often photos whose time is over are looked for."""
+"""Seconds between two searches for expired photos."""
 
 
 class Uploads:
     """Photos by a key that only the server knows.
 
-    May be shared between threads. The same file brought twice is kept once, under one key.
+    May be shared between threads. A file that is uploaded twice is kept once, under one key.
 
     Args:
-        max_bytes: largest file that is taken.
-        max_pixels: largest picture that is decoded.
-        keep_seconds: how long a photo is kept after it was last used.
+        max_bytes: largest file that is accepted.
+        max_pixels: largest picture in pixels that is decoded.
+        keep_seconds: how long a photo is kept after its last use.
         on_drop: called with the key of each photo that is removed.
     """
 
@@ -58,13 +58,13 @@ class Uploads:
 
         Args:
             path: the file as it arrived.
-            name: what messages call it.
+            name: its name in messages.
 
         Returns:
             Its key.
 
         Raises:
-            PictureError: empty, or larger than `max_bytes`. Whether it is a picture shows when it is read.
+            PictureError: empty, or larger than `max_bytes`. Whether it is a picture is checked by `read`.
         """
         content = self._content(path, name)
         key = hashlib.sha256(content).hexdigest()
@@ -78,22 +78,22 @@ class Uploads:
         """The upright RGB photo of a key.
 
         Raises:
-            PictureError: not a picture, damaged, too large; or removed since.
+            PictureError: not a picture, damaged, too large, or already removed.
         """
         with self._lock:
             if key not in self._used:
                 minutes = self.keep_seconds / 60
-                raise PictureError(f"{name}: was removed {minutes:.0f} minutes after it was last used; bring it again")
+                raise PictureError(f"{name}: was removed {minutes:.0f} minutes after it was last used; upload it again")
             self._used[key] = time.monotonic()
             content = (Path(self._folder.name) / key).read_bytes()
         return read_picture(content, name, self.max_pixels)
 
     def read_once(self, path: Path, name: str) -> Image.Image:
-        """The upright RGB photo of a file, which is not kept; raises as `add` and `read` do."""
+        """The upright RGB photo of a file, which is not kept; raises what `add` and `read` raise."""
         return read_picture(self._content(path, name), name, self.max_pixels)
 
     def touch(self, key: str) -> None:
-        """Note that a photo is in use, though nobody reads its file."""
+        """Note that a photo is in use although its file is not read."""
         with self._lock:
             if key in self._used:
                 self._used[key] = time.monotonic()
@@ -107,7 +107,7 @@ class Uploads:
         self._on_drop(key)
 
     def drop_old(self) -> None:
-        """Remove the photos whose time is over."""
+        """Remove the expired photos."""
         oldest = time.monotonic() - self.keep_seconds
         for key in [key for key, used in self._used.copy().items() if used < oldest]:
             self.drop(key)
@@ -124,8 +124,10 @@ class Uploads:
         if size == 0:
             raise PictureError(f"{name}: the file is empty")
         if size > self.max_bytes:
-            limit, found = self.max_bytes / (1 << 20), size / (1 << 20)
-            raise PictureError(f"{name}: {found:.1f} MB, and at most {limit:.1f} MB are taken; scale the picture down")
+            limit, megabytes = self.max_bytes / (1 << 20), size / (1 << 20)
+            raise PictureError(
+                f"{name}: {megabytes:.1f} MB, but at most {limit:.1f} MB are accepted; scale the picture down"
+            )
         return path.read_bytes()
 
     def _sweep(self) -> None:

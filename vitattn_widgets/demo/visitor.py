@@ -1,4 +1,4 @@
-"""What the page remembers of a visitor and what it shows one: words, numbers and keys, all of them values."""
+"""What the page remembers of a visitor, and what it shows."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from .controls import NO_PANEL, OWN_VIEWS, Controls, panel_index
 
 @dataclass(frozen=True)
 class Visitor:
-    """All that the server remembers of one visitor: words and numbers, never pixels.
+    """Everything that the server remembers of a visitor: text and numbers, never pixels.
 
     Attributes:
         photo: key of the photo; empty before there is one.
-        name: what the visitor calls it.
-        sample: whether it is one of the samples.
-        grid: ``(rows, cols)`` that a patch query was chosen on.
-        controls: as they stood when something was shown last; None before that.
-        map: which map was shown last, see `map_mark`.
-        kept_views: the views that the visitor keeps to compare.
-        shown: the keys of photo and model that were shown last.
-        beside: what the panel below the picture was drawn for.
+        name: name of the photo.
+        sample: whether the photo is a sample.
+        grid: ``(rows, cols)`` on which a patch query was chosen.
+        controls: the controls of the last picture; None before there is one.
+        map: the mark of the last map, see `map_mark`.
+        kept_views: the views that the visitor keeps for comparison.
+        shown: the keys of the last photo and model.
+        beside: the mark of the panel below the picture, see `panel_mark`.
     """
 
     photo: str = ""
@@ -49,16 +49,16 @@ class Shown:
     """One state of the page.
 
     Attributes:
-        visitor: what to remember.
+        visitor: what to remember of the visitor.
         controls: fitted to the capture.
-        capture: what is shown, its photo at a screen's size.
+        capture: the capture that is shown, its photo scaled down for the screen.
         rendered: the picture.
-        row: what is compared, where that is shown.
-        link: query string that opens the page like this; of a photo that is no sample, without the photo.
-        remodelled: another model than what the visitor was shown last.
-        recaptured: another photo or model than what the visitor was shown last.
-        remapped: another map than that; other colours of the same map are not.
-        panel: the panel below the picture must be drawn anew.
+        row: the views that are compared; empty if the panel below shows something else.
+        link: query string that restores the page; without the photo, unless it is a sample.
+        remodelled: whether the model has changed since the last picture.
+        recaptured: whether the photo or the model has changed.
+        remapped: whether the raw map has changed; its colours do not count.
+        panel: whether the panel below the picture must be redrawn.
     """
 
     visitor: Visitor
@@ -74,10 +74,10 @@ class Shown:
 
 
 def map_mark(visitor: Visitor, model: str, settings: ViewSettings) -> str:
-    """What tells one raw map of one photo from all others; how it is drawn does not count.
+    """A mark that distinguishes the raw map of a photo from all others, whatever its look.
 
     Args:
-        visitor: of which photo.
+        visitor: whose photo it is of.
         model: name of the model.
         settings: fitted to the capture.
     """
@@ -95,13 +95,13 @@ def map_mark(visitor: Visitor, model: str, settings: ViewSettings) -> str:
 
 
 def panel_mark(visitor: Visitor, controls: Controls, settings: ViewSettings, row: ComparisonRow) -> tuple[Any, ...]:
-    """What the panel below the picture depends on.
+    """Everything on which the panel below the picture depends.
 
     Args:
-        visitor: of which photo.
+        visitor: whose photo it is of.
         controls: fitted to the capture.
-        settings: what these ask for.
-        row: what is compared.
+        settings: those of the controls.
+        row: the views that are compared.
     """
     place = (controls.beside, visitor.photo, controls.model)
     if controls.beside == "all layers and heads":
@@ -116,19 +116,19 @@ def panel_mark(visitor: Visitor, controls: Controls, settings: ViewSettings, row
 
 
 MAX_KEPT_VIEWS = 12
-"""Views that a visitor can keep to compare."""
+"""Views that a visitor can keep for comparison."""
 
-NO_KEPT_VIEWS = "You have no views of your own yet: show one above and press “Add this view to compare”, then another."
+NO_KEPT_VIEWS = "You have no views of your own yet: show one above, press “Add this view to compare”, and add another."
 
 
 @dataclass(frozen=True)
 class KeptView:
-    """One view of a row: a key, words and numbers, never pixels.
+    """One view of a row: a key, text and numbers, never pixels.
 
     Attributes:
-        photo, name, sample: of its photo, as in `Visitor`.
+        photo, name, sample: its photo, as in `Visitor`.
         model: name of the model.
-        settings: fitted to the capture; how it is drawn is the whole row's and stands at its defaults.
+        settings: fitted to the capture; the look is that of the whole row, and here at its defaults.
     """
 
     photo: str
@@ -139,18 +139,18 @@ class KeptView:
 
     @property
     def mark(self) -> str:
-        """What tells this view from all others, and tells nothing else."""
+        """A mark that distinguishes this view from all others and reveals nothing about it."""
         return digest(self)
 
 
 @dataclass(frozen=True, eq=False)
 class ComparedRow:
-    """What is drawn of a row.
+    """A drawn row.
 
     Attributes:
-        comparison: of the views that can be had; None where none can.
-        places: for each view of the row its place in the comparison, or why it cannot be had.
-        difference: what one view has more than another, or why there is no difference; None where none was asked for.
+        comparison: of the available views; None if there are none.
+        places: for each view of the row its index in the comparison, or why it is unavailable.
+        difference: first minus second view, or why there is no difference; None if none was asked for.
     """
 
     comparison: Comparison | None
@@ -160,12 +160,12 @@ class ComparedRow:
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """What is compared below the picture.
+    """The views that are compared below the picture.
 
     Attributes:
-        kept_views: its views, in their order.
-        why: why there is none; else empty.
-        here: the view that stands above, as `KeptView.mark`.
+        kept_views: the views in their order.
+        why: why there are none; empty if there are.
+        here: the `KeptView.mark` of the view above.
     """
 
     kept_views: tuple[KeptView, ...] = ()
@@ -177,7 +177,7 @@ def kept_view_of(visitor: Visitor, model: str, settings: ViewSettings) -> KeptVi
     """A view of the visitor's photo, to be kept or compared.
 
     Args:
-        visitor: of which photo.
+        visitor: whose photo it is of.
         model: name of the model.
         settings: fitted to the capture.
     """
@@ -185,7 +185,7 @@ def kept_view_of(visitor: Visitor, model: str, settings: ViewSettings) -> KeptVi
 
 
 def row_of(visitor: Visitor, controls: Controls, capture: AttentionCapture, settings: ViewSettings) -> ComparisonRow:
-    """What the controls compare; an empty row while something else stands below the picture."""
+    """The row that the controls ask for; empty while the panel below the picture shows something else."""
     here = kept_view_of(visitor, controls.model, settings).mark
     if controls.beside != "compare":
         return ComparisonRow(here=here)
@@ -199,12 +199,12 @@ def row_of(visitor: Visitor, controls: Controls, capture: AttentionCapture, sett
 
 
 def with_row(controls: Controls, row: ComparisonRow, before: Controls | None) -> Controls:
-    """Controls whose panels to be subtracted are there, and are those that were chosen.
+    """The controls without the panels of a difference that the row does not have, or that were chosen in another row.
 
     Args:
         controls: as they stand now.
-        row: what they compare.
-        before: as they stood when something was shown last.
+        row: the views that they compare.
+        before: the controls of the last picture.
     """
     chosen = {name: panel_index(getattr(controls, name)) for name in ("first", "second")}
     count = len(row.kept_views) if before is None or before.row == controls.row else 0
@@ -214,30 +214,30 @@ def with_row(controls: Controls, row: ComparisonRow, before: Controls | None) ->
     )
 
 
-def compare_row(found: Sequence[Panel | str], controls: Controls) -> ComparedRow:
+def compare_row(row: Sequence[Panel | str], controls: Controls) -> ComparedRow:
     """Draw a row on one scale, and the difference that the controls ask for.
 
     Args:
-        found: the panels of the row, or why one cannot be had.
+        row: each panel, or why it is unavailable.
         controls: fitted to the row.
     """
     scale = shared_scale(controls.scale)
-    panels = [panel for panel in found if isinstance(panel, Panel)]
+    panels = [panel for panel in row if isinstance(panel, Panel)]
     places = iter(range(len(panels)))
     return ComparedRow(
         compare_views(panels, scale) if panels else None,
-        tuple(one if isinstance(one, str) else next(places) for one in found),
-        _difference(found, controls, scale),
+        tuple(one if isinstance(one, str) else next(places) for one in row),
+        _difference(row, controls, scale),
     )
 
 
-def _difference(found: Sequence[Panel | str], controls: Controls, scale: str) -> DifferenceView | str | None:
+def _difference(row: Sequence[Panel | str], controls: Controls, scale: str) -> DifferenceView | str | None:
     first, second = panel_index(controls.first), panel_index(controls.second)
     if first is None or second is None:
         return None
-    one, other = found[first], found[second]
+    one, other = row[first], row[second]
     if isinstance(one, str) or isinstance(other, str):
-        return "one of the two views cannot be had any more"
+        return "one of the two views is no longer available"
     try:
         return difference_view(one, other, scale)
     except SettingsError as error:
@@ -245,5 +245,5 @@ def _difference(found: Sequence[Panel | str], controls: Controls, scale: str) ->
 
 
 def digest(value: Any) -> str:
-    """A short text that differs for other words and numbers, and from which these cannot be read."""
+    """A short hash of a value made of text and numbers."""
     return hashlib.sha256(repr(value).encode()).hexdigest()[:16]

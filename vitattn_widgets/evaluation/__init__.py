@@ -1,4 +1,4 @@
-"""What a map is worth: measures, baselines, perturbation and interventions."""
+"""How good a map is: measures, baselines, perturbation and interventions."""
 
 import lazy_loader
 

@@ -1,6 +1,6 @@
-"""Changing a model for a moment to ask what follows: heads silenced, weights shuffled, pictures altered.
+"""What changes when something is taken away: heads silenced, weights shuffled, pictures altered.
 
-The model itself is never changed: heads are silenced in what passes between its modules, weights in a copy.
+The model itself is never changed: heads are silenced in what passes between its modules, weights shuffled in a copy.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from ..models.loading import AttentionModel
 
 BATCH = 16
-"""Altered pictures a forward pass."""
+"""Altered pictures per forward pass."""
 
 _AFTER_BLOCKS = ("norm", "fc_norm", "attn_pool", "head", "head_dist", "classifier")
 
 
 def probabilities_of(model: AttentionModel, pixels: np.ndarray, batch_size: int = BATCH) -> np.ndarray:
-    """What a model answers to some prepared pictures.
+    """The model's probabilities for prepared pictures.
 
     Args:
         model: from `load_model`.
         pixels: uint8 ``(pictures, H, W, 3)`` of the model's input size.
-        batch_size: pictures a forward pass.
+        batch_size: pictures per forward pass.
 
     Returns:
         float32 ``(pictures, classes)``.
@@ -50,14 +50,18 @@ def probabilities_of(model: AttentionModel, pixels: np.ndarray, batch_size: int 
 
 
 class _Silence(TorchFunctionMode):
-    """Multiplies what attention makes of the values with 0 or 1, head by head and picture by picture."""
+    """Multiplies what attention computes from the values by 0 or 1, per picture and head.
+
+    Fused attention is a single call. Where attention is written out, its product with the values is the `matmul`-th
+    matrix product of the layer, counting from 1.
+    """
 
     def __init__(self, keep: Tensor, matmul: int) -> None:
         super().__init__()
         self.keep, self.matmul, self.seen = keep, matmul, 0
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple = (), kwargs: Mapping[str, Any] | None = None
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         if func is F.scaled_dot_product_attention:
@@ -70,11 +74,11 @@ class _Silence(TorchFunctionMode):
 
 
 def silence_heads(model: AttentionModel, pixels: np.ndarray, layer: str, heads: int) -> np.ndarray:
-    """What a model answers while one head of a layer passes nothing on; every head in turn, in one forward pass.
+    """The model's probabilities with one head of a layer silenced: each head in turn, in one batch.
 
     Args:
         model: from `load_model`.
-        pixels: uint8 ``(H, W, 3)``, its input.
+        pixels: uint8 ``(H, W, 3)`` of the model's input size.
         layer: name of the layer.
         heads: number of its heads.
 
@@ -90,8 +94,9 @@ def silence_heads(model: AttentionModel, pixels: np.ndarray, layer: str, heads: 
     site = model.sites[layer]
     tensor = model.preprocessing.tensor(pixels)[None].to(model.device, model.dtype)
     with model_lock(model.module):
+        # a first pass counts the layer's matrix products: the last one multiplies the values
         watched_forward(model.module, model.parts, {layer: site}, tensor, count)
-        keep = (1 - torch.eye(heads, device=model.device, dtype=model.dtype))[:, :, None, None]  # picture head 1 1
+        keep = (1 - torch.eye(heads, device=model.device, dtype=model.dtype))[:, :, None, None]  # (picture, head, 1, 1)
 
         def silence(_: str, forward: Forward) -> Forward:
             def silenced(*args: Any, **kwargs: Any) -> Any:
@@ -107,7 +112,7 @@ def silence_heads(model: AttentionModel, pixels: np.ndarray, layer: str, heads: 
 
 
 def first_shuffled_block(model: AttentionModel, layer: str) -> int:
-    """The block from which on `shuffled_copy` is to shuffle for a map of a layer: the last third, or its own."""
+    """Where `shuffled_copy` starts for a map of a layer: at the last third of the blocks, or at its own if earlier."""
     names = _block_names(model.module)
     own = next((number for number, name in enumerate(names) if _inside(layer, name)), len(names) - 1)
     return min(len(names) - -(-len(names) // 3), own)
@@ -116,21 +121,22 @@ def first_shuffled_block(model: AttentionModel, layer: str) -> int:
 def shuffled_copy(model: AttentionModel, first_block: int, seed: int = 0) -> AttentionModel:
     """A copy of a model whose weights are shuffled from a block on, up to the classifier.
 
-    Shuffling within each weight is a random initialisation that keeps its distribution, whatever the architecture.
+    Shuffling the entries of each tensor is a random initialisation that keeps their distribution, whatever the
+    architecture.
 
     Args:
-        model: from `load_model`; it stays as it is.
+        model: from `load_model`; it is left unchanged.
         first_block: number of the first shuffled block.
         seed: of the shuffling.
     """
     with model_lock(model.module):
         module = copy.deepcopy(model.module)
     prefix = trunk(module)[0]
-    changed = [*_block_names(module)[first_block:], *_AFTER_BLOCKS, *(f"{prefix}{name}" for name in _AFTER_BLOCKS)]
+    parts = [*_block_names(module)[first_block:], *_AFTER_BLOCKS, *(f"{prefix}{name}" for name in _AFTER_BLOCKS)]
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
-            if any(_inside(name, part) for part in changed):
+            if any(_inside(name, part) for part in parts):
                 order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
                 parameter.copy_(parameter.flatten()[order].view_as(parameter))
     return replace(model, module=module, sites=attention_sites(module), parts=tuple(module.modules()), loaded_with=None)

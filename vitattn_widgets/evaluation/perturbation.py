@@ -1,4 +1,4 @@
-"""Taking a picture away patch by patch, and giving it back: orders, altered pictures and areas under curves. Pure."""
+"""Removing a picture patch by patch and giving it back: orders, altered pictures and areas under curves."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import numpy as np
 from scipy import ndimage
 
 BASELINES = ("random", "centre", "edge")
-"""Orders that know nothing of the model: by chance, from the centre outwards, from the edge inwards."""
+"""Orders that know nothing of the model: random, from the centre outwards, from the edge inwards."""
 
 
 def map_order(grid_map: np.ndarray, seed: int = 0) -> np.ndarray:
-    """The patches from the most to the least marked; equal ones in a random order. int64 ``(patches,)``."""
+    """The patches from the highest to the lowest value, ties in random order: int64 ``(patches,)``."""
     values = grid_map.ravel()
     shuffled = np.random.default_rng(seed).permutation(values.size)
     return shuffled[np.argsort(-values[shuffled], kind="stable")]
@@ -19,31 +19,30 @@ def map_order(grid_map: np.ndarray, seed: int = 0) -> np.ndarray:
 def baseline_order(name: str, grid: tuple[int, int], seed: int = 0) -> np.ndarray:
     """The patches in the order of one of `BASELINES`, int64 ``(patches,)``."""
     row, col = np.indices(grid)
-    # as shares of the sides: the centre of a wide picture is not a disk in its middle
+    # distances are shares of the sides, so that on a wide picture the centre grows as wide as the picture is
     off_centre = np.maximum(
-        *(np.abs((place + 0.5) / count - 0.5) for place, count in zip((row, col), grid, strict=True))
+        *(np.abs((index + 0.5) / count - 0.5) for index, count in zip((row, col), grid, strict=True))
     )
     maps = {"random": np.zeros(grid), "centre": -off_centre, "edge": off_centre}
     return map_order(maps[name], seed)
 
 
 def removed_counts(patches: int, steps: int) -> np.ndarray:
-    """How many patches are removed at each point of a curve: from 0 to all, evenly. int64 ``(steps + 1,)``."""
+    """How many patches are removed at each point of a curve, evenly from 0 to all: int64 ``(steps + 1,)``."""
     return np.round(np.linspace(0, patches, steps + 1)).astype(int)
 
 
 def altered_pictures(
     picture: np.ndarray, ground: np.ndarray, order: np.ndarray, counts: np.ndarray, grid: tuple[int, int]
 ) -> np.ndarray:
-    """A picture whose first patches of an order are replaced, once for each count.
+    """A picture with the first patches of an order replaced, once for each count.
 
     Args:
         picture: uint8 ``(H, W, 3)``.
         ground: uint8 ``(H, W, 3)``, what a replaced patch shows.
-        order: the patches, first those to be replaced first.
+        order: the patches in the order in which they are replaced.
         counts: how many to replace.
-        grid: ``(rows, cols)``; where it does not divide the picture, the rest at the right and below goes with its
-            neighbours.
+        grid: ``(rows, cols)``; where it does not divide the picture, the last row and column take the remaining pixels.
 
     Returns:
         uint8 ``(len(counts), H, W, 3)``.
@@ -53,16 +52,16 @@ def altered_pictures(
     height, width = picture.shape[:2]
     rows = np.minimum(np.arange(height) // max(1, height // grid[0]), grid[0] - 1)
     cols = np.minimum(np.arange(width) // max(1, width // grid[1]), grid[1] - 1)
-    replaced = rank.reshape(grid)[rows][:, cols] < counts[:, None, None]  # count row col
+    replaced = rank.reshape(grid)[rows][:, cols] < counts[:, None, None]  # (count, H, W)
     return np.where(replaced[..., None], ground, picture)
 
 
 def blurred(picture: np.ndarray, sigma: float) -> np.ndarray:
-    """A picture so blurred that places remain and things do not, uint8 of the same shape."""
+    """A picture blurred until only rough colours and places remain, uint8 of the same shape."""
     smooth = ndimage.gaussian_filter(picture.astype(np.float32), (sigma, sigma, 0), mode="nearest")
     return np.rint(smooth).astype(np.uint8)
 
 
 def area(probabilities: np.ndarray) -> float:
-    """Mean height of a curve of evenly spaced points (trapezoids): 0..1 for probabilities."""
+    """Area under a curve of evenly spaced points over a width of 1 (trapezoids): 0..1 for probabilities."""
     return float((probabilities[:-1] + probabilities[1:]).mean() / 2)

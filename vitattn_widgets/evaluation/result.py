@@ -1,4 +1,4 @@
-"""What maps were worth on a set of photos: a row a photo and map, their means, and differences with intervals."""
+"""The result of an evaluation: one row per photo and map, their means, and differences with intervals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
 RESAMPLES = 2000
-"""Draws of a bootstrap."""
+"""How many samples a bootstrap draws."""
 
 EVALUATED = (
     "mass_on_mask",
@@ -36,11 +36,11 @@ def bootstrap_interval(
 
     Args:
         statistic: draws a sample with replacement and measures it, one number or several.
-        resamples: number of draws.
+        resamples: how many samples are drawn.
         seed: of the draws.
 
     Returns:
-        The lower and the upper ends.
+        The lower and the upper end, each of the statistic's shape.
     """
     rng = np.random.default_rng(seed)
     low, high = np.percentile([statistic(rng) for _ in range(resamples)], [2.5, 97.5], axis=0)
@@ -49,21 +49,21 @@ def bootstrap_interval(
 
 @dataclass(frozen=True, eq=False)
 class MapEvaluation:
-    """What every map of a model was worth on a set of photos.
+    """The measures of every map of a model on a set of photos.
 
     Attributes:
-        title: model and data in words; a stand-in is called so.
-        photos: a row a photo, layer and map: ``photo``, ``label``, ``predicted``, ``confidence`` (0..1), ``right``,
-            ``layer``, ``map``, then the `EVALUATED` measures, NaN where a measure has no meaning. Not to be changed.
+        title: model and data in words; a stand-in is named as one.
+        photos: one row per photo, layer and map: ``photo``, ``label``, ``predicted``, ``confidence`` (0..1), ``right``,
+            ``layer``, ``map``, then the `EVALUATED` measures, NaN where a measure is undefined. Do not modify.
     """
 
     title: str
     photos: DataFrame
 
     def table(self) -> DataFrame:
-        """The mean of each measure over the photos where it has a meaning: a row a map (and layer, if several).
+        """The mean of each measure over the photos where it is defined: one row per map (and layer, if several).
 
-        Measures that no photo has, as without masks, are left out.
+        Measures that are undefined for every photo, as without masks, are left out.
         """
         keys = ["map"] if self.photos["layer"].nunique() == 1 else ["layer", "map"]
         return self.photos.groupby(keys, sort=False)[list(EVALUATED)].mean().dropna(axis=1, how="all")
@@ -76,17 +76,17 @@ class MapEvaluation:
             words: what these photos are, for the title.
 
         Raises:
-            SettingsError: the condition holds for no photo.
+            SettingsError: no photo meets the condition.
         """
         photos = self.photos[which]
         if photos.empty:
-            raise SettingsError(f"no photo is left: {words}")
+            raise SettingsError(f"no photos are left: {words}")
         return replace(self, title=f"{self.title}, {words}", photos=photos)
 
     def differences(
         self, measure: str = "mass_on_mask", baseline: str = "uniform", resamples: int = RESAMPLES, seed: int = 0
     ) -> DataFrame:
-        """How much more of a measure each map has than a baseline, photo by photo, and how sure that is.
+        """How much higher a measure is for each map than for a baseline, photo by photo, with an interval.
 
         Args:
             measure: of `EVALUATED`.
@@ -95,26 +95,27 @@ class MapEvaluation:
             seed: of these draws.
 
         Returns:
-            A row a map: ``difference`` (mean over photos), ``low`` and ``high`` (its 95 % interval), ``more`` (share of
-            the photos in which the map has more than the baseline), ``photos``.
+            One row per map: ``difference`` (mean over photos), ``low`` and ``high`` (its 95 % interval), ``more``
+            (share of the photos where the map's value is higher), ``photos`` (how many have the measure).
 
         Raises:
-            SettingsError: no such measure or map, several layers, or no photo that has the measure.
+            SettingsError: no such measure or map, several layers, or a measure that is undefined for every photo.
         """
         import pandas
 
         names = list(self.photos["map"].unique())
-        for what, given, possible in (("measure", measure, list(EVALUATED)), ("map", baseline, names)):
-            if given not in possible:
-                raise SettingsError(f"{what} {given!r} does not exist; possible: {', '.join(possible)}")
+        for what, name, possible in (("measure", measure, list(EVALUATED)), ("map", baseline, names)):
+            if name not in possible:
+                raise SettingsError(f"{what} {name!r} does not exist; possible: {', '.join(possible)}")
         if self.photos["layer"].nunique() > 1:
-            raise SettingsError("differences are those of one layer; choose it with only(...)")
+            raise SettingsError("differences are taken within one layer; choose it with only(...)")
         values = self.photos.pivot(index="photo", columns="map", values=measure)[names].dropna()
         if values.empty:
-            raise SettingsError(f"no photo has the measure {measure!r}, which needs masks of the evidence")
+            raise SettingsError(f"{measure!r} is undefined for every photo here: it needs masks of the evidence")
         gains = values.drop(columns=baseline).sub(values[baseline], axis=0)
-        drawn, count = gains.to_numpy(), len(gains)
-        low, high = bootstrap_interval(lambda rng: drawn[rng.integers(count, size=count)].mean(0), resamples, seed)
+        matrix, count = gains.to_numpy(), len(gains)
+        # whole photos are drawn, so that the maps of one photo stay together
+        low, high = bootstrap_interval(lambda rng: matrix[rng.integers(count, size=count)].mean(0), resamples, seed)
         more = (gains > 0).mean()
         columns = {"difference": gains.mean(), "low": low, "high": high, "more": more, "photos": len(gains)}
         return pandas.DataFrame(columns)

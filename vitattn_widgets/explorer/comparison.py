@@ -1,4 +1,4 @@
-"""The explorer's comparison: views kept side by side, on one scale, and what one of two has more than the other."""
+"""The explorer's comparison: views kept side by side on one scale, and the difference of two of them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 from weakref import WeakKeyDictionary
+
+import numpy as np
 
 from ..capture.capture import AttentionCapture
 from ..comparison.compare import Comparison, DifferenceView, compare_views, difference_view
@@ -23,10 +25,10 @@ from .library import Library, Notify
 from .state import Choice, Shown
 
 PANEL_SIDE = 512
-"""Longest side in pixels of a photo in the row; a panel is seldom shown larger."""
+"""Longest side in pixels of a photo in the row; panels are seldom shown larger."""
 
 AXES = ("models", "pictures", "sources", "layers", "heads", "aggregations", "queries", "targets", "sinks")
-"""What a comparison can be asked for along, outermost first; each is the plural of a control."""
+"""The axes of a comparison, outermost first; each is the plural of a control."""
 
 _PLURALS = dict(
     zip(AXES, ("model", "picture", "source", "layer", "head", "aggregation", "query", "target", "sinks"), strict=True)
@@ -35,12 +37,12 @@ _PLURALS = dict(
 
 @dataclass(frozen=True)
 class KeptView:
-    """A kept view: a photo, a model, and what is shown of it. How it is drawn is the row's.
+    """A kept view: a photo, a model and a map. The look is that of the whole row.
 
     Attributes:
         model: name of the model.
         picture: name of the picture.
-        settings: fitted to the capture; those of `LOOK` are without meaning.
+        settings: fitted to the capture; those of `LOOK` are at their defaults.
     """
 
     model: str
@@ -49,11 +51,11 @@ class KeptView:
 
     @classmethod
     def of(cls, choice: Choice) -> KeptView:
-        """What the controls show."""
+        """The view that the controls show."""
         return cls(choice.model, choice.picture, without_look(choice.settings))
 
     def as_dict(self) -> dict[str, Any]:
-        """As the trait `panels` has it, and the controls that show it again."""
+        """The view as an entry of the trait `panels`, that is, the controls that show it again."""
         own = {name: getattr(self.settings, name) for name in MAP_FIELDS}
         return {"model": self.model, "picture": self.picture, **own}
 
@@ -64,10 +66,10 @@ class ComparisonRow:
 
     Attributes:
         kept_views: the kept views.
-        comparison: their pictures; None where nothing is kept.
-        difference: what the first of two has more than the second; None where no two are chosen, or there is none.
-        pair: the numbers of the two; empty where no two are chosen.
-        reason: why two chosen ones have no difference.
+        comparison: their pictures; None if nothing is kept.
+        difference: first minus second of the two chosen views; None if none are chosen, or they have no difference.
+        pair: numbers of the two chosen views; empty if none are chosen.
+        reason: why the chosen views have no difference; empty if they have one.
     """
 
     kept_views: tuple[KeptView, ...] = ()
@@ -78,24 +80,24 @@ class ComparisonRow:
 
 
 class Comparing:
-    """Makes panels of kept views, and a row of panels.
+    """Turns kept views into panels, and panels into a row.
 
     Args:
-        library: has the models, the pictures and their captures. Captures that it dropped are run again.
-        notify: hears what takes a while.
+        library: the models, the pictures and their captures; captures that it dropped are made again.
+        notify: called with a line before anything that takes a while.
     """
 
     def __init__(self, library: Library, notify: Notify) -> None:
         self._library = library
         self._notify = notify
-        # while the shelf keeps a capture, so that a map is smoothed once and not for every opacity
+        # as long as the library keeps a capture, so that its maps are smoothed once and not for every opacity
         self._small: WeakKeyDictionary[AttentionCapture, AttentionCapture] = WeakKeyDictionary()
 
     def kept_views(self, wanted: Iterable[Mapping[str, Any]], shown: Shown) -> tuple[KeptView, ...]:
-        """Views to keep, each from some of a pin's values; the others are those of what is shown, as far as they fit.
+        """Views to keep, each from some of its values; the others are taken from the current view, as far as they fit.
 
         Raises:
-            SettingsError: no such layer, head, query, class, or no such control.
+            SettingsError: no such layer, head, query, class or control.
             PictureError, ModelError: no such picture or model.
         """
         return tuple(dict.fromkeys(self._kept_view(values, shown) for values in wanted))
@@ -104,7 +106,7 @@ class Comparing:
         present = KeptView.of(shown.choice)
         possible = present.as_dict()
         if not isinstance(values, Mapping) or set(values) - set(possible):
-            raise SettingsError(f"a panel is a dict with some of the keys {', '.join(possible)}; got {values!r}")
+            raise SettingsError(f"a panel must be a dict with any of the keys {', '.join(possible)}; got {values!r}")
         settings = {name: value for name, value in values.items() if name in MAP_FIELDS}
         model, picture = values.get("model", present.model), values.get("picture", present.picture)
         _, capture = self._library.capture(model, picture, self._notify)
@@ -123,7 +125,7 @@ class Comparing:
         )
 
     def preset(self, name: str, shown: Shown) -> list[dict[str, Any]]:
-        """The values of a row that one click fills: a preset of settings, all pictures, or all models.
+        """The values of a row that one click makes: a preset of settings, all pictures, or all models.
 
         Raises:
             SettingsError: there is no such preset, or nothing to compare.
@@ -131,11 +133,11 @@ class Comparing:
         if name in PRESETS:
             panels = PRESETS[name].panels(shown.capture, shown.choice.settings)
             return [{setting: getattr(panel, setting) for setting in MAP_FIELDS} for panel in panels]
-        every = {"pictures": self._library.pictures, "models": self._library.models}
+        every: dict[str, Mapping[str, Any]] = {"pictures": self._library.pictures, "models": self._library.models}
         if name not in every:
             raise SettingsError(f"there is no preset {name!r}; possible: {', '.join((*PRESETS, *every))}")
         if len(every[name]) < 2:
-            raise SettingsError(f"there is nothing to compare here: the explorer has one of {name}")
+            raise SettingsError(f"there is nothing to compare: the explorer has fewer than two {name}")
         return along({name: list(every[name])})
 
     def panels(
@@ -145,25 +147,25 @@ class Comparing:
 
         Args:
             kept_views: the kept views.
-            look: smoothing, opacity, colours and ground of all of them.
+            look: smoothing, opacity, colours and ground of all panels.
             longest: longest side of the photos in pixels; None is their full size.
 
         Raises:
-            VitattnError: a capture was dropped and cannot be made again.
+            VitattnError: a dropped capture cannot be made again.
         """
-        drawn = []
+        panels = []
         for kept in kept_views:
             model, plain = self._library.capture(kept.model, kept.picture, self._notify)
             capture = self._library.completed(model, plain, kept.picture, kept.settings, self._notify)
             if longest is not None:
                 capture = self._at_size(capture, longest)
-            drawn.append(Panel(capture, with_look(kept.settings, look)))
-        names = _names(kept_views, [panel.capture.model_name for panel in drawn])
-        return tuple(replace(panel, name=name) for panel, name in zip(drawn, names, strict=True))
+            panels.append(Panel(capture, with_look(kept.settings, look)))
+        names = _names(kept_views, [panel.capture.model_name for panel in panels])
+        return tuple(replace(panel, name=name) for panel, name in zip(panels, names, strict=True))
 
     def _at_size(self, capture: AttentionCapture, longest: int) -> AttentionCapture:
         small = self._small.get(capture) or screen_capture(capture, longest)
-        if small is not capture:  # else it would keep itself alive
+        if small is not capture:  # else the value would keep its own key alive
             self._small[capture] = small
         return small
 
@@ -172,12 +174,12 @@ class Comparing:
 
         Args:
             kept_views: the kept views.
-            look: smoothing, opacity, colours and ground of all of them.
+            look: smoothing, opacity, colours and ground of all panels.
             scale: ``"shared"`` or ``"robust"``.
-            pair: numbers of two of them, whose difference is drawn too; empty is none, or both where there are two.
+            pair: numbers of two views whose difference is drawn too; empty is none, or both if there are just two.
 
         Raises:
-            VitattnError: as `panels`, or no such scale or pair.
+            VitattnError: as `panels`; or no such scale or pair.
         """
         if not kept_views:
             return ComparisonRow()
@@ -186,9 +188,11 @@ class Comparing:
         compared = compare_views(panels, scale)
         if not pair:
             return ComparisonRow(tuple(kept_views), compared)
+        first, second = pair
         try:
-            return ComparisonRow(tuple(kept_views), compared, difference_view(*(panels[i] for i in pair), scale), pair)
-        except SettingsError as error:  # as of two photos; the row is good all the same
+            difference = difference_view(panels[first], panels[second], scale)
+            return ComparisonRow(tuple(kept_views), compared, difference, pair)
+        except SettingsError as error:  # such as two photos; the row is good all the same
             return ComparisonRow(tuple(kept_views), compared, None, pair, str(error))
 
 
@@ -200,7 +204,7 @@ def along(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """
     unknown = set(axes) - set(AXES)
     if unknown:
-        raise SettingsError(f"{sorted(unknown)} cannot be compared along; possible: {', '.join(AXES)}")
+        raise SettingsError(f"there is no axis {', '.join(map(repr, sorted(unknown)))}; possible: {', '.join(AXES)}")
     chosen = [name for name in AXES if axes.get(name)]
     return [
         {_PLURALS[name]: value for name, value in zip(chosen, values, strict=True)}
@@ -209,14 +213,14 @@ def along(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
 
 
 def moved_pair(pair: Collection[int], before: Sequence[KeptView], after: Sequence[KeptView]) -> tuple[int, ...]:
-    """The numbers of the same two views after some were removed, added or moved; empty where one is gone."""
+    """The numbers of the same two views after some were removed, added or moved; empty if one of them is gone."""
     here = {kept: number for number, kept in enumerate(after)}
-    found = [here.get(before[number]) for number in pair if number < len(before)]
-    return tuple(found) if len(found) == 2 and None not in found else ()
+    moved = [here[before[number]] for number in pair if number < len(before) and before[number] in here]
+    return tuple(moved) if len(moved) == 2 else ()
 
 
 def row_facts(row: ComparisonRow, version: int) -> dict[str, Any]:
-    """What the browser shows of a row; `version` says which of its looks this is."""
+    """A row as the browser shows it; `version` counts its looks."""
     if row.comparison is None:
         return {"panels": [], "version": version}
     compared = row.comparison
@@ -237,20 +241,20 @@ def row_facts(row: ComparisonRow, version: int) -> dict[str, Any]:
 
 
 def _difference_facts(row: ComparisonRow) -> dict[str, Any]:
-    made = row.difference
-    if made is None:
+    difference = row.difference
+    if difference is None:
         return {"reason": row.reason}
     return {
-        "title": made.title,
-        "caption": made.caption,
-        "range": made.value_range,
-        "unit": made.unit,
-        "colors": color_table(made.cmap).tobytes(),
-        **_picture(made.image),
+        "title": difference.title,
+        "caption": difference.caption,
+        "range": difference.value_range,
+        "unit": difference.unit,
+        "colors": color_table(difference.cmap).tobytes(),
+        **_picture(difference.image),
     }
 
 
-def _picture(image: Any) -> dict[str, Any]:
+def _picture(image: np.ndarray) -> dict[str, Any]:
     encoded = encode_for_screen(image)
     return {"image": encoded.content, "mime": encoded.mime}
 
@@ -265,12 +269,12 @@ def _checked_pair(pair: Sequence[int], count: int) -> tuple[int, ...]:
         return (0, 1) if count == 2 else ()
     whole = all(isinstance(number, int) and 0 <= number < count for number in pair)
     if len(pair) != 2 or not whole or pair[0] == pair[1]:
-        raise SettingsError(f"a difference is of two panels of 0..{count - 1}, got {list(pair)}")
+        raise SettingsError(f"a difference needs two different panels from 0..{count - 1}, got {list(pair)}")
     return tuple(pair)
 
 
 def _names(kept_views: Sequence[KeptView], model_names: Sequence[str]) -> list[str]:
-    """What each panel's photo is called; and its model, where models of one name are told apart here alone."""
+    """The name of each panel: its photo, and its model if only the explorer's names distinguish the models."""
     if len({kept.model for kept in kept_views}) == len(set(model_names)):
         return [kept.picture for kept in kept_views]
     if len({kept.picture for kept in kept_views}) == 1:

@@ -1,4 +1,4 @@
-"""What an explorer can show: models and pictures by name, each loaded, run and completed once, when first asked for."""
+"""Models and pictures by name; each is loaded, run and completed once, on first use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Models = AttentionModel | str | Iterable[AttentionModel | str]
 Pictures = Picture | Iterable[Picture] | Mapping[str, Picture]
 
 Notify = Callable[[str], None]
-"""Hears what is about to be done, where that takes a while."""
+"""Called with a line before anything that takes a while."""
 
 
 class Library:
@@ -36,13 +36,13 @@ class Library:
         budget: bytes of captures to keep.
 
     Attributes:
-        models: by name; a name in place of a model until it is loaded.
+        models: by name; the value is a name too until the model is loaded.
         pictures: by name.
-        thumbnails: small JPEG files by the pictures' names; empty where one cannot be read.
+        thumbnails: small JPEG files by name of the picture; empty if the picture cannot be read.
         store: the captures.
 
     Raises:
-        SettingsError: no model.
+        SettingsError: `models` is empty.
     """
 
     def __init__(self, models: Models, pictures: Pictures, budget: int) -> None:
@@ -52,13 +52,13 @@ class Library:
         self.store = CaptureStore(budget)
 
     def model(self, name: str, notify: Notify) -> AttentionModel:
-        """The model of a name, loaded if it is not yet.
+        """The model of a name, loaded on first use.
 
         Raises:
-            ModelError: there is none of this name, or it cannot be loaded.
+            ModelError: there is no model of this name, or it cannot be loaded.
         """
         if name not in self.models:
-            raise ModelError(f"there is no model {name!r}; there are {_listed(self.models)}")
+            raise ModelError(f"there is no model {name!r}; possible: {_listed(self.models)}")
         model = self.models[name]
         if isinstance(model, str):
             notify(f"Loading {model} ...")
@@ -73,7 +73,7 @@ class Library:
             ModelError: there is no model of this name, or it cannot be loaded.
         """
         if picture not in self.pictures:
-            raise PictureError(f"there is no picture {picture!r}; there are {_listed(self.pictures)}")
+            raise PictureError(f"there is no picture {picture!r}; possible: {_listed(self.pictures)}")
         loaded = self.model(model, notify)
         if (loaded, picture) not in self.store:
             notify(f"Running {loaded.name} on {picture} ...")
@@ -82,27 +82,27 @@ class Library:
     def completed(
         self, model: AttentionModel, capture: AttentionCapture, picture: str, settings: ViewSettings, notify: Notify
     ) -> AttentionCapture:
-        """The capture of a picture with what the settings' source needs, which can take a backward pass.
+        """The capture of a picture, completed for the settings' source, which can take a backward pass.
 
         Raises:
             SettingsError: the settings ask for a class that the model does not have.
-            ModelError: no gradient flows through the model, which the settings' source needs.
+            ModelError: the source needs gradients, and none flow through the model.
         """
         if not needs_completion(capture, settings):
             return capture
-        notify(f"Working out {settings.source_info.title} for {picture} ...")
+        notify(f"Computing {settings.source_info.title} for {picture} ...")
         return self.store.get(model, picture, lambda: self.pictures[picture], settings)
 
     def add(self, name: str, photo: Image.Image, original: Picture | None) -> str:
-        """Put a picture here; of two of one name, the second gets a number.
+        """Add a picture.
 
         Args:
-            name: how it is to be called.
+            name: its name; if it is taken, a number is appended.
             photo: the picture.
             original: what it was read from; a path is kept as a path, so that recipes and code can name it.
 
         Returns:
-            Its name.
+            The name under which it was added.
         """
         name = _unused(name, self.pictures)
         self.pictures[name] = original if isinstance(original, str | os.PathLike) else photo
@@ -110,12 +110,12 @@ class Library:
         return name
 
     def path(self, picture: str) -> str | None:
-        """Where a picture lies; None where it was given as pixels."""
-        kept = self.pictures[picture]
-        return os.fspath(kept) if isinstance(kept, str | os.PathLike) else None
+        """The path of a picture; None if it was given as pixels."""
+        original = self.pictures[picture]
+        return os.fspath(original) if isinstance(original, str | os.PathLike) else None
 
     def clear(self) -> None:
-        """Let go of everything."""
+        """Forget all models, pictures and captures."""
         for held in (self.store, self.models, self.pictures, self.thumbnails):
             held.clear()
 
@@ -133,8 +133,12 @@ def _named_pictures(pictures: Pictures) -> dict[str, Picture]:
     if isinstance(pictures, Mapping):
         return dict(pictures)
     named: dict[str, Picture] = {}
-    single = isinstance(pictures, str | os.PathLike | Image.Image | np.ndarray) or not isinstance(pictures, Iterable)
-    for number, picture in enumerate([pictures] if single else pictures, 1):
+    several: Iterable[Any]
+    if isinstance(pictures, str | os.PathLike | Image.Image | np.ndarray) or not isinstance(pictures, Iterable):
+        several = [pictures]
+    else:
+        several = pictures
+    for number, picture in enumerate(several, 1):
         path = picture if isinstance(picture, str | os.PathLike) else getattr(picture, "filename", "")
         named[_unused(Path(path).name if path else f"picture {number}", named)] = picture
     return named

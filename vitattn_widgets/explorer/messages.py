@@ -1,4 +1,4 @@
-"""What the browser asks of the explorer beyond moving a control: a file to keep, a picture to take, a check."""
+"""Messages from the browser that do more than move a control: downloads, uploads, a check, the comparison."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from ..view.encode import file_name
 from ..view.settings import ViewSettings
 
 UPLOAD_LIMIT = 100 << 20
-"""Largest file in bytes that is taken from a browser."""
+"""Largest upload in bytes."""
 
 
 class Uploads:
-    """Files that come in parts: notebook servers refuse large messages."""
+    """Files that arrive in parts, since notebook servers refuse large messages."""
 
     def __init__(self) -> None:
         self._parts: dict[str, list[bytes]] = {}
 
     def add(self, upload: str, part: bytes) -> None:
-        """Take a part of a file."""
+        """Add a part of a file."""
         parts = self._parts.setdefault(upload, [])
         parts.append(part)
         if sum(map(len, parts)) > UPLOAD_LIMIT:
-            del parts[1:]  # an upload that never ends must not fill the memory; what is left cannot be read
+            del parts[1:]  # an endless upload must not fill the memory; the rest is no readable picture
 
     def take(self, upload: str) -> bytes:
-        """The whole file, which is then forgotten."""
+        """Return the whole file and forget it."""
         return b"".join(self._parts.pop(upload))
 
     @property
     def nbytes(self) -> int:
-        """Bytes of files that are not complete yet."""
+        """Bytes of the files that are still incomplete."""
         return sum(len(part) for parts in self._parts.values() for part in parts)
 
     def clear(self) -> None:
-        """Forget what came."""
+        """Forget all files."""
         self._parts.clear()
 
 
 class Explorer(Protocol):
-    """What a message can ask of the explorer."""
+    """The part of the explorer that messages use."""
 
     status: str
     picture: str
@@ -80,11 +80,11 @@ class Explorer(Protocol):
     def send(self, content: Mapping[str, Any], buffers: Sequence[bytes]) -> None: ...
 
 
-def answer(explorer: Explorer, uploads: Uploads, content: Mapping[str, Any], buffers: list) -> None:
-    """Do what a message from the browser asks for."""
+def answer(explorer: Explorer, uploads: Uploads, content: Mapping[str, Any], buffers: Sequence[Any]) -> None:
+    """Act on a message from the browser."""
     match content:
         case {"kind": "download", "what": str(what)} if explorer.capture is not None:
-            with suppress(VitattnError):  # the status line tells it, here and below
+            with suppress(VitattnError):  # the status line shows it, here and below
                 _send_file(explorer, what)
         case {"kind": "check"} if explorer.capture is not None:
             with suppress(VitattnError):

@@ -1,4 +1,4 @@
-"""The part of the explorer that keeps views side by side: its traits, and what can be asked of it."""
+"""The part of the explorer that keeps views side by side: its traits and methods."""
 
 from __future__ import annotations
 
@@ -16,43 +16,44 @@ from .comparison import Comparing, ComparisonRow, KeptView, along, moved_pair, r
 from .state import Shown
 
 KEPT = ("panels", "panel_scale", "difference")
-"""The traits that choose what stands side by side."""
+"""The traits of the comparison."""
 
 
 class KeepsPanels(traitlets.HasTraits):
     """Views kept side by side on one shared colour scale.
 
-    The view that is shown is kept by `pin`, several at once by `compare`. Layer, head, aggregation, query, source,
-    class, sinks, model and picture stay as they were; smoothing, opacity, colour map and ground are the explorer's, for
-    only then can panels be compared. As with the controls, what does not exist is told in the status line, and the last
-    good row comes back.
+    `pin` keeps the current view, `compare` keeps several views at once. A kept view has its own layer, head,
+    aggregation, query, source, class, sinks, model and picture; smoothing, opacity, colour map and ground are always
+    the explorer's, as only then can the panels be compared. As with the controls, the status line reports a value that
+    does not exist, and the last good row comes back.
 
     Attributes:
-        panels: the kept views in their order, each a dict of controls (``{"layer": 3, "head": 1, ...}``); what is not
-            in it is taken from what is shown. Assign another list to add, remove or reorder.
-        panel_scale: ``"shared"``, one scale from the smallest to the largest value of all, or ``"robust"``.
-        difference: numbers of two panels, whose difference is shown as well; without numbers it is shown where there
-            are exactly two panels.
+        panels: the kept views in their order, each a dict of controls (``{"layer": 3, "head": 1, ...}``); missing ones
+            are taken from the current view. Assign another list to add, remove or reorder views.
+        panel_scale: ``"shared"``, from the smallest to the largest value of all panels, or ``"robust"``, percentiles.
+        difference: numbers of two panels whose difference is shown as well; empty shows it if there are exactly two.
     """
 
-    panels = traitlets.List().tag(sync=True)
+    panels: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     panel_scale = traitlets.Unicode("shared").tag(sync=True)
-    difference = traitlets.List().tag(sync=True)
+    difference: traitlets.List[int] = traitlets.List().tag(sync=True)
 
-    # for the browser, which asks for the row anew when its look is behind and it can be seen
+    # for the browser, which asks for a new row when the row is outdated and visible
     _row = traitlets.Dict().tag(sync=True)
     _row_wanted = traitlets.Int(0).tag(sync=True)
 
-    # the explorer's
+    # provided by the explorer
     _now: Shown | None
     _quiet: bool
     _shown_now: Callable[[], Shown]
     _set_quietly: Callable[[Mapping[str, Any]], None]
     _notify: Callable[[str], None]
     _notifying_errors: Callable[[], AbstractContextManager[None]]
+    hold_sync: Callable[[], AbstractContextManager[None]]
 
     _comparing: Comparing
     _drawn: ComparisonRow
+    _drawn_for: dict[str, Any]
     _drawn_look: ViewSettings | None = None
 
     def _start_comparing(self, comparing: Comparing) -> None:
@@ -64,7 +65,7 @@ class KeepsPanels(traitlets.HasTraits):
 
     @property
     def comparison(self) -> Comparison | None:
-        """The panels as `compare_views` draws them, in the photos' full size; None where there are none."""
+        """The panels as `compare_views` draws them, at the photos' full size; None if there are none."""
         panels = self.comparison_panels()
         return compare_views(panels, self.panel_scale) if panels else None
 
@@ -76,46 +77,48 @@ class KeepsPanels(traitlets.HasTraits):
             return self._comparing.panels(self._drawn.kept_views, self._look())
 
     def comparison_png(self) -> bytes:
-        """The row as a figure, a PNG file; with the difference where there are two panels that have one."""
+        """The row as a figure in a PNG file, with the difference if there are two panels that have one."""
         both = len(self._drawn.kept_views) == 2 and self._drawn.difference is not None
         return row_png(self.comparison_panels(), self.panel_scale, both)
 
     # --- what can be done besides setting traits ---
 
     def pin(self) -> None:
-        """Keep what is shown as a further panel. Of two views that are the same, one is kept."""
+        """Keep the current view as a further panel, unless it is kept already."""
         shown = self._shown_now()
         with self._notifying_errors():
             self._keep([*self.panels, KeptView.of(shown.choice).as_dict()], shown)
 
     def compare(self, preset: str = "", **axes: Sequence[Any]) -> None:
-        """Put a row of panels in place of those that are kept.
+        """Replace the kept views by a new row.
 
-        ``explorer.compare(layers=[0, 5, 11])`` keeps three layers of what is shown, ``explorer.compare("sources")``
+        ``explorer.compare(layers=[0, 5, 11])`` keeps three layers of the current view, ``explorer.compare("sources")``
         every source, ``explorer.compare("heads", pictures=["cat.jpg", "dog.jpg"])`` every head for each of two photos.
 
         Args:
-            preset: a name of `comparison_presets.PRESETS`, ``"pictures"`` (all of them) or ``"models"``.
+            preset: a name of `comparison.presets.PRESETS`, ``"pictures"`` (all pictures) or ``"models"`` (all models).
             axes: values of ``models``, ``pictures``, ``sources``, ``layers``, ``heads``, ``aggregations``, ``queries``,
-                ``targets`` or ``sinks``; of several, every combination.
+                ``targets`` or ``sinks``; several of these give every combination.
 
         Raises:
-            VitattnError: there is no such thing, or nothing to compare.
+            VitattnError: no such preset, axis or value, or nothing to compare.
         """
         shown = self._shown_now()
         with self._notifying_errors():
             if not preset and not any(map(len, axes.values())):
-                raise SettingsError("say what to compare: a preset such as 'layers', or values such as layers=[0, 5]")
+                raise SettingsError(
+                    "there is nothing to compare; give a preset such as 'layers', or values such as layers=[0, 5]"
+                )
             views = self._comparing.preset(preset, shown) if preset else [{}]
             self._keep([view | values for values in along(axes) for view in views], shown)
 
     def draw_panels(self) -> None:
-        """Draw the row anew where its look is not that of the controls, as after another opacity."""
+        """Redraw the row if its look differs from that of the controls, for example after a change of opacity."""
         if self._row.get("version", 0) == self._row_wanted:
             return
         try:
             self._show_row(self._drawn.kept_views, self.difference)
-        except VitattnError as error:  # the row stays as it is
+        except VitattnError as error:  # the row stays as it is, and counts as up to date
             self._row = self._row | {"version": self._row_wanted}
             self._notify(str(error))
 
@@ -123,7 +126,7 @@ class KeepsPanels(traitlets.HasTraits):
 
     @traitlets.observe(*KEPT)
     def _panels_moved(self, _: dict[str, Any]) -> None:
-        # of several that changed at once, the first notice drew them all
+        # if several changed at once, the first notification has drawn them all
         if self._quiet or self._now is None or self._kept() == self._drawn_for:
             return
         try:
@@ -135,7 +138,7 @@ class KeepsPanels(traitlets.HasTraits):
 
     def _keep(self, views: Iterable[Mapping[str, Any]], shown: Shown) -> None:
         kept_views = self._comparing.kept_views(views, shown)
-        pair = self.difference
+        pair: Sequence[int] = self.difference
         if pair == self._drawn_for["difference"]:
             pair = moved_pair(pair, self._drawn.kept_views, kept_views)
         self._show_row(kept_views, pair)
@@ -154,7 +157,7 @@ class KeepsPanels(traitlets.HasTraits):
             self._notify("")
 
     def _look(self) -> ViewSettings:
-        """Smoothing, opacity, colours and ground of what is shown."""
+        """Smoothing, opacity, colours and ground of the current view."""
         settings = self._shown_now().rendered.settings
         return ViewSettings(**{name: getattr(settings, name) for name in LOOK})
 

@@ -1,4 +1,4 @@
-"""What the explorer tells the browser, as plain values: menus, facts of a capture, a picture and all beside it."""
+"""What the explorer sends to the browser, as plain values: menus, facts about a capture, a picture and its texts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .state import Shown
 
 
 def menus(library: Library) -> dict[str, Any]:
-    """All that can be chosen whatever the capture."""
+    """The choices that do not depend on the capture."""
     return {
         "models": list(library.models),
         "pictures": [{"name": name, "thumbnail": library.thumbnails[name]} for name in library.pictures],
@@ -44,7 +44,7 @@ def menus(library: Library) -> dict[str, Any]:
 
 
 def _presets(library: Library) -> list[dict[str, str]]:
-    """The rows that one click fills; photos and models where there are several."""
+    """The rows that one click makes; those of photos and models only if there are several."""
     presets = [{"name": name, "title": preset.title, "words": preset.words} for name, preset in PRESETS.items()]
     for name, title, held in (("pictures", "photos", library.pictures), ("models", "models", library.models)):
         if len(held) > 1:
@@ -53,7 +53,7 @@ def _presets(library: Library) -> list[dict[str, str]]:
 
 
 def capture_facts(model: AttentionModel, capture: AttentionCapture) -> dict[str, Any]:
-    """What labels the controls of a capture, and what the model answers."""
+    """The labels of a capture's controls, and the model's answer."""
     layers = [
         {
             "name": layer.name,
@@ -76,7 +76,7 @@ def capture_facts(model: AttentionModel, capture: AttentionCapture) -> dict[str,
 
 
 def shown_facts(shown: Shown, path: str | None) -> dict[str, Any]:
-    """The picture and everything beside it that changes with it; the code names the picture by its path."""
+    """The picture and everything that changes with it; `path` is the photo's, for the code."""
     rendered, settings = shown.rendered, shown.rendered.settings
     return {
         "image": shown.encoded.content,
@@ -96,18 +96,18 @@ def shown_facts(shown: Shown, path: str | None) -> dict[str, Any]:
 
 
 def code_of(shown: Shown, path: str | None) -> str:
-    """Five lines of Python that make the picture that is shown."""
+    """Five lines of Python that draw the current picture."""
     return python_code(shown.model, shown.choice.settings, shown.choice.arrangement, path)
 
 
-def overview_for(shown: Shown) -> tuple:
-    """What an overview depends on: while this stays, so does the overview."""
+def overview_for(shown: Shown) -> tuple[Any, ...]:
+    """Everything on which an overview depends."""
     choice = shown.choice
     return choice.picture, choice.model, choice.settings.query, choice.settings.cmap
 
 
 def overview_facts(shown: Shown) -> dict[str, Any]:
-    """All layers and heads in one picture."""
+    """The overview: all layers and heads in one picture."""
     overview = render_overview(shown.capture, shown.choice.settings.query, shown.choice.settings.cmap)
     encoded = encode_for_screen(overview.image)
     return {

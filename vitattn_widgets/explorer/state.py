@@ -1,4 +1,4 @@
-"""The explorer's states: what its controls ask for, and what is on the screen. One makes the other."""
+"""The explorer's states: the values of its controls, and what these put on the screen."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ..view.render import RenderedView
 from ..view.settings import VIEW_FIELDS, ViewSettings
 from .library import Library, Notify
 
-CONTROLS = ("model", "picture", "arrangement", *VIEW_FIELDS)
-"""The traits that choose what is shown."""
+CONTROLS: tuple[str, ...] = ("model", "picture", "arrangement", *VIEW_FIELDS)
+"""The traits that choose the view."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class Choice:
 
     @classmethod
     def of(cls, controls: Any) -> Choice:
-        """What an object with an attribute a control asks for.
+        """The choice of an object that has one attribute per control.
 
         Raises:
-            SettingsError: a value that no capture has.
+            SettingsError: a value that is invalid for every capture.
         """
         settings = ViewSettings(**{name: getattr(controls, name) for name in VIEW_FIELDS})
         arranged_settings(settings, controls.arrangement)
@@ -47,15 +47,15 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What is on the screen, and from what it was drawn.
+    """What is on the screen, and what it was drawn from.
 
     Attributes:
-        choice: what was asked for, fitted to the capture.
+        choice: the values of the controls, fitted to the capture.
         model: the model.
-        capture: from which it was drawn.
-        screen: the same, its photo scaled down to a screen's size.
+        capture: its capture of the photo.
+        screen: the same capture with the photo scaled down for the screen.
         rendered: the picture.
-        encoded: the picture as the browser reads it.
+        encoded: the picture as a file for the browser.
     """
 
     choice: Choice
@@ -66,41 +66,42 @@ class Shown:
     encoded: EncodedPicture
 
     def full_size(self) -> RenderedView:
-        """The picture in the photo's full size."""
+        """The picture at the photo's full size."""
         if self.screen is self.capture:
             return self.rendered
         return render_arranged(self.capture, self.choice.settings, self.choice.arrangement)
 
 
 def show(library: Library, wanted: Choice, before: Shown | None, asked: Collection[str], notify: Notify) -> Shown:
-    """Draw what the controls ask for.
+    """Draw what the controls choose.
 
     Args:
-        library: has the model and the picture.
-        wanted: what the controls ask for.
+        library: the models and the pictures.
+        wanted: the values of the controls.
         before: what is shown now.
-        asked: names of the controls that somebody has just set, if nothing is shown yet; they must fit as they are.
-        notify: hears what takes a while.
+        asked: the controls that must fit as they are, if nothing is shown yet; later, those that changed must fit,
+            unless the model or the picture is another.
+        notify: called with a line before anything that takes a while.
 
     Raises:
-        VitattnError: there is no such thing.
+        VitattnError: a value that this capture does not have, or no such model or picture.
     """
-    same = before is not None and (wanted.model, wanted.picture) == (before.choice.model, before.choice.picture)
-    model, plain = (before.model, before.capture) if same else library.capture(wanted.model, wanted.picture, notify)
+    same = before if before and (wanted.model, wanted.picture) == (before.choice.model, before.choice.picture) else None
+    model, plain = (same.model, same.capture) if same else library.capture(wanted.model, wanted.picture, notify)
     if same:
-        # of several controls that changed at once, each was asked for
-        values, old = wanted.controls(), before.choice.controls()
+        # several controls may have changed at once
+        values, old = wanted.controls(), same.choice.controls()
         asked = {name for name in CONTROLS if values[name] != old[name]}
     elif before:
         asked = set()
     grid, names = (before.capture.layout.grid, before.capture.class_names) if before else (None, None)
     choice = replace(wanted, settings=fit_settings(wanted.settings, plain, asked, grid, names))
     capture = library.completed(model, plain, choice.picture, choice.settings, notify)
-    if not same:
+    if same is None:
         screen = screen_capture(capture)
-    elif capture is before.capture:
-        screen = before.screen
+    elif capture is same.capture:
+        screen = same.screen
     else:
-        screen = replace(before.screen, value_norms=capture.value_norms, gradients=capture.gradients)
+        screen = replace(same.screen, value_norms=capture.value_norms, gradients=capture.gradients)
     rendered = render_arranged(screen, choice.settings, choice.arrangement)
     return Shown(choice, model, capture, screen, rendered, encode_for_screen(rendered.image))

@@ -1,4 +1,4 @@
-"""The notebook explorer: controls become `ViewSettings`, these a picture. It wires and shows; it computes nothing."""
+"""The notebook explorer: its controls become `ViewSettings`, and these a picture. It wires; it computes nothing."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SCRIPTS = tuple(
         *("keep", "legend", "looks", "overview", "patches", "photos", "picture"),
     )
 )
-"""One module for the browser: the functions see each other, and `explorer.js` exports what a widget needs."""
+"""The scripts, joined into one module: their functions see each other, and `explorer.js` exports the widget."""
 
 SHEETS = tuple(
     f"{name}.css" for name in ("theme", "photos", "controls", "body", "overview", "check", "compare", "foot", "narrow")
@@ -49,30 +49,30 @@ SHEETS = tuple(
 class AttentionExplorer(KeepsPanels, anywidget.AnyWidget):
     """Explore what a Vision Transformer attends to, in a notebook.
 
-    Every control is a trait, so ``explorer.layer = 3`` moves the slider, ``explorer.observe(...)`` hears of it, and
-    ``traitlets.link((one, "layer"), (other, "layer"))`` ties two explorers together. A choice that does not exist
-    (`VitattnError`) is told in the status line, and the last good picture and its controls come back.
+    Every control is a trait, so ``explorer.layer = 3`` moves the slider, ``explorer.observe(...)`` reacts to it, and
+    ``traitlets.link((one, "layer"), (other, "layer"))`` links two explorers. The status line reports a choice that does
+    not exist (`VitattnError`), and the last good picture and its controls come back.
 
     Args:
         model: an `AttentionModel`, a name for `load_model`, or several of these. A name is loaded when it is first
-            chosen, and kept.
-        images: a picture, several, or a mapping from names to pictures (see `images.load_picture`); more can be
-            uploaded.
-        budget: bytes of captures that are kept for going back to; the least recently used are dropped beyond that.
-        controls: first values of the traits below.
+            chosen.
+        images: a picture, several, or a mapping from names to pictures (see `images.load_picture`); you can upload
+            more.
+        budget: bytes of captures to keep; beyond that, the least recently used are dropped.
+        controls: initial values of the traits below.
 
     Attributes:
         model: name of the chosen model.
         picture: name of the chosen picture.
         arrangement: ``"overlay"``, ``"map"`` or ``"side by side"``.
         layer, head, aggregation, query, source, target, sinks, bilinear, median, gaussian, scale, opacity, cmap, on:
-            see `ViewSettings`. The layer and the head are numbers from 0 on once they are shown; a query of None is
-            what the classifier reads, a target of None the predicted class.
-        panels, panel_scale, difference: what stands side by side; see `KeepsPanels`.
+            see `ViewSettings`. Negative layers and heads become numbers from 0 on. None as the query is what the
+            classifier reads; None as the target is the predicted class.
+        panels, panel_scale, difference: the comparison; see `KeepsPanels`.
         status: the last error or progress message; empty when all is well.
 
     Raises:
-        SettingsError: no model, or a control that does not exist.
+        SettingsError: no model, or an unknown control.
     """
 
     _esm = joined(STATIC, SCRIPTS)
@@ -97,10 +97,10 @@ class AttentionExplorer(KeepsPanels, anywidget.AnyWidget):
     on = traitlets.Unicode("view").tag(sync=True)
     status = traitlets.Unicode().tag(sync=True)
 
-    # for the browser; one dict a message, so that a picture and its caption always arrive together
+    # for the browser; one dict per message, so that a picture and its caption always arrive together
     _busy = traitlets.Bool(False).tag(sync=True)
     _menus = traitlets.Dict().tag(sync=True)
-    _classes = traitlets.List().tag(sync=True)
+    _classes: traitlets.List[str] = traitlets.List().tag(sync=True)
     _facts = traitlets.Dict().tag(sync=True)
     _shown = traitlets.Dict().tag(sync=True)
     _overview = traitlets.Dict().tag(sync=True)
@@ -118,7 +118,7 @@ class AttentionExplorer(KeepsPanels, anywidget.AnyWidget):
         self._library = Library(model, images, budget)
         first = {"model": next(iter(self._library.models)), "picture": next(iter(self._library.pictures), "")}
         super().__init__(**(first | controls))
-        self._start_comparing(Comparing(self._library, self._announce))
+        self._start_comparing(Comparing(self._library, self._notify_busy))
         self._menus = menus(self._library)
         self.on_msg(self._receive)
         self._quiet = False
@@ -137,45 +137,45 @@ class AttentionExplorer(KeepsPanels, anywidget.AnyWidget):
 
     @property
     def capture(self) -> AttentionCapture | None:
-        """The capture that is shown; None before the first good picture and after `close`."""
+        """The current capture; None before the first good picture and after `close`."""
         return self._now.capture if self._now else None
 
     @property
     def settings(self) -> ViewSettings:
-        """The settings of what is shown: ``render_view(explorer.capture, explorer.settings)`` draws this map."""
+        """The current settings: ``render_view(explorer.capture, explorer.settings)`` draws this map."""
         return self._shown_now().rendered.settings
 
     @property
     def screen(self) -> bytes:
-        """The picture on the screen as a BMP, WebP or JPEG file (see `panels.encode_for_screen`)."""
+        """The picture on the screen as a BMP, WebP or JPEG file (see `encode.encode_for_screen`)."""
         return self._shown_now().encoded.content
 
     def render(self) -> RenderedView:
-        """The picture that is shown, in the photo's full size."""
+        """The current picture at the photo's full size."""
         return self._shown_now().full_size()
 
     def png(self) -> bytes:
-        """The picture that is shown as a PNG file."""
+        """The current picture as a PNG file."""
         return picture_bytes(self.render().image)
 
     def npz(self) -> bytes:
-        """The raw map that is shown as an NPZ file; see `files.map_bytes`."""
+        """The current raw map as an NPZ file; see `encode.map_bytes`."""
         return map_bytes(self._shown_now().capture, self._shown_now().rendered)
 
     def recipe(self) -> dict[str, Any]:
-        """What makes the picture again; see `make_recipe` and `from_recipe`."""
+        """Everything needed to draw the picture again; see `make_recipe` and `from_recipe`."""
         shown, path = self._shown_now(), self._path()
         return make_recipe(shown.model, shown.capture, shown.rendered.settings, shown.choice.arrangement, path)
 
     def page(self) -> bytes:
-        """A page that needs no Python and no network, with every layer and head of what is shown; see `export_page`."""
+        """An HTML page with every layer and head, which needs neither Python nor a network; see `export_page`."""
         shown = self._shown_now()
-        self._announce(f"Drawing every map of {shown.choice.picture} ...")
+        self._notify_busy(f"Drawing every map of {shown.choice.picture} ...")
         with self._notifying_errors():
             return make_page(shown.model, shown.capture, shown.rendered.settings, name=shown.choice.picture).content
 
     def code(self) -> str:
-        """Five lines of Python that make the picture that is shown."""
+        """Five lines of Python that draw the current picture."""
         return code_of(self._shown_now(), self._path())
 
     def _shown_now(self) -> Shown:
@@ -189,19 +189,19 @@ class AttentionExplorer(KeepsPanels, anywidget.AnyWidget):
     # --- what can be done besides setting traits ---
 
     def check(self) -> MapCheck:
-        """Put the map that is shown to the test (`check_map`); a few seconds. The page shows what it gave."""
+        """Check the current map (`check_map`), which takes a few seconds, and show the result."""
         shown = self._shown_now()
-        self._announce(f"Checking this map of {shown.choice.picture} ...")
+        self._notify_busy(f"Checking this map of {shown.choice.picture} ...")
         with self._notifying_errors():
             check = check_map(shown.model, shown.capture, shown.rendered.settings)
         self._check = {"sentences": check.sentences, "image": figure_bytes(check_figure(check))}
         return check
 
     def add_picture(self, name: str, picture: Picture) -> None:
-        """Add a picture and choose it; one that cannot be read is told in the status line and not added.
+        """Add a picture and choose it; the status line reports one that cannot be read, and it is not added.
 
         Args:
-            name: its name; a number is appended where there is one of this name.
+            name: its name; if it is taken, a number is appended.
             picture: see `images.load_picture`.
         """
         try:
@@ -223,7 +223,7 @@ class AttentionExplorer(KeepsPanels, anywidget.AnyWidget):
         super().close()
 
     def __del__(self) -> None:
-        if "_library" in vars(self):  # else the constructor failed, and there is nothing to free
+        if "_library" in vars(self):  # else the constructor failed before there was anything to free
             self.close()
 
     # --- from controls to a picture ---
@@ -239,12 +239,12 @@ class AttentionExplorer(KeepsPanels, anywidget.AnyWidget):
             self._update(asked={change["name"]})
 
     def _update(self, asked: set[str]) -> None:
-        """Show what the controls ask for; if that cannot be, say why and put the controls back."""
+        """Show what the controls choose; if that fails, report why and put the controls back."""
         try:
             wanted = Choice.of(self)
             if self._now is None or wanted != self._now.choice:
-                # else it is one of several controls that changed at once; the first notice drew them all
-                self._put_up(show(self._library, wanted, self._now, asked, self._announce))
+                # else several controls changed at once, and the first notification has drawn them all
+                self._put_up(show(self._library, wanted, self._now, asked, self._notify_busy))
         except VitattnError as error:
             with self.hold_sync():
                 self._notify(str(error))
@@ -256,7 +256,7 @@ class AttentionExplorer(KeepsPanels, anywidget.AnyWidget):
         photo = shown.choice.model, shown.choice.picture
         another = before is None or photo != (before.choice.model, before.choice.picture)
         with self.hold_sync():
-            self._check = {}  # it was of another map
+            self._check = {}  # it was of the last map
             if another:
                 self._classes = list(shown.capture.class_names)
                 self._facts = capture_facts(shown.model, shown.capture)
@@ -265,14 +265,14 @@ class AttentionExplorer(KeepsPanels, anywidget.AnyWidget):
             if self._row_is_behind():
                 self._row_wanted += 1
             self._notify("")
-        # the picture is on its way; the overview follows, and is drawn anew only for another capture, query or colours
+        # the picture is under way; the overview follows, redrawn only for another capture, query or colour map
         if overview_for(shown) != self._overview.get("for"):
             self._overview = overview_facts(shown)
-        if not self._from_browser:  # a browser asks for the row itself, when no control moves any more
+        if not self._from_browser:  # a browser asks for the row itself, once the controls rest
             self.draw_panels()
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
-        """Take what a browser sends."""
+        """Take the traits that a browser sends."""
         self._from_browser = True
         try:
             super().set_state(sync_data)
@@ -292,13 +292,13 @@ class AttentionExplorer(KeepsPanels, anywidget.AnyWidget):
             for name, value in values.items():
                 setattr(self, name, value)
 
-    def _announce(self, message: str) -> None:
-        """Say what is about to be done, where that takes a while."""
+    def _notify_busy(self, message: str) -> None:
+        """Show a line while something takes a while."""
         self._notify(message, busy=True)
 
     @contextmanager
     def _notifying_errors(self) -> Iterator[None]:
-        """Tell an error in the status line as well, and end what was announced."""
+        """Show errors in the status line as well, and clear it at the end."""
         try:
             yield
         except VitattnError as error:
@@ -311,5 +311,5 @@ class AttentionExplorer(KeepsPanels, anywidget.AnyWidget):
         with self.hold_sync():
             self.status, self._busy = message, busy
 
-    def _receive(self, _: Any, content: dict[str, Any], buffers: list) -> None:
+    def _receive(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:
         answer(self, self._uploads, content, buffers)

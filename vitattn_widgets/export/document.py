@@ -1,4 +1,4 @@
-"""The text of an exported page: one file, no address outside it; every text from outside is escaped."""
+"""The HTML of an exported page: one file that refers to nothing outside it; every text from outside is escaped."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ SCRIPTS = tuple(
     f"{name}.js"
     for name in ("elements", "controls", "patches", "legend", "overview", "keep", "unpack", "stage", "page")
 )
-"""The first six are shared with the explorer, and so are its controls."""
+"""The first six, which hold the controls, are shared with the explorer."""
 
 SHEETS = tuple(f"{name}.css" for name in ("theme", "controls", "body", "overview", "foot", "narrow", "page"))
-"""All but the last are shared with the explorer, and so is its look."""
+"""All but the last are shared with the explorer, so that the page looks like it."""
 
 WORDS = ("title", "heading", "model", "generator", "caption", "low", "high", "unit", "code", "recipe", "choosing")
-"""What of a page's text goes into it as it is."""
+"""The texts that fill a placeholder of the same name in ``page.html``, escaped."""
 
 
 @dataclass(frozen=True)
 class PageText:
-    """What a page says, before it is HTML.
+    """The texts of a page, before they become HTML.
 
     Attributes:
-        title: of the window.
+        title: title of the window.
         heading: name of the photo.
         model: the model in one line.
-        generator: what made the page.
-        caption: of the map that is shown first.
+        generator: the program that made the page, with its version.
+        caption: caption of the first map.
         low: raw value of the lowest colour.
-        high: raw value of the highest one.
-        unit: what raw values are.
+        high: raw value of the highest colour.
+        unit: unit of the raw values.
         predictions: ``(class name, probability)``, the most probable first.
-        code: Python that makes the first map.
-        recipe: of the first map, as JSON.
-        choosing: what can be chosen, in words.
-        about: what the page holds, a sentence or more a paragraph.
+        code: Python that draws the first map.
+        recipe: recipe of the first map, as JSON.
+        choosing: the controls, in words.
+        about: paragraphs about the contents of the page.
         ratio: ``(width, height)`` of the picture.
     """
 
@@ -72,15 +72,15 @@ def page_html(
     """The whole page.
 
     Args:
-        text: what is said.
-        facts: what the scripts must know, as values that JSON takes.
-        still: address of the map that is shown first, as a finished picture; for readers without scripts.
-        bar: address of its colours, from the lowest to the highest.
-        pictures: addresses of the photo, the overview and what is drawn over maps.
-        blocks: packed maps, see `export_packing.PackedSheets`.
+        text: the texts of the page.
+        facts: the data of the scripts, as JSON values.
+        still: data URL of the first map as a finished picture, for readers without scripts.
+        bar: data URL of its colours, from the lowest to the highest.
+        pictures: data URLs of the photo, the overview and the marks over maps.
+        blocks: packed maps, see `packing.PackedSheets`.
 
     Returns:
-        UTF-8. Its policy lets a browser run the page's own script and style, and load nothing.
+        UTF-8. The page's content security policy allows its own script and style, and no loading at all.
     """
     script, style = joined(STATIC, SCRIPTS), _style(text)
     policy = (
@@ -112,7 +112,7 @@ def _style(text: PageText) -> str:
         f".va-page .va-picture, .va-page .va-stage {{ aspect-ratio: {width} / {height}; }}",
         f".va-page .va-stage {{ --va-ratio: {width / height:.6g}; }}",
     ]
-    # the policy allows no style on an element, so the bars of the predictions are rules
+    # the policy forbids style attributes, so the widths of the predictions' bars are rules of the style sheet
     own += [
         f".va-predictions li:nth-child({place}) i {{ width: {probability:.2%}; }}"
         for place, (_, probability) in enumerate(text.predictions, 1)

@@ -1,4 +1,4 @@
-"""All maps of one photo that a reader can choose from in an exported page, each drawn by `render_view`."""
+"""All maps of one photo that the reader of an exported page can choose, each drawn by `render_view`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..view.settings import ViewSettings
 from .packing import LEVELS, Sheet
 
 Choice = str | int | None
-"""An aggregation, a head, or None where the source has neither."""
+"""An aggregation, a head, or None if the source has neither."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +31,11 @@ class LayerMaps:
     Attributes:
         source: name of the source.
         layer: number of the layer.
-        choices: what can be chosen in this layer, in the order of the maps.
+        choices: the choices of this layer, in the order of the maps.
         views: the drawn views without their large arrays: settings, caption, value range.
-        sheet: heat of the maps where they lie on the picture, and their raw values.
-        prefix_share: of each head, or the one of a source without heads.
-        marks: PNG file of what is drawn over the layer's maps (frame, sinks), else transparent; empty if nothing is.
+        sheet: heat of the maps on the pixels of the picture, and their raw values.
+        prefix_share: one share per head, or a single one for a source without heads.
+        marks: PNG file of the marks over the layer's maps (frame, sinks), transparent elsewhere; empty without marks.
     """
 
     source: str
@@ -48,7 +48,7 @@ class LayerMaps:
 
 
 def choices_of(capture: AttentionCapture, source: str, layer: int) -> tuple[Choice, ...]:
-    """The aggregations and heads that a source has in a layer; a single None where it has neither."""
+    """The aggregations and heads that a source has in a layer; a single None if it has neither."""
     known, heads = CATALOGUE[source], capture.num_heads(layer)
     return known.possible(heads) + (() if known.no_head else tuple(range(heads))) or (None,)
 
@@ -64,13 +64,13 @@ def chosen_settings(settings: ViewSettings, choice: Choice) -> ViewSettings:
 
 
 def choice_of(settings: ViewSettings, capture: AttentionCapture) -> Choice:
-    """Which choice of its layer some settings are."""
+    """The choice that some settings make in their layer."""
     choices = choices_of(capture, settings.source, settings.layer)
     return next(wanted for wanted in (settings.head, settings.aggregation, choices[0]) if wanted in choices)
 
 
 def region(capture: AttentionCapture, settings: ViewSettings) -> tuple[slice, slice]:
-    """The pixels of that picture on which maps lie, ``(rows, cols)``."""
+    """The pixels of the picture that maps cover, ``(rows, cols)``."""
     size = ground(capture, settings).shape[:2]
     if settings.on == "view":
         return slice(0, size[0]), slice(0, size[1])
@@ -86,16 +86,16 @@ def draw_layers(
     """Draw every layer, head and aggregation of some sources.
 
     Args:
-        capture: with what the sources need (`complete_capture`).
-        settings: how to draw; a layer that does not have their query shows its default one.
+        capture: completed for all sources (`complete_capture`).
+        settings: how to draw; a layer without their query shows its default query.
         sources: names of sources.
-        progress: is given the layers to go through, and hands them on.
+        progress: wraps the iterable of layers, like `tqdm`.
 
     Returns:
-        All layers of the first source, then of the next.
+        All layers of the first source, then those of the next.
     """
     places = [(source, layer) for source in sources for layer in range(capture.num_layers)]
-    marks: dict[int, bytes] = {}  # they depend on the layer alone
+    marks: dict[int, bytes] = {}  # of a layer, whatever the source
     drawn = []
     for source, layer in progress(places):
         if layer not in marks:
@@ -114,7 +114,7 @@ def _draw_layer(capture: AttentionCapture, settings: ViewSettings, source: str, 
         codes.append(_heat_codes(capture, view))
         values.append(view.grid_map)
         nothing = np.empty(0, np.float32)
-        views.append(replace(view, image=nothing, heat=nothing))  # thousands of pictures would fill the memory
+        views.append(replace(view, image=nothing, heat=nothing))  # hundreds of pictures would fill the memory
     return LayerMaps(
         source,
         layer,
@@ -127,7 +127,7 @@ def _draw_layer(capture: AttentionCapture, settings: ViewSettings, source: str, 
 
 
 def _heat_codes(capture: AttentionCapture, view: RenderedView) -> np.ndarray:
-    """Heat where it lies on the picture, as the number of its colour: uint8 ``(height, width)``."""
+    """Heat on the pixels of the picture, as the numbers of its colours: uint8 ``(height, width)``."""
     heat = view.heat
     if view.settings.on != "view":
         heat, _ = place_on_source(heat, capture.crop_box, capture.source.shape[:2])
@@ -135,7 +135,10 @@ def _heat_codes(capture: AttentionCapture, view: RenderedView) -> np.ndarray:
 
 
 def _marks(capture: AttentionCapture, settings: ViewSettings) -> bytes:
-    """What `render_view` draws over a layer's maps: the pixels that are the same on a black and a white picture."""
+    """The marks that `render_view` draws over a layer's maps, as a PNG file; empty if there are none.
+
+    The pixels of marks are those that look the same over a black and a white picture.
+    """
     if settings.on == "view" and settings.sinks != "outline":
         return b""
     drawing = ViewSettings(layer=settings.layer, on=settings.on, sinks=settings.sinks, opacity=0.0)

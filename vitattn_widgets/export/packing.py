@@ -1,8 +1,8 @@
-"""Finished heat maps become few bytes, as an exported page carries them; how far they are from the maps is measured.
+"""Compressing the heat maps of an exported page, with the error measured.
 
-A page undoes here what is done here, so the arithmetic is kept plain: differences of neighbours, then deflate. Where
-all pixels of all maps are too many bytes, a map is kept as the coefficients of a cubic B-spline. Smoothed maps hold
-nothing finer than a quarter of a patch, so far fewer coefficients than pixels give them again.
+The page has to undo this in the browser, so the arithmetic is simple: differences of neighbours, then deflate. If all
+pixels of all maps are too many bytes, a map is kept as the coefficients of a cubic B-spline. Smoothed maps have no
+detail finer than a quarter of a patch, so far fewer coefficients than pixels reproduce them.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ import numpy as np
 from ..errors import SettingsError
 
 LEVELS = 255
-"""Largest heat code: heat is kept in the 256 levels in which it is coloured."""
+"""Largest heat code: heat has the 256 levels of its colour map."""
 
 CLOSE = 1
-"""A map kept as a spline is close where no pixel is off by more than this many of `LEVELS`."""
+"""A spline is close to its map if no pixel is off by more than this many of `LEVELS`."""
 
 STEPS = (16, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1.5)
-"""Pixels a spline coefficient, fewest coefficients first."""
+"""Pixels per spline coefficient, fewest coefficients first."""
 
 COARSE_STEPS = (14, 20, 24, 32, 48, 64)
-"""What is left to try beside `STEPS` where there is no room for maps that are close."""
+"""Further steps, tried if there is no room for close maps."""
 
 CODES = (255, 127, 63, 31, 15)
-"""The numbers of steps between a map's lowest and highest coefficient that may be told apart; fewer are fewer bytes."""
+"""Numbers of steps to which coefficients may be quantised; fewer take fewer bytes."""
 
 LEAST_BYTES = 0.15
-"""What a coefficient takes at least when packed; what takes more even so is not tried."""
+"""Lower bound of the bytes that a packed coefficient takes; sizes that exceed the room even so are not tried."""
 
 PROBED = 6
-"""Maps by which the bytes of all are guessed, before all are packed."""
+"""Maps that are packed to estimate the bytes of all."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sheet:
-    """The maps that a page unpacks together: those of one layer and source.
+    """The maps of one layer and source, which a page unpacks together.
 
     Attributes:
         codes: uint8 ``(map, height, width)``, heat in `LEVELS`.
@@ -56,13 +56,13 @@ class PackedSheets:
     """All maps of a page, as bytes.
 
     Attributes:
-        blocks: one deflated block a sheet. In it, little-endian: for each map two float32, the lowest coefficient and
+        blocks: one deflated block per sheet. It holds, little-endian: two float32 per map, the lowest coefficient and
             the step between codes, in levels of heat; then uint8 ``(map, *samples)``, the codes as `differences`;
             then the raw values as ``(byte, map, rows, cols)``, see `value_bytes`.
-        samples: ``(height, width)`` of the codes: coefficients of a spline, or pixels where `exact`.
-        exact: whether every pixel is kept as it was drawn.
+        samples: ``(height, width)`` of the codes: spline coefficients, or pixels if `exact`.
+        exact: whether every pixel is kept as drawn.
         error: largest difference from a drawn map, in levels of heat.
-        value_digits: significant digits of the raw values; 0 where they are left out.
+        value_digits: significant digits of the raw values; 0 if they are left out.
     """
 
     blocks: tuple[bytes, ...]
@@ -75,22 +75,22 @@ class PackedSheets:
 def pack_sheets(sheets: Sequence[Sheet], room: int, text: float = 4 / 3) -> PackedSheets:
     """Pack all maps of a page into the bytes that are left for them.
 
-    Every pixel is kept where there is room for it. Else as few spline coefficients as give every pixel within `CLOSE`;
-    where there is no room even for these, as many as there is room for, and `PackedSheets.error` says what it costs.
+    Every pixel is kept if there is room. Else the fewest spline coefficients that reproduce every pixel within `CLOSE`
+    are kept; if there is no room even for these, as many as fit, and `PackedSheets.error` reports the error.
 
     Args:
         sheets: the maps, all of one size.
         room: bytes of text that the blocks may take.
-        text: bytes of text that a byte of a block takes.
+        text: bytes of text per byte of a block.
 
     Raises:
-        SettingsError: too many maps for the room, however coarsely they are kept.
+        SettingsError: too many maps for the room, however coarse.
     """
     digits = _affordable_digits(sheets, room / text)
     size = sheets[0].codes.shape[1:]
     probes = _probes(sheets)
     count = sum(len(sheet.codes) for sheet in sheets)
-    room_of_probes = room * len(probes) / count * 1.25 + 2000  # single maps pack worse than those of a layer
+    room_of_probes = room * len(probes) / count * 1.25 + 2000  # a single map packs worse than a layer of them
 
     def guess(samples: tuple[int, int], codes: int, worst: int) -> PackedSheets | None:
         packed = _pack(probes, samples, codes, digits, worst)
@@ -104,12 +104,12 @@ def pack_sheets(sheets: Sequence[Sheet], room: int, text: float = 4 / 3) -> Pack
         packed = guess(samples, CODES[0], worst) and fit(samples, CODES[0], worst)
         if packed:
             return packed
-    tried = []
+    candidates: list[tuple[PackedSheets, tuple[int, int], int]] = []
     for samples in (_coarse(size, step) for step in (*STEPS, *COARSE_STEPS)):
         if samples[0] * samples[1] * LEAST_BYTES * text <= room / count:
-            fitting = ((guess(samples, codes, LEVELS), samples, codes) for codes in CODES)
-            tried += [one for one in fitting if one[0]]
-    for _, samples, codes in sorted(tried, key=lambda one: one[0].error):
+            guesses = ((guess(samples, codes, LEVELS), codes) for codes in CODES)
+            candidates += [(probed, samples, codes) for probed, codes in guesses if probed]
+    for _, samples, codes in sorted(candidates, key=lambda candidate: candidate[0].error):
         packed = fit(samples, codes, LEVELS)
         if packed:
             return packed
@@ -117,7 +117,7 @@ def pack_sheets(sheets: Sequence[Sheet], room: int, text: float = 4 / 3) -> Pack
 
 
 def _probes(sheets: Sequence[Sheet]) -> list[Sheet]:
-    """Some of the maps, each as a sheet."""
+    """About `PROBED` of the maps, each as a sheet."""
     every = [(sheet, index) for sheet in sheets for index in range(len(sheet.codes))]
     some = every[:: max(1, len(every) // PROBED)]
     return [Sheet(sheet.codes[index : index + 1], sheet.values[index : index + 1]) for sheet, index in some]
@@ -135,7 +135,7 @@ def _text_bytes(packed: PackedSheets, text: float) -> float:
 def _pack(
     sheets: Sequence[Sheet], samples: tuple[int, int], codes: int, digits: int, worst: int
 ) -> PackedSheets | None:
-    """None as soon as a pixel is off by more than `worst`."""
+    """Pack all sheets; None as soon as a pixel is off by more than `worst`."""
     blocks, error = [], 0
     for sheet, (kept, scales, off) in zip(sheets, _sampled(sheets, samples, codes), strict=True):
         error = max(error, off)
@@ -148,11 +148,11 @@ def _pack(
 def _sampled(
     sheets: Sequence[Sheet], samples: tuple[int, int], codes: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-    """Of each sheet the codes to keep, float32 ``(map, 2)`` of lowest coefficient and step, and the largest error."""
+    """Per sheet: the codes, float32 ``(map, 2)`` with the lowest coefficient and the step, and the largest error."""
     size = sheets[0].codes.shape[1:]
     if samples == size:
         for sheet in sheets:
-            yield sheet.codes, np.tile(np.float32([0, 1]), (len(sheet.codes), 1)), 0
+            yield sheet.codes, np.tile(np.array([0, 1], np.float32), (len(sheet.codes), 1)), 0
         return
     (down, fit_down), (across, fit_across) = map(_spline_and_fit, size, samples)
     for sheet in sheets:
@@ -168,16 +168,16 @@ def _sampled(
 
 @lru_cache(maxsize=64)
 def _spline_and_fit(pixels: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """`spline_basis` and what gives the coefficients nearest to some pixels, by least squares."""
+    """`spline_basis`, and the matrix that fits coefficients to pixels by least squares."""
     basis = spline_basis(pixels, count)
     return basis, np.linalg.pinv(basis)
 
 
 def spline_basis(pixels: int, count: int) -> np.ndarray:
-    """What each coefficient of a uniform cubic B-spline adds to each pixel; half-pixel centres, clamped at the ends.
+    """Weight of each coefficient of a uniform cubic B-spline in each pixel; half-pixel centres, clamped at the ends.
 
     Returns:
-        float64 ``(pixels, count)``; rows sum to 1, at most four entries of each are not 0.
+        float64 ``(pixels, count)``; rows sum to 1 and have at most four entries that are not 0.
     """
     where = (np.arange(pixels) + 0.5) * count / pixels - 0.5
     first = np.floor(where).astype(int)
@@ -190,7 +190,7 @@ def spline_basis(pixels: int, count: int) -> np.ndarray:
 
 
 def differences(codes: np.ndarray) -> np.ndarray:
-    """Each code less what its left, upper and upper left neighbours let expect, modulo 256; running sums undo it.
+    """Each code minus its prediction from the left, upper and upper left neighbours, modulo 256; running sums undo it.
 
     Args:
         codes: uint8 ``(map, height, width)``.
@@ -199,36 +199,36 @@ def differences(codes: np.ndarray) -> np.ndarray:
     return np.diff(down, axis=2, prepend=np.uint8(0))
 
 
-_KEPT_BITS = {3: 12, 2: 16}
-"""Significant digits of raw values, and the bits that are cut off a float32 for that many."""
+_CUT_BITS = {3: 12, 2: 16}
+"""Bits that are cut off a float32, by the significant digits that remain."""
 
 
 def value_bytes(values: np.ndarray, digits: int) -> bytes:
-    """Raw values as the upper bytes of float32, rounded to what so many significant digits need.
+    """Raw values as the upper bytes of float32, rounded to a number of significant digits.
 
     Args:
         values: float32 ``(map, rows, cols)``.
         digits: 3, 2 or 0.
 
     Returns:
-        The first bytes of all values, then the second ones, then the third ones where there are any.
+        The first bytes of all values, then the second ones, then the third ones if needed.
     """
     if digits == 0:
         return b""
-    cut = _KEPT_BITS[digits]
+    cut = _CUT_BITS[digits]
     bits = (np.ascontiguousarray(values, "<f4").view(np.uint32) + np.uint32(1 << (cut - 1))) >> cut << cut
     return bits.astype(">u4").view(np.uint8).reshape(-1, 4).T[: 4 - cut // 8].tobytes()
 
 
 def _affordable_digits(sheets: Sequence[Sheet], room: float) -> int:
-    """Raw values may take a quarter of the room."""
-    for digits in sorted(_KEPT_BITS, reverse=True):
+    """The most significant digits with which the raw values take at most a quarter of the room."""
+    for digits in sorted(_CUT_BITS, reverse=True):
         if sum(len(_deflate(value_bytes(sheet.values, digits))) for sheet in sheets) <= room / 4:
             return digits
     return 0
 
 
 def _deflate(content: bytes) -> bytes:
-    # level 9 takes ten times as long for a twentieth less
+    # level 9 takes ten times as long to save a twentieth
     packer = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS, 9, zlib.Z_FILTERED)
     return packer.compress(content) + packer.flush()

@@ -1,4 +1,4 @@
-"""Take a photo's maps along: one offline page in which a reader without Python moves layer, head and opacity."""
+"""Exporting a photo's maps to one offline page, whose readers choose layer, head and opacity without Python."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ if TYPE_CHECKING:
     from ..models.loading import AttentionModel
 
 MOST_BYTES = 3_000_000
-"""Largest page: what a mail takes along without a thought."""
+"""Largest page in bytes: small enough for an e-mail attachment."""
 
 PHOTO_BYTES = 400_000
-"""The photo is kept without loss up to this size, else as a JPEG of lower and lower quality."""
+"""The photo is kept lossless up to this size in bytes, else as a JPEG of decreasing quality."""
 
 OVERVIEW_BYTES = 150_000
-"""The overview likewise."""
+"""The same for the overview."""
 
 STILL_BYTES = 100_000
-"""The finished picture for readers without scripts, always a JPEG."""
+"""The same for the finished picture for readers without scripts, which is always a JPEG."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,11 +54,11 @@ class ExportedPage:
     Attributes:
         content: the HTML file.
         maps: how many maps it holds.
-        sources: of what they are made.
-        samples: ``(height, width)`` at which a map is kept, and `size` at which it is shown.
+        sources: names of their sources.
+        samples: ``(height, width)`` at which a map is kept.
         size: ``(height, width)`` of a map on the picture.
-        error: largest difference of a shown heat from the drawn one, in levels of 255; 0 where every pixel is kept.
-        color_error: the same of its colour, in display levels of 255 at opacity 1; smaller in proportion to opacity.
+        error: largest error of the heat, in levels of 255; 0 if every pixel is kept.
+        color_error: largest error of the colour, in display levels of 255 at opacity 1; it shrinks with the opacity.
         photo_kept: how the photo is kept, in words.
     """
 
@@ -76,11 +76,11 @@ class ExportedPage:
         return f"{self.maps} maps, {self.kept()}, photo {self.photo_kept}, {len(self.content) / 1e6:.2f} MB"
 
     def kept(self) -> str:
-        """How exactly the maps are kept, in words."""
+        """How accurately the maps are kept, in words."""
         if not self.error and self.samples == self.size:
-            return "every pixel of them kept"
+            return "every pixel kept"
         return (
-            f"kept at {self.samples[0]} x {self.samples[1]} for {self.size[0]} x {self.size[1]} pixels (heat off by at "
+            f"{self.size[0]} x {self.size[1]} pixels kept at {self.samples[0]} x {self.samples[1]} (heat off by at "
             f"most {self.error} of 255 levels, colours by {self.color_error} at opacity 1)"
         )
 
@@ -88,24 +88,24 @@ class ExportedPage:
 def export_page(
     model: AttentionModel,
     picture: Picture | AttentionCapture,
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     settings: ViewSettings | None = None,
     sources: Sequence[str] | None = None,
 ) -> ExportedPage:
-    """Write a page with every layer, head and aggregation of a photo, to be read without Python or a network.
+    """Write a page with every layer, head and aggregation of a photo, readable without Python or a network.
 
     Args:
         model: from `load_model`.
         picture: the photo, or its capture by this model.
-        path: HTML file to write; written whole or not at all.
-        settings: how the maps are drawn, and which one the page opens with.
-        sources: sources to choose from; None is the settings' own.
+        path: HTML file to write, as a whole or not at all.
+        settings: how the maps are drawn, and which one the page shows first.
+        sources: sources that readers can choose; None is that of the settings.
 
     Returns:
-        What was written.
+        The page that was written.
 
     Raises:
-        SettingsError: settings that this capture does not have, a file that cannot be written, or more maps than fit.
+        SettingsError: settings that this capture does not have, an unwritable file, or more maps than fit.
         PictureError: the photo cannot be read.
     """
     path = check_writable(Path(path), PAGE_SUFFIXES)
@@ -124,15 +124,15 @@ def make_page(
     name: str = "",
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> ExportedPage:
-    """The page of `export_page`, not written anywhere. The same arguments give the same bytes.
+    """The page of `export_page` without writing it. The same arguments give the same bytes.
 
     Args:
         model: the model of the capture.
         capture: from `capture_attention`.
-        settings: how the maps are drawn, and which one the page opens with.
-        sources: sources to choose from; None is the settings' own.
-        name: file name of the photo; of a path only the name goes into the page.
-        progress: is given the layers that are drawn, and hands them on; for a progress bar.
+        settings: how the maps are drawn, and which one the page shows first.
+        sources: sources that readers can choose; None is that of the settings.
+        name: file name of the photo; of a path, only the name goes into the page.
+        progress: wraps the iterable of layers, like `tqdm`.
 
     Raises:
         SettingsError: settings that this capture does not have, or more maps than fit.
@@ -164,6 +164,7 @@ def make_page(
         return page_html(page_text(contents, kept), facts, still, bar, pictures, packed.blocks)
 
     sheets = [layer.sheet for layer in layers]
+    # the maps get the room that a page without them leaves, less 2 kB for the text about them
     nothing = PackedSheets((b"",) * len(sheets), (0, 0), False, 0, 3)
     packed = pack_sheets(sheets, MOST_BYTES - len(assemble(nothing, "")) - 2_000)
     page = ExportedPage(
@@ -188,26 +189,26 @@ def _recipe(model: AttentionModel, capture: AttentionCapture, settings: ViewSett
 
 
 def _smallest(image: np.ndarray, limit: int) -> tuple[str, str]:
-    """A picture as an address, and how it is kept, in words: without loss where that takes at most `limit` bytes."""
+    """A picture as a data URL, and how it is kept, in words: lossless if that takes at most `limit` bytes."""
     stream = io.BytesIO()
     Image.fromarray(image).save(stream, "WEBP", lossless=True, quality=80, method=4)
-    if stream.tell()() <= limit:
-        return data_url(stream.getvalue(), "image/webp"), "kept without loss"
+    if stream.tell() <= limit:
+        return data_url(stream.getvalue(), "image/webp"), "kept lossless"
     return _jpeg(image, limit)
 
 
 def _jpeg(image: np.ndarray, limit: int) -> tuple[str, str]:
-    """The same as a JPEG of the best quality that takes at most `limit` bytes, else of the lowest."""
+    """A picture as a JPEG of the best quality that takes at most `limit` bytes, else of the lowest."""
     for quality in (95, 90, 80, 65, 50):
         stream = io.BytesIO()
         Image.fromarray(image).save(stream, "JPEG", quality=quality, subsampling=0 if quality >= 90 else 2)
-        if stream.tell()() <= limit:
+        if stream.tell() <= limit:
             break
     return data_url(stream.getvalue(), "image/jpeg"), f"kept as JPEG of quality {quality}"
 
 
 def _color_error(cmap: str, error: int) -> int:
-    """How far two colours can be apart whose heat differs by at most `error` levels."""
+    """Largest difference between two colours whose heat differs by at most `error` levels."""
     table = color_table(cmap).astype(int)
     return max((int(np.abs(table[apart:] - table[:-apart]).max()) for apart in range(1, error + 1)), default=0)
 
@@ -218,12 +219,14 @@ def _checked_sources(settings: ViewSettings, sources: Sequence[str] | None) -> t
     if unknown or not sources:
         raise SettingsError(f"sources {unknown} do not exist; choose one or more of {', '.join(SOURCES)}")
     if settings.source not in sources:
-        raise SettingsError(f"the page opens with {settings.source!r}, so this must be one of its sources {sources}")
+        raise SettingsError(
+            f"the page opens with source {settings.source!r}, which must be one of its sources {sources}; add it"
+        )
     return sources
 
 
 def _first_view(capture: AttentionCapture, settings: ViewSettings) -> RenderedView:
-    """The map that the page opens with; settings that do not exist are told before anything else is drawn."""
+    """The first map of the page; drawn before all others, so that bad settings are reported at once."""
     view = render_view(capture, settings)
     layer = capture.layer_index(settings.layer)
     head = None if settings.head is None else settings.head % capture.num_heads(layer)
@@ -231,7 +234,7 @@ def _first_view(capture: AttentionCapture, settings: ViewSettings) -> RenderedVi
 
 
 def _without_folders(model: AttentionModel) -> AttentionModel:
-    """The model as a page for others names it: a checkpoint without the folders of this computer."""
+    """The model as the page names it: a checkpoint without the folders of this computer."""
     arguments = model.loaded_with
     if not arguments or not arguments.get("checkpoint"):
         return model

@@ -1,4 +1,4 @@
-"""What an exported page says and what its scripts must know, gathered from the maps that were drawn."""
+"""The texts of an exported page and the data of its scripts, gathered from the drawn maps."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ PREDICTIONS = 5
 SCALE_WORDS = {
     "map": "each map on its own scale",
     "shared": "all heads of a layer on one scale",
-    "robust": "each map on its own scale without its extreme values",
+    "robust": "each map on its own scale, without its extreme values",
 }
 
 SINK_WORDS = {"show": "shown as they are", "outline": "outlined", "leave_out": "left out"}
 
 _ANY_OPACITY = 0.123456789
-"""Stands in a line of code where the page puts the opacity that its reader chose."""
+"""Placeholder in a line of code for the opacity that the reader chooses."""
 
 
 @dataclass(frozen=True, eq=False)
 class PageContents:
-    """What goes into a page.
+    """The contents of a page.
 
     Attributes:
-        model: named as the page may name it.
-        capture: at a screen's size.
-        first: the map that the page opens with.
+        model: the model, without folder names.
+        capture: the capture, its photo scaled down for the screen.
+        first: the first map.
         layers: all maps.
-        name: file name of the photo; empty where it has none.
-        recipe: of the first map.
+        name: file name of the photo; empty if it has none.
+        recipe: recipe of the first map.
     """
 
     model: AttentionModel
@@ -70,7 +70,7 @@ class PageContents:
 def page_facts(
     contents: PageContents, packed: PackedSheets, overview: Overview, marks: Sequence[bytes]
 ) -> dict[str, Any]:
-    """What the scripts must know, as values that JSON takes; `static/export/page.js` reads it."""
+    """The data of the scripts as JSON values; `static/page.js` reads it."""
     capture, settings = contents.capture, contents.first.settings
     height, width = ground(capture, settings).shape[:2]
     rows, cols = region(capture, settings)
@@ -86,7 +86,7 @@ def page_facts(
             "samples": packed.samples,
             "size": size,
             "exact": packed.exact,
-            "valueBytes": packed.value_digits,  # a byte a digit, as it happens
+            "valueBytes": packed.value_digits,  # the number of bytes happens to be that of digits
             "grid": capture.layout.grid,
         },
         "aggregations": AGGREGATIONS,
@@ -120,18 +120,18 @@ def _sheet_facts(contents: PageContents, layer: LayerMaps, marks: Sequence[bytes
 
 
 def _code(contents: PageContents, settings: ViewSettings) -> tuple[str, str, str]:
-    """Python that makes a map: the lines before its settings, these with any opacity, and the lines after them."""
+    """Python that draws a map: the lines before its settings, those with any opacity, and the lines after them."""
     text = python_code(contents.model, replace(settings, opacity=_ANY_OPACITY), path=contents.name or None)
     lines = text.split("\n")
     return "\n".join(lines[:3]), lines[3].replace(repr(_ANY_OPACITY), "{opacity}"), "\n".join(lines[4:])
 
 
 def page_text(contents: PageContents, kept: str) -> PageText:
-    """What the page says before any script runs.
+    """The texts of the page before any script runs.
 
     Args:
-        contents: what goes into the page.
-        kept: how exactly pictures and maps are kept, in words.
+        contents: the contents of the page.
+        kept: how accurately pictures and maps are kept, in words.
     """
     settings = contents.first.settings
     layer = next(layer for layer in contents.layers if (layer.source, layer.layer) == (settings.source, settings.layer))
@@ -157,12 +157,12 @@ def page_text(contents: PageContents, kept: str) -> PageText:
         about=(
             f"{sum(len(layer.choices) for layer in contents.layers)} maps: every layer, head and aggregation of "
             f"{', '.join(f'{source.title} ({source.reference})' for source in sources)}. Each was drawn by "
-            f"{generator}; this page only chooses among them and blends them with the photo. It loads nothing from a "
+            f"{generator}; this page only chooses among them and blends them with the photo. It loads nothing from the "
             "network.",
             kept,
             f"Drawn with {_steps(settings)}, {SCALE_WORDS[settings.scale]}, colour map {settings.cmap}, on "
-            f"{'the pixels that the model saw' if settings.on == 'view' else 'the whole photo, the crop framed'}. "
-            f"Query: {_query(contents)}. Patches that draw attention on any photo: {SINK_WORDS[settings.sinks]}.",
+            f"{'the pixels that the model saw' if settings.on == 'view' else 'the whole photo with the crop framed'}. "
+            f"Query: {_query(contents)}. Patches that draw attention in any photo: {SINK_WORDS[settings.sinks]}.",
         ),
         ratio=(width, height),
     )
@@ -177,4 +177,4 @@ def _query(contents: PageContents) -> str:
     settings = contents.first.settings
     if settings.query is None:
         return "what the classifier reads"
-    return f"{query_words(settings.query)}; a layer that does not have it shows its default one"
+    return f"{query_words(settings.query)}; a layer without it shows its default query"

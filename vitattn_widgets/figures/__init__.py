@@ -1,4 +1,4 @@
-"""Matplotlib figures: the paper's, comparisons and checks, and the lessons'."""
+"""Matplotlib figures: those of the paper and of the lessons, comparisons and checks."""
 
 import lazy_loader
 

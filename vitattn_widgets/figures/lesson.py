@@ -1,18 +1,19 @@
-"""Figures that explain: the photos of a data set, how a map comes about, what a whole split measured."""
+"""Figures that explain: the photos of a data set, how a map is made, the measures of a whole split."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..capture.capture import AttentionCapture, layer_words
 from ..errors import DataError, SettingsError
 from ..evaluation.evaluate import BASELINES
-from ..evaluation.result import MEASURES, MapEvaluation
+from ..evaluation.measures import MEASURES
+from ..evaluation.result import MapEvaluation
 from ..models.tokens import query_words
 from ..view.render import RenderedView, render_view, render_views
 from ..view.settings import ViewSettings
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 PANEL_INCHES = 1.7
 
 MOST_HEADS = 6
-"""Heads in one figure; more would be too small to read."""
+"""Heads in one figure; with more, each would be too small to read."""
 
 COLUMNS = 6
 
@@ -36,35 +37,36 @@ MAP_COLORS = ("#d1495b", "#edae49", "#00798c", "#7b5ea7", "#66a182", "#e07bb5", 
 
 LINES = {"uniform": ":", "centre blob": "--"}
 
-SMOOTHING = (
+SMOOTHING: tuple[tuple[str, dict[str, Any]], ...] = (
     ("1. bilinear", {"bilinear": True}),
     ("2. median over\nhalf a patch", {"median": True}),
     ("3. Gaussian of\na quarter patch", {"gaussian": True}),
     ("4. over the photo", {"opacity": 0.5}),
 )
-"""The steps from a grid map to the picture, and the setting that each one turns on."""
+"""The steps from a grid map to the picture, each with the setting that turns it on."""
 
 
 def photos_figure(photos: PhotoSet, per_class: int = 1, classes: int = 12) -> Figure:
     """The first photos of each class, with the outline of the evidence where the data has masks.
 
     Args:
-        photos: a split of a data set; a stand-in is called so in the title.
-        per_class: photos a class.
-        classes: at most so many classes are shown, the first ones that have photos.
+        photos: a split of a data set; the title says if it is a stand-in.
+        per_class: photos per class.
+        classes: the most classes to show, the first ones that have photos.
 
     Raises:
-        DataError: there is no photo.
+        DataError: the split has no photos.
     """
     if not len(photos):
-        raise DataError(f"{photos.title}: has no photo to show")
+        raise DataError(f"{photos.title}: has no photos to show; choose another split")
     labels = [label for label, count in enumerate(photos.counts()) if count][:classes]
-    of_class = [[index for index, found in enumerate(photos.labels) if found == label] for label in labels]
-    shown = [group[turn] for turn in range(per_class) for group in of_class if turn < len(group)]
+    of_class = [[index for index, own in enumerate(photos.labels) if own == label] for label in labels]
+    indices = [group[turn] for turn in range(per_class) for group in of_class if turn < len(group)]
+    # as many rows as COLUMNS demands, filled evenly
     columns = ceil(len(labels) / ceil(len(labels) / COLUMNS))
-    figure, axes = _panels(ceil(len(shown) / columns), columns)
+    figure, axes = _panels(ceil(len(indices) / columns), columns)
     masked = False
-    for axis, index in zip(axes.flat, shown, strict=False):
+    for axis, index in zip(axes.flat, indices, strict=False):
         mask = photos.mask(index)
         axis.imshow(photos.load(index))
         axis.set_title(photos.class_names[photos.labels[index]], fontsize=8)
@@ -72,18 +74,18 @@ def photos_figure(photos: PhotoSet, per_class: int = 1, classes: int = 12) -> Fi
             masked = True
             axis.contour(evidence, [0.5], colors="black", linewidths=1.8)
             axis.contour(evidence, [0.5], colors="cyan", linewidths=0.8)
-    for axis in axes.flat[len(shown) :]:
+    for axis in axes.flat[len(indices) :]:
         axis.set_visible(False)
     figure.suptitle(f"{photos.title}{'; outlined: the evidence' if masked else ''}", fontsize=9)
     return figure
 
 
 def heads_figure(capture: AttentionCapture, layer: int = -1) -> Figure:
-    """The photo and each head's raw patch attention (eq. 3) on one scale, one square a patch.
+    """The photo and each head's raw patch attention (eq. 3) on one scale, one square per patch.
 
     Args:
         capture: from `capture_attention`.
-        layer: layer number; of more than six heads, the first six are shown.
+        layer: layer number; if it has more than six heads, the first six are shown.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -104,16 +106,16 @@ def heads_figure(capture: AttentionCapture, layer: int = -1) -> Figure:
 
 
 def smoothing_figure(capture: AttentionCapture, settings: ViewSettings | None = None) -> Figure:
-    """One map through each smoothing step and onto the photo; every panel on the range of its own values.
+    """One map through each smoothing step and onto the photo; each panel on its own range of values.
 
     Args:
         capture: from `capture_attention`.
-        settings: layer, head or aggregation, query and colours; the smoothing steps are the figure's own.
+        settings: layer, head or aggregation, query and colours; their smoothing and opacity are not used.
     """
     step = replace(settings or ViewSettings(), bilinear=False, median=False, gaussian=False, opacity=1)
     figure, axes = _panels(1, 1 + len(SMOOTHING))
     view = render_view(capture, step)
-    _show_values(axes[0, 0], view, "one square a patch")
+    _show_values(axes[0, 0], view, "one square per patch")
     for axis, (title, change) in zip(axes[0, 1:], SMOOTHING, strict=True):
         step = replace(step, **change)
         view = render_view(capture, step)
@@ -123,14 +125,14 @@ def smoothing_figure(capture: AttentionCapture, settings: ViewSettings | None = 
 
 
 def measures_figure(evaluation: MapEvaluation) -> Figure:
-    """The table of an evaluation of one layer as bars, a panel a measure, the baselines in grey; no value is a dash.
+    """The table of an evaluation of one layer as bars: one panel per measure, baselines grey, missing values a dash.
 
     Raises:
-        SettingsError: an evaluation of several layers, which `layers_figure` draws.
+        SettingsError: the evaluation has several layers; `layers_figure` draws those.
     """
     table = evaluation.table()
     if table.index.nlevels > 1:
-        raise SettingsError("measures_figure draws one layer; layers_figure draws several")
+        raise SettingsError("measures_figure draws one layer, and this evaluation has several; use layers_figure")
     figure, axes = _panels(1, len(table.columns), height=1.1 + 0.22 * len(table))
     colors = _colors(table.index)
     places = np.arange(len(table))[::-1]
@@ -150,11 +152,11 @@ def layers_figure(evaluation: MapEvaluation) -> Figure:
     """The table of an evaluation of several layers as curves over the layers, the baselines dashed.
 
     Raises:
-        SettingsError: an evaluation of one layer, which `measures_figure` draws.
+        SettingsError: the evaluation has one layer; `measures_figure` draws that.
     """
     table = evaluation.table()
     if table.index.nlevels < 2:
-        raise SettingsError("layers_figure draws several layers; measures_figure draws one")
+        raise SettingsError("layers_figure draws several layers, and this evaluation has one; use measures_figure")
     figure, axes = _panels(1, len(table.columns), height=2.1)
     names = table.index.unique("map")
     colors = _colors(names)
@@ -188,13 +190,13 @@ def _show(axis: Axes, picture: np.ndarray, title: str) -> None:
 
 
 def _show_values(axis: Axes, view: RenderedView, title: str) -> None:
-    """A rendered map with the raw values that its darkest and brightest colour stand for."""
+    """A rendered map with the raw values of its darkest and brightest colours."""
     low, high = view.value_range
     _show(axis, view.image, title)
     axis.set_xlabel(f"{low:.2g} to {high:.2g}", fontsize=7)
 
 
 def _colors(names: Iterable[str]) -> dict[str, str]:
-    """Grey for the baselines, a colour each for the rest."""
+    """Grey for the baselines, a colour of its own for each other map."""
     rest = [name for name in names if name not in BASELINES]
     return dict.fromkeys(BASELINES, BASELINE_COLOR) | dict(zip(rest, MAP_COLORS * len(rest), strict=False))

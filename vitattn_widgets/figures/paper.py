@@ -1,4 +1,4 @@
-"""Figures for papers and slides, drawn with matplotlib from what `render_view` returns."""
+"""Figures for papers and slides, drawn with matplotlib from the results of `render_view`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 PANEL_INCHES = 2.3
 
 MOST_COLUMNS = 8
-"""Panels of a comparison in one row; more fill several."""
+"""Panels in one row of a comparison; more fill several rows."""
 
 CURVES = {
     "map": ("this map", "#c1272d", "-", 2.4),
@@ -39,37 +39,37 @@ CURVES = {
     "edge": ("edge inwards", "#4d9a3a", "-.", 1.4),
     "random": ("at random", "#7f7f7f", ":", 1.8),
 }
-"""How the curves of a check are named and drawn; told apart by their dashes too."""
+"""Name, colour, dashes and width of a check's curves; the dashes distinguish them without colour."""
 
 
 def paper_figure(captures: Sequence[AttentionCapture], settings: ViewSettings | None = None, note: str = "") -> Figure:
-    """Figures 2 to 4 of Calderaro et al. 2023: a row a photo; the view, then mean, max and mean / std over the heads.
+    """Figures 2 to 4 of Calderaro et al. 2023: for each photo the view, then mean, max and mean / std over the heads.
 
     Args:
-        captures: one a row, of one model, with what the settings' source needs (`complete_capture`).
-        settings: layer, query, source, class, sinks, smoothing, scale and colours; head and aggregation are the
-            figure's own, as far as the source has them.
-        note: what the photos are, if that must be said; it stands above the figure.
+        captures: one per row, all of one model, with what the settings' source needs (`complete_capture`).
+        settings: layer, query, source, class, sinks, smoothing, scale and colours. Their head and aggregation are not
+            used: the figure shows every aggregation that the source has.
+        note: a line above the figure that says what the photos are, if needed.
 
     Returns:
         A matplotlib figure with one colour bar; each map on the scale that the settings name.
 
     Raises:
-        SettingsError: no capture, or a layer, query or class that one of them does not have.
+        SettingsError: no capture, or one of them does not have the layer, query or class.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
 
     if not captures:
-        raise SettingsError("a figure needs at least one photo")
+        raise SettingsError("a figure needs at least one photo, got none; give one capture per row")
     settings = settings or ViewSettings()
     rows = [render_aggregations(capture, settings) for capture in captures]
     columns = 1 + max(len(row) for row in rows)
     figure = Figure((PANEL_INCHES * columns + 0.7, PANEL_INCHES * len(rows) + 0.9), layout="compressed", dpi=150)
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for line, capture, row in zip(axes, captures, rows, strict=True):
-        best = capture.top(1)
-        line[0].set_ylabel(f"{best[0][0]}\n{best[0][1]:.0%}" if best else "no classifier", fontsize=9)
+        top = capture.top(1)
+        line[0].set_ylabel(f"{top[0][0]}\n{top[0][1]:.0%}" if top else "no classifier", fontsize=9)
         _show(line[0], ground(capture, settings))
         for axis, view in zip(line[1:], row, strict=True):
             _show(axis, view.image)
@@ -107,33 +107,33 @@ def comparison_figure(
     columns: int | None = None,
     note: str = "",
 ) -> Figure:
-    """Panels in one row on one scale, with one colour bar; on request the difference of two, with a bar of its own.
+    """Panels in a row on one scale, with one colour bar; optionally their difference, with a bar of its own.
 
     Args:
         panels: see `compare_views`; more than eight fill several rows.
         scale: ``"shared"`` or ``"robust"``.
-        difference: draw what the first has more than the second as well; for two panels of one photo.
-        columns: panels in a row; None is all of them, up to eight.
-        note: what the photos are, if that must be said; it stands above the figure.
+        difference: also draw the first minus the second; for two panels of one photo.
+        columns: panels per row; None is all of them, up to eight.
+        note: a line above the figure that says what the photos are, if needed.
 
     Returns:
-        A matplotlib figure; each panel's title says what tells it from the others, the line above what all share.
+        A matplotlib figure; each panel's title is what distinguishes it from the others, the line above what all share.
 
     Raises:
-        SettingsError: as `compare_views`; a difference of more or fewer than two panels.
+        SettingsError: as in `compare_views`; a difference is requested for more or fewer than two panels.
     """
     from matplotlib.figure import Figure
 
     if difference and len(panels) != 2:
-        raise SettingsError(f"a difference is of two panels, got {len(panels)}")
-    compared = compare_views(panels, scale)
-    found = difference_view(*panels, scale=scale) if difference else None
-    pictures = [view.image for view in compared.views] + ([found.image] if found else [])
+        raise SettingsError(f"a difference needs exactly two panels, got {len(panels)}")
+    comparison = compare_views(panels, scale)
+    minus = difference_view(panels[0], panels[1], scale=scale) if difference else None
+    pictures = [view.image for view in comparison.views] + ([minus.image] if minus else [])
     columns = min(columns or ceil(len(pictures) / ceil(len(pictures) / MOST_COLUMNS)), len(pictures))
     rows = ceil(len(pictures) / columns)
     shapes = [min(max(picture.shape[1] / picture.shape[0], 0.6), 2.0) for picture in pictures]
-    widths = [max(shapes[column::columns]) for column in range(columns)]  # of each column, where a panel's height is 1
-    titles = [*compared.titles, *([found.title] if found else [])]
+    widths = [max(shapes[column::columns]) for column in range(columns)]  # in heights of a panel
+    titles = [*comparison.titles, *([minus.title] if minus else [])]
     titles = [_wrapped(title, PANEL_INCHES * widths[place % columns]) for place, title in enumerate(titles)]
     above = 0.17 * max(title.count("\n") + 1 for title in titles)
     across = PANEL_INCHES * max(sum(widths), 2.0) + 0.9 * (1 + difference)
@@ -144,16 +144,16 @@ def comparison_figure(
     for axis in axes.flat[len(pictures) :]:
         axis.set_axis_off()
     clipped = scale == "robust"
-    beside = axes.flat[: len(panels)] if found else axes
-    _value_bar(figure, beside, compared.limits, compared.cmap, compared.unit, clipped)
-    if found:
-        _value_bar(figure, axes.flat[2], found.value_range, found.cmap, "first minus second", clipped)
-    figure.suptitle("\n".join(filter(None, (note, compared.common))), fontsize=8, wrap=True)
+    beside = axes.flat[: len(panels)] if minus else axes
+    _value_bar(figure, beside, comparison.limits, comparison.cmap, comparison.unit, clipped)
+    if minus:
+        _value_bar(figure, axes.flat[2], minus.value_range, minus.cmap, "first minus second", clipped)
+    figure.suptitle("\n".join(filter(None, (note, comparison.common))), fontsize=8, wrap=True)
     return figure
 
 
 def figure_bytes(figure: Figure, file_type: str = "png") -> bytes:
-    """A figure as a file that matplotlib writes: ``"png"``, ``"pdf"``, ``"svg"``, ``"jpg"``."""
+    """A figure as the content of a file: ``"png"``, ``"pdf"``, ``"svg"`` or ``"jpg"``."""
     stream = io.BytesIO()
     figure.savefig(stream, format=file_type)
     return stream.getvalue()
@@ -171,29 +171,38 @@ def _wrapped(title: str, inches: float) -> str:
 
 
 def _value_bar(figure: Figure, axes: Any, limits: ValueRange, cmap: str, words: str, clipped: bool) -> None:
-    """A colour bar from the value of the first colour to that of the last; arrows where values lie beyond."""
+    """A colour bar from the value of the first colour to that of the last, with arrows where values lie beyond."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
     low, high = limits
     constant = low == high
+    # a constant map has the first colour; a constant difference, which is 0, the middle one
     norm = Normalize(low - (cmap == DIFFERENCE_CMAP), low + 1) if constant else Normalize(low, high)
     ticks = [low] if constant else np.linspace(low, high, 5)
-    place = {"shrink": 0.9, "pad": 0.012, "aspect": 16, "extend": "both" if clipped and not constant else "neither"}
-    bar = figure.colorbar(ScalarMappable(norm, cmap), ax=axes, ticks=ticks, format="%.3g", **place)
+    bar = figure.colorbar(
+        ScalarMappable(norm, cmap),
+        ax=axes,
+        ticks=ticks,
+        format="%.3g",
+        extend="both" if clipped and not constant else "neither",
+        shrink=0.9,
+        pad=0.012,
+        aspect=16,
+    )
     bar.ax.tick_params(labelsize=8)
     bar.set_label(words, fontsize=8)
 
 
 def check_figure(check: MapCheck, columns: int = 2) -> Figure:
-    """The curves of a check, small: the class's probability as patches are removed, and as they are given back.
+    """The curves of a check: the class's probability as patches are removed, and as they are given back.
 
     Args:
         check: from `check_map`.
         columns: 2 for the panels side by side, 1 for one below the other.
 
     Returns:
-        A matplotlib figure of two panels; the legend gives each curve's area.
+        A small matplotlib figure of two panels; the legend gives each curve's area.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import PercentFormatter

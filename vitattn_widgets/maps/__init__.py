@@ -1,4 +1,4 @@
-"""A capture becomes raw maps, one value per patch: sources, aggregation over heads, sinks."""
+"""Raw maps of a capture, one value per patch: sources, aggregation over heads, sinks."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Many heads become one map."""
+"""Aggregating the maps of several heads into one."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from ..errors import SettingsError
 AGGREGATIONS = ("mean", "max", "mean_over_std")
 
 TITLES = {"mean": "mean", "max": "max", "mean_over_std": "mean / std"}
-"""How each aggregation is named where people choose it or read a heading."""
+"""The name of each aggregation in menus and headings."""
 
 FORMULAS = {
     "mean": "mean over {heads} heads",
     "max": "max over {heads} heads",
     "mean_over_std": "mean / std over {heads} heads",
 }
-"""How each aggregation is written where people read it."""
+"""The description of each aggregation in captions."""
 
 STD_FLOOR = 1e-6
-"""Smallest standard deviation that is divided by, as a share of the mean."""
+"""Smallest standard deviation to divide by, as a share of the mean."""
 
 
 def possible_aggregations(heads: int) -> tuple[str, ...]:
-    """The aggregations that a layer of this many heads has: mean / std of a single head does not exist."""
+    """The aggregations of a layer with this many heads: a single head has no mean / std."""
     return AGGREGATIONS if heads > 1 else tuple(name for name in AGGREGATIONS if name != "mean_over_std")
 
 
 def aggregate_heads(maps: np.ndarray, aggregation: str = "mean") -> np.ndarray:
     """Aggregate raw attention maps over the heads; scaling comes last, never before.
 
-    Convention: the standard deviation is the population's (ddof 0), over the heads. Where it is below `STD_FLOOR` of
-    the mean, that floor is divided by instead, so the result is always finite.
+    Convention: the standard deviation is the population's (ddof 0), over the heads. Below `STD_FLOOR` times the mean,
+    it is replaced by that floor, so the result is always finite.
 
     Args:
         maps: ``(heads, rows, cols)``.
@@ -58,7 +58,7 @@ def aggregate_heads(maps: np.ndarray, aggregation: str = "mean") -> np.ndarray:
 
 def _mean_over_std(maps: np.ndarray) -> np.ndarray:
     if len(maps) < 2:
-        raise SettingsError("mean_over_std needs at least two heads, this layer has one; take 'mean' or 'max'")
+        raise SettingsError("mean_over_std needs at least two heads, this layer has one; choose 'mean' or 'max'")
     mean = maps.mean(0)
     std = np.maximum(maps.std(0), STD_FLOOR * np.abs(mean))
     return np.divide(mean, std, out=np.zeros_like(mean), where=std > 0)

@@ -1,4 +1,4 @@
-"""The raw maps of every source: arithmetic on a capture, on what `complete_capture` added where a source needs it."""
+"""The raw maps of every source: arithmetic on a capture and on what `complete_capture` added to it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class SourceMaps:
     """The raw maps of one source, before aggregation.
 
     Attributes:
-        maps: float32 ``(heads, rows, cols)``; a single one where the source has no heads. Over all patches their mean
-            sums to 1, and of plain attention each does; zeros where there is nothing to show.
-        prefix_share: float32 ``(heads,)`` in 0..1, what prefix tokens took and the maps leave out.
+        maps: float32 ``(heads, rows, cols)``; a single one if the source has no heads. Over all patches their mean sums
+            to 1, and for plain attention each of them does; all zeros if there is nothing to show.
+        prefix_share: float32 ``(heads,)`` in 0..1, the share of the prefix tokens, which the maps leave out.
     """
 
     maps: np.ndarray
@@ -34,14 +34,14 @@ class SourceMaps:
 
 @dataclass(frozen=True, eq=False)
 class RawMap:
-    """The map that settings ask for, before smoothing, and what it was made from.
+    """The map that settings choose, before smoothing, and what it was computed from.
 
     Attributes:
         place: the settings, resolved.
-        heads: float32 ``(heads, rows, cols)``, the source's maps; without the sinks where these are left out.
+        heads: float32 ``(heads, rows, cols)``, the source's maps; without the sinks if these are left out.
         prefix_share: see `SourceMaps`.
         grid_map: float32 ``(rows, cols)``, one value per patch.
-        with_sinks: the same before sinks were left out.
+        with_sinks: `grid_map` before sinks were left out.
     """
 
     place: ResolvedMap
@@ -52,23 +52,24 @@ class RawMap:
 
 
 def raw_map(capture: AttentionCapture, settings: MapSettings) -> RawMap:
-    """The raw map that settings ask for.
+    """The raw map that settings choose.
 
     Raises:
         SettingsError: a layer, head, query or class that this capture does not have, an aggregation that the source
             does not have, or a capture without what the source needs (`complete_capture`).
     """
     place = resolve(capture, settings)
-    made = _source_maps(capture, place)
-    whole = _one_map(made.maps, place)
+    source = _source_maps(capture, place)
+    whole = _one_map(source.maps, place)
     if place.sinks != "leave_out":
-        return RawMap(place, made.maps, made.prefix_share, whole, whole)
-    kept = leave_out(made.maps, find_sinks(capture, place.layer), each=place.source.plain)
-    return RawMap(place, kept, made.prefix_share, _one_map(kept, place), whole)
+        return RawMap(place, source.maps, source.prefix_share, whole, whole)
+    # before aggregation: a sink of one head must not decide a maximum or a standard deviation over the heads
+    heads = leave_out(source.maps, find_sinks(capture, place.layer), each=place.source.plain)
+    return RawMap(place, heads, source.prefix_share, _one_map(heads, place), whole)
 
 
 def grid_map(capture: AttentionCapture, settings: MapSettings) -> np.ndarray:
-    """The raw map that settings ask for, one value per patch: float32 ``(rows, cols)``; raises as `raw_map` does."""
+    """The raw map that settings choose, one value per patch: float32 ``(rows, cols)``; raises as `raw_map` does."""
     return raw_map(capture, settings).grid_map
 
 
@@ -79,7 +80,7 @@ def _one_map(maps: np.ndarray, place: ResolvedMap) -> np.ndarray:
 
 
 def source_maps(capture: AttentionCapture, settings: MapSettings) -> SourceMaps:
-    """The raw maps of the settings' source, layer, query and class; head and aggregation come later.
+    """The raw maps of the settings' source, layer, query and class, before a head or an aggregation is applied.
 
     Raises:
         SettingsError: as `raw_map` does.
@@ -92,12 +93,12 @@ def _source_maps(capture: AttentionCapture, place: ResolvedMap) -> SourceMaps:
     if place.source.plain:
         return SourceMaps(capture.patch_attention(layer, query), capture.prefix_share(layer, query))
     fusion = place.aggregation if place.source.fuses_heads else None
-    # a patch as a list and as a tuple are not the same query: only the tuple exists
-    question = (layer, type(query), query, place.target, fusion)
-    return remembered(capture, ("maps", place.source.name), question, lambda: _work_out(capture, place))
+    # only what these maps depend on, so that a new head or aggregation finds them again
+    question = (layer, query, place.target, fusion)
+    return remembered(capture, ("maps", place.source.name), question, lambda: _compute(capture, place))
 
 
-def _work_out(capture: AttentionCapture, place: ResolvedMap) -> SourceMaps:
+def _compute(capture: AttentionCapture, place: ResolvedMap) -> SourceMaps:
     layer, query = place.layer, place.query
     match place.source.name:
         case "norm":
@@ -116,7 +117,7 @@ def _work_out(capture: AttentionCapture, place: ResolvedMap) -> SourceMaps:
 
 
 def norm_rows(capture: AttentionCapture, layer: int, query: Query | None) -> np.ndarray:
-    """Each head's attention times the length of the projected values: ``|A_qj| ||v_j W_o^h||``.
+    """Each head's attention times the length of its projected values: ``|A_qj| ||v_j W_o^h||``.
 
     Kobayashi et al. 2020, "Attention is Not Only a Weight", eq. 5 (doi:10.18653/v1/2020.emnlp-main.574), head by head.
 
@@ -128,17 +129,17 @@ def norm_rows(capture: AttentionCapture, layer: int, query: Query | None) -> np.
     """
     if not capture.value_norms:
         raise SettingsError(
-            "this capture holds no value norms, which need the model's output projections; add them first: "
+            "this capture holds no value norms, which come from the model's output projections; add them first: "
             "capture = va.complete_capture(model, capture, settings)"
         )
     return np.abs(capture.attention(layer, query).astype(np.float64)) * capture.value_norms[capture.layer_index(layer)]
 
 
 def gradient_rows(capture: AttentionCapture, layer: int, query: Query | None, gradients: ClassGradients) -> np.ndarray:
-    """Positive part of gradient times attention in each head, ``max(0, dy/dA * A)``; the mean over a query's rows.
+    """Positive part of gradient times attention in each head, ``max(0, dy/dA * A)``, averaged over the query's rows.
 
-    ``dy/dA * A`` is the first-order change of the class's logit if that attention weight were taken away; Chefer, Gur
-    and Wolf 2021 (arXiv:2103.15679) sum this term over the layers.
+    ``dy/dA * A`` is, to first order, what the class's logit would lose without that attention weight; Chefer, Gur and
+    Wolf 2021 (arXiv:2103.15679) sum this term over the layers.
 
     Returns:
         float64 ``(head, key)``.
@@ -148,10 +149,10 @@ def gradient_rows(capture: AttentionCapture, layer: int, query: Query | None, gr
     """
     index = capture.layer_index(layer)
     seen = capture.layers[index]
-    query = capture.query_or_default(index, query)
-    queries = seen.tokens.query_indices(query, f"layer {index} ({seen.name}) of {capture.model_name}")
+    queries = capture.query_indices(index, query)
     total = np.zeros((seen.num_heads, seen.num_keys))
     for chunk in query_chunks(queries, seen.num_heads, seen.num_keys):
+        # each row's positive part is taken before the mean: opposite signs of two queries must not cancel
         rows = seen.attention.rows(chunk, torch.float32) * gradients.rows(index, seen.values, chunk)
         total += rows[0].clamp_min(0).sum(1, dtype=torch.float64).numpy()
     return total / len(queries)
@@ -162,12 +163,12 @@ def late_gradient_row(
 ) -> np.ndarray:
     """`gradient_rows` averaged over the heads and summed over the last third of the layers, up to `layer`.
 
-    Between the term of one layer and relevance, which runs through all of them: one layer alone misses what earlier
-    ones brought to the tokens, and the first two thirds mostly look at colours and edges everywhere. A layer that does
-    not have the query gives its own default query; rows of several tokens are summed, as their effects add up.
+    A compromise between one layer's term and relevance, which runs through all layers: one layer alone misses what
+    earlier ones brought to the tokens, and the first two thirds mostly look at colours and edges everywhere. A layer
+    without the query contributes its own default query; rows of several tokens are summed, as their effects add up.
 
     Returns:
-        float64 ``(prefix + patches,)``, not negative.
+        float64 ``(prefix + patches,)``, never negative.
 
     Raises:
         SettingsError: no such layer or query.
@@ -177,20 +178,22 @@ def late_gradient_row(
     for index in late_layers(capture, last):
         tokens = capture.layers[index].tokens
         known = query in tokens.names if isinstance(query, str) else tokens.query_patches
-        asked = capture.query_or_default(index, query if known or index == last else None)
-        rows = gradient_rows(capture, index, asked, gradients).mean(0)
-        total[-len(rows) :] += rows * len(tokens.query_indices(asked, f"layer {index} of {capture.model_name}"))
+        # in the last layer, which the settings name, an unknown query is an error
+        own_query = capture.query_or_default(index, query if known or index == last else None)
+        rows = gradient_rows(capture, index, own_query, gradients).mean(0)
+        # keys are aligned at the end: layers may lack prefix keys, but all of them have the patches
+        total[-len(rows) :] += rows * len(capture.query_indices(index, own_query))
     return total
 
 
 def late_layers(capture: AttentionCapture, layer: int) -> range:
-    """The layers that `late_gradient_row` sums: a third of the model's number of layers, up to `layer`."""
+    """The layers that `late_gradient_row` sums: up to `layer`, as many as a third of the model's, rounded up."""
     last = capture.layer_index(layer)
     return range(max(0, last + 1 - -(-capture.num_layers // 3)), last + 1)
 
 
 def _split(rows: np.ndarray, prefix: int, grid: tuple[int, int]) -> SourceMaps:
-    """Take the prefix tokens away and divide by what is left, all heads by the same: their weights are to be kept."""
+    """Remove the prefix tokens and divide all heads by the same number, so that they keep their weights."""
     left = rows[:, prefix:].sum(-1)  # head
     whole = rows.sum(-1)
     share = 1 - np.divide(left, whole, out=np.ones_like(left), where=whole > 0)

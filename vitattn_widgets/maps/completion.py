@@ -1,4 +1,4 @@
-"""What a source needs beyond the forward pass: added to a capture only when that source is asked for."""
+"""What a source needs beyond the forward pass, added to a capture only when that source is chosen."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 def complete_capture(model: AttentionModel, capture: AttentionCapture, settings: MapSettings) -> AttentionCapture:
-    """Give a capture what the settings' source needs beyond a forward pass.
+    """Add to a capture what the settings' source needs beyond the forward pass.
 
     Args:
         model: the model of the capture.
         capture: from `capture_attention`.
-        settings: what is to be shown.
+        settings: what to show.
 
     Returns:
-        The same capture with value norms, or with the gradients of the class after one backward pass; itself where
-        nothing is missing.
+        The same capture with value norms, or with the gradients of the class after one backward pass; the capture
+        itself if nothing is missing.
 
     Raises:
         SettingsError: no such class, or a model without a classifier.

@@ -1,8 +1,8 @@
-"""Attention followed through the layers: what one token's last state is made of, down to the first layer's tokens.
+"""Attention followed through the layers: from one token's last state down to the tokens of the first layer.
 
-Rollout and relevance are products of one matrix a layer, of which one row is shown. So a row vector goes down through
-the layers, and of no matrix does more than a few rows exist at once. Its positions are the model's prefix tokens, then
-the patches, then the latents of a pool; a token that a layer does not ask for passes it unchanged.
+Rollout and relevance are products of one matrix per layer, of which one row is shown. So a row vector is multiplied
+down through the layers, and only a few rows of each matrix exist at once. Its positions are the model's prefix tokens,
+then the patches, then the latents of a pool; a token that is not a query of a layer passes it unchanged.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _Rows = Callable[[int, np.ndarray], np.ndarray]
 
 
 def rollout_row(capture: AttentionCapture, layer: int, query: Query | None, fusion: str = "mean") -> np.ndarray:
-    """Attention rollout (Abnar and Zuidema 2020, arXiv:2005.00928), the row of a query.
+    """A query's row of attention rollout (Abnar and Zuidema 2020, arXiv:2005.00928).
 
     ``A'_layer ... A'_1 A'_0`` with ``A' = (A + I) / row sum``: heads fused, the residual connection as the identity,
     rows renormalised. Layers side by side in one block are averaged; a pool has no residual connection.
@@ -43,15 +43,16 @@ def rollout_row(capture: AttentionCapture, layer: int, query: Query | None, fusi
     """
     if fusion not in FUSIONS:
         raise SettingsError(
-            f"rollout fuses the heads of every layer by {' or '.join(FUSIONS)}, not by {fusion!r}; take one of these"
+            f"rollout fuses the heads of every layer by {' or '.join(FUSIONS)}, not by {fusion!r}; choose one of these"
         )
 
     def rows(index: int, queries: np.ndarray) -> np.ndarray:
         heads = capture.layers[index].attention.rows(queries, torch.float32)[0]  # head query key
+        # negative entries, which mixed heads have, count by their size: the rows must sum to 1 with the residual
         return np.abs((heads.mean(0) if fusion == "mean" else heads.amax(0)).double().numpy())
 
     def step(weights: np.ndarray, mixed: list[np.ndarray], residual: bool) -> tuple[np.ndarray, np.ndarray]:
-        matrix = sum(mixed) / len(mixed)
+        matrix = np.sum(mixed, axis=0) / len(mixed)
         total = matrix.sum(-1) + residual
         share = np.divide(weights, total, out=np.zeros_like(weights), where=total > 0)
         return share * residual, share @ matrix
@@ -60,10 +61,10 @@ def rollout_row(capture: AttentionCapture, layer: int, query: Query | None, fusi
 
 
 def relevance_row(capture: AttentionCapture, layer: int, query: Query | None, gradients: ClassGradients) -> np.ndarray:
-    """Relevance of every token for a class (Chefer, Gur and Wolf 2021, arXiv:2103.15679, eq. 5 and 6), a query's row.
+    """A query's row of the relevance for a class (Chefer, Gur and Wolf 2021, arXiv:2103.15679, eq. 5 and 6).
 
     ``R <- R + C R`` from layer 0 to `layer`, starting from the identity, ``C`` the mean over the heads of the positive
-    part of gradient times attention. The identity, which says that a token is relevant for itself, is taken off again.
+    part of gradient times attention. The identity, by which a token is relevant for itself, is subtracted again.
 
     Args:
         capture: from `capture_attention`.
@@ -72,7 +73,7 @@ def relevance_row(capture: AttentionCapture, layer: int, query: Query | None, gr
         gradients: of the class.
 
     Returns:
-        float64 ``(prefix + patches,)``, not negative.
+        float64 ``(prefix + patches,)``, never negative.
 
     Raises:
         SettingsError: no such layer or query.
@@ -84,15 +85,16 @@ def relevance_row(capture: AttentionCapture, layer: int, query: Query | None, gr
         return product[0].clamp_min(0).mean(0).double().numpy()
 
     def step(weights: np.ndarray, mixed: list[np.ndarray], residual: bool) -> tuple[np.ndarray, np.ndarray]:
-        return weights * residual, weights @ sum(mixed)
+        return weights * residual, weights @ np.sum(mixed, axis=0)
 
     start = _start(capture, layer, query)
     row = _descend(capture, layer, start, rows, step)
+    # without a residual connection, as in a pool, the identity never came down
     return row - start[: len(row)] if capture.layers[capture.layer_index(layer)].residual else row
 
 
 def _key_positions(capture: AttentionCapture, layer: CapturedLayer) -> np.ndarray:
-    """Where a layer's keys stand among the model's prefix tokens and patches."""
+    """Positions of a layer's keys among the model's prefix tokens and patches."""
     prefix = len(capture.layout.prefix)
     return np.arange(prefix - len(layer.tokens.key_prefix), prefix + capture.layout.num_patches)
 
@@ -110,8 +112,7 @@ def _query_positions(capture: AttentionCapture, layer: CapturedLayer) -> np.ndar
 def _start(capture: AttentionCapture, layer: int, query: Query | None) -> np.ndarray:
     index = capture.layer_index(layer)
     seen = capture.layers[index]
-    query = capture.query_or_default(index, query)
-    queries = seen.tokens.query_indices(query, f"layer {index} ({seen.name}) of {capture.model_name}")
+    queries = capture.query_indices(index, query)
     positions = _query_positions(capture, seen)
     tokens = len(capture.layout.prefix) + capture.layout.num_patches
     start = np.zeros(max(tokens, positions.max() + 1))
@@ -126,18 +127,20 @@ def _descend(
     rows: _Rows,
     step: Callable[[np.ndarray, list[np.ndarray], bool], tuple[np.ndarray, np.ndarray]],
 ) -> np.ndarray:
-    """Multiply a row vector with the layers' matrices, from `layer` down to layer 0."""
+    """Multiply a row vector by the layers' matrices, from `layer` down to layer 0."""
     down = range(capture.layer_index(layer), -1, -1)
     for _, members in groupby(down, lambda index: capture.layers[index].block):
         block = list(members)
         seen = capture.layers[block[0]]
         positions, keys = _query_positions(capture, seen), _key_positions(capture, seen)
-        asked = np.flatnonzero(row[positions])
-        weights = row[positions[asked]]
+        # Only queries with weight have rows that matter: near the top a handful, further down all tokens. Their weight
+        # is taken out first, as keys and queries are the same positions, and then shared out in chunks.
+        queries = np.flatnonzero(row[positions])
+        weights = row[positions[queries]]
         row = row.copy()
-        row[positions[asked]] = 0
-        for part in query_chunks(np.arange(len(asked)), seen.num_heads, seen.num_keys):
-            stays, passed = step(weights[part], [rows(index, asked[part]) for index in block], seen.residual)
-            row[positions[asked[part]]] += stays
+        row[positions[queries]] = 0
+        for part in query_chunks(np.arange(len(queries)), seen.num_heads, seen.num_keys):
+            stays, passed = step(weights[part], [rows(index, queries[part]) for index in block], seen.residual)
+            row[positions[queries[part]]] += stays
             row[keys] += passed
     return row[: len(capture.layout.prefix) + capture.layout.num_patches]

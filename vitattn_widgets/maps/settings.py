@@ -1,4 +1,4 @@
-"""Which map: layer, head, aggregation, query, source, class and sinks, and how these fit another capture."""
+"""Which map to show: layer, head, aggregation, query, source, class and sinks, and how to fit them to a capture."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .aggregate import AGGREGATIONS, possible_aggregations
 from .sources import CATALOGUE, SOURCES, Source
 
 SINKS = ("show", "outline", "leave_out")
-"""What is done with patches that draw attention whatever the picture shows."""
+"""What to do with patches that draw attention whatever the picture shows."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class MapSettings:
     Attributes:
         layer: layer number; negative ones count from the end.
         head: head number, or None for all heads, aggregated.
-        aggregation: ``"mean"``, ``"max"`` or ``"mean_over_std"``; without effect while a head is shown.
-        query: which token looks; None is what the classifier reads.
-        source: what the map is made of, a name of `SOURCES`. Head and aggregation are without effect where a
+        aggregation: ``"mean"``, ``"max"`` or ``"mean_over_std"``; without effect if a head is chosen.
+        query: the token whose attention is shown; None is what the classifier reads.
+        source: what the map is computed from, a name of `SOURCES`. Head and aggregation are without effect if the
             source has none (`Source.no_head`, `Source.no_aggregation`); ``"rollout"`` has no ``"mean_over_std"``.
         target: number of the class for sources that depend on it; None is the predicted class.
-        sinks: ``"show"``, ``"outline"`` or ``"leave_out"`` the patches that draw attention whatever the picture shows
-            (see `sinks.find_sinks`).
+        sinks: ``"show"``, ``"outline"`` or ``"leave_out"``: the treatment of patches that draw attention whatever the
+            picture shows (see `sinks.find_sinks`).
 
     Raises:
         SettingsError: an aggregation, a source or a treatment of sinks that does not exist.
@@ -45,24 +45,25 @@ class MapSettings:
 
     @property
     def source_info(self) -> Source:
-        """What is known of the source."""
+        """The source and its properties."""
         return CATALOGUE[self.source]
 
     def __post_init__(self) -> None:
         require_choices(self, {"aggregation": AGGREGATIONS, "source": SOURCES, "sinks": SINKS})
-        if isinstance(self.query, list):  # as JSON brings it
-            object.__setattr__(self, "query", tuple(self.query))
+        query: object = self.query
+        if isinstance(query, list):  # JSON has no tuples
+            object.__setattr__(self, "query", tuple(query))
 
 
 def require_choices(settings: MapSettings, choices: dict[str, tuple[str, ...]]) -> None:
-    """Check settings that have a fixed list of values.
+    """Check settings that have a fixed set of values.
 
     Args:
         settings: what to check.
-        choices: the possible values by the name of the setting.
+        choices: the possible values, by name of the setting.
 
     Raises:
-        SettingsError: the first setting with another value.
+        SettingsError: names the first setting with another value.
     """
     for name, possible in choices.items():
         if getattr(settings, name) not in possible:
@@ -70,23 +71,23 @@ def require_choices(settings: MapSettings, choices: dict[str, tuple[str, ...]]) 
 
 
 MAP_FIELDS = tuple(field.name for field in fields(MapSettings))
-"""The settings that choose a map; all others of `ViewSettings` say how it is drawn."""
+"""The settings that choose a map; all others of `ViewSettings` define how it is drawn."""
 
 Settings = TypeVar("Settings", bound=MapSettings)
 
 
 @dataclass(frozen=True)
 class ResolvedMap:
-    """What `MapSettings` mean for one capture: every None and every negative number is what it stands for.
+    """What `MapSettings` mean for one capture: None and negative numbers are replaced by what they stand for.
 
     Attributes:
         layer: from 0 on.
         heads: number of heads of that layer.
-        head: from 0 on; None where the heads are aggregated, or where the source shows none alone.
-        aggregation: how the heads become one; without effect where there is a head.
-        query: which token looks.
-        source: what the map is made of.
-        target: number of the class; None where the source does not depend on it.
+        head: from 0 on; None if the heads are aggregated or the source has no single heads.
+        aggregation: how the heads are aggregated; without effect if there is a head.
+        query: the token whose attention is shown.
+        source: what the map is computed from.
+        target: number of the class; None if the source does not depend on it.
         sinks: one of `SINKS`.
     """
 
@@ -101,23 +102,24 @@ class ResolvedMap:
 
 
 def resolve(capture: AttentionCapture, settings: MapSettings) -> ResolvedMap:
-    """Find out once what settings mean for a capture.
+    """Resolve once what settings mean for a capture.
 
     Raises:
-        SettingsError: a layer, head or class that this capture does not have. Whether the layer has the query shows
-            when its row is asked for.
+        SettingsError: a layer, head, query or class that this capture does not have.
     """
     layer, source = capture.layer_index(settings.layer), settings.source_info
     heads = capture.num_heads(layer)
     head = None
     if settings.head is not None and not source.no_head:
         head = resolve_index(settings.head, heads, "head", layer_words(capture, layer))
+    query = capture.query_or_default(layer, settings.query)
+    capture.query_indices(layer, query)  # raises for a query that this layer does not have
     return ResolvedMap(
         layer=layer,
         heads=heads,
         head=head,
         aggregation=settings.aggregation,
-        query=capture.query_or_default(layer, settings.query),
+        query=query if isinstance(query, str) else (int(query[0]), int(query[1])),
         source=source,
         target=None if source.no_class else capture.class_or_predicted(settings.target),
         sinks=settings.sinks,
@@ -135,21 +137,21 @@ def fit_settings(
 
     Convention: a layer or head beyond the last becomes the last; a patch of another grid becomes the one at the same
     place in the picture; a query that the layer does not have becomes the layer's default; mean / std becomes the
-    mean where the layer has one head or the source has no mean / std; a class becomes the one of the same name, else
-    the predicted one; a source that needs a class becomes plain attention where the model has no classifier.
+    mean if the layer has one head or the source has no mean / std; a class becomes the one of the same name, else
+    the predicted one; a source that needs a class becomes plain attention if the model has no classifier.
 
     Args:
         settings: what to show.
-        capture: of which to show it.
-        asked: names of settings that somebody has just asked for; these must fit as they are.
-        grid: ``(rows, cols)`` that a patch query was chosen on; None is the capture's own.
-        class_names: of the model for which the class was chosen; None is the capture's own.
+        capture: the capture that they must fit.
+        asked: names of the settings that the user has just chosen; these must fit as they are.
+        grid: ``(rows, cols)`` on which a patch query was chosen; None is the capture's own.
+        class_names: classes among which the class was chosen; None is the capture's own.
 
     Returns:
-        Settings that fit, with the layer and the head as numbers from 0 on.
+        Settings that fit, with layer and head as numbers from 0 on.
 
     Raises:
-        SettingsError: one of those asked for does not exist in this capture.
+        SettingsError: one of the settings in `asked` does not exist in this capture.
     """
     layer = settings.layer
     if "layer" not in asked:
@@ -165,6 +167,7 @@ def fit_settings(
     if not capture.class_names and not CATALOGUE[source].no_class and "source" not in asked:
         source = "attention"
     aggregation = settings.aggregation
+    # a source without aggregations leaves the setting for the next source: then only the layer limits it
     possible = CATALOGUE[source].possible(heads) or possible_aggregations(heads)
     if aggregation not in possible and "aggregation" not in asked:
         aggregation = "mean"
@@ -186,6 +189,7 @@ def _fit_class(
         return None
     if strict:
         return capture.class_or_predicted(target)
+    # matched by name, as numbers differ between models; equal lists keep the number, as names may repeat
     here, there = capture.class_names, capture.class_names if chosen_among is None else tuple(chosen_among)
     if not 0 <= target < len(there) or there[target] not in here:
         return None
@@ -199,9 +203,8 @@ def _fit_query(
         return None
     if not isinstance(query, str) and not strict and grid not in (None, capture.layout.grid):
         query = _same_place(query, grid, capture.layout.grid)
-    captured = capture.layers[layer]
     try:
-        captured.tokens.query_indices(query, f"layer {layer} ({captured.name}) of {capture.model_name}")
+        capture.query_indices(layer, query)
     except SettingsError:
         if strict:
             raise
@@ -210,5 +213,6 @@ def _fit_query(
 
 
 def _same_place(patch: tuple[int, int], old: tuple[int, int], new: tuple[int, int]) -> tuple[int, int]:
+    # the new patch that contains the centre of the old one
     row, col = (int((index + 0.5) * after / before) for index, before, after in zip(patch, old, new, strict=True))
     return row, col

@@ -1,4 +1,4 @@
-"""What a map can be made of: plain attention, or one of five readings of what it is worth. Names and words only."""
+"""What a map can be computed from: plain attention, or one of five refinements. Names, texts and properties only."""
 
 from __future__ import annotations
 
@@ -8,28 +8,27 @@ from typing import Any
 from .aggregate import AGGREGATIONS, possible_aggregations
 
 FUSIONS = ("mean", "max")
-"""How rollout makes one matrix of a layer's heads; mean / std is no attention."""
-
+"""How rollout fuses a layer's heads into one matrix; mean / std would not be attention."""
 
 SPANS = ("layer", "first to layer", "late layers")
-"""The layers that a map is made of: its own, all from the first to its own, or the last third up to its own."""
+"""The layers that a map is computed from: its own, all up to its own, or the last third up to its own."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """What people must know of a source, and what it takes.
+    """A source of maps: its texts, and what it needs.
 
     Attributes:
-        name: as `MapSettings.source` takes it.
-        title: how it is named where people choose it.
+        name: value of `MapSettings.source`.
+        title: its name in menus.
         words: what the map's values are, in a few words.
-        unit: what the raw values of the map are.
-        reference: where it comes from.
-        aggregations: the aggregations that it has; empty where there are no heads to aggregate.
-        no_head: why no single head can be chosen; empty where one can.
-        no_class: why it does not depend on the class; empty where it does.
+        unit: unit of the raw values of the map.
+        reference: its publication.
+        aggregations: the possible aggregations; empty if there are no heads to aggregate.
+        no_head: why no single head can be chosen; empty if one can.
+        no_class: why it does not depend on the class; empty if it does.
         norms: whether it needs `AttentionCapture.value_norms`.
-        span: which layers its maps are made of, one of `SPANS`.
+        span: the layers that its maps are computed from, one of `SPANS`.
     """
 
     name: str
@@ -45,25 +44,25 @@ class Source:
 
     @property
     def plain(self) -> bool:
-        """Whether it is the paper's own: attention as it is, of which each head's map sums to 1."""
+        """Whether it is the paper's own: plain attention, of which each head's map sums to 1."""
         return self.name == "attention"
 
     @property
     def fuses_heads(self) -> bool:
-        """Whether the aggregation makes one matrix of each layer's heads, before anything becomes a map."""
+        """Whether the aggregation fuses each layer's heads into one matrix, before any map is computed."""
         return bool(self.no_head and self.aggregations)
 
     def possible(self, heads: int) -> tuple[str, ...]:
-        """The aggregations that a layer of so many heads has of this source."""
+        """The aggregations of this source in a layer with this many heads."""
         return tuple(name for name in possible_aggregations(heads) if name in self.aggregations)
 
     @property
     def no_aggregation(self) -> str:
-        """Why no aggregation can be chosen; empty where one can."""
+        """Why no aggregation can be chosen; empty if one can."""
         return "" if self.aggregations else "the heads are already one"
 
     def facts(self) -> dict[str, Any]:
-        """Its name and why some controls are without effect, as a page's scripts read it."""
+        """Its title and the reasons why some controls are without effect, for a page's scripts."""
         return {
             "title": self.title,
             "aggregations": self.aggregations,
@@ -135,4 +134,4 @@ CATALOGUE: dict[str, Source] = {source.name: source for source in _ALL}
 """The sources by name; the first is the paper's."""
 
 SOURCES = tuple(CATALOGUE)
-"""The names of the sources, as `ViewSettings.source` takes them."""
+"""The names of the sources, the values of `ViewSettings.source`."""

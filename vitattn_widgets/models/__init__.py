@@ -1,8 +1,8 @@
-"""A timm Vision Transformer, ready to be watched: its tokens, preprocessing, attention sites and classes."""
+"""timm's Vision Transformers, ready to be captured: tokens, preprocessing, attention modules and classes."""
 
 import lazy_loader
 
 DEFAULT_MODEL = "vit_tiny_patch16_224"
-"""The model that is shown when none is named. Importing it loads neither timm nor torch."""
+"""The model that is used when none is named. Importing this name loads neither timm nor torch."""
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

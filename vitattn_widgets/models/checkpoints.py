@@ -1,7 +1,7 @@
 """Local weights: a safetensors or torch file, read without running anything in it, and the JSON card beside it.
 
-A checkpoint that this kit writes holds its card twice: beside it, to be read by people, and in the file's own header,
-so that weights and card are replaced in one step and a copied file still knows its model and classes.
+A checkpoint written by this kit has its card twice: beside it, for people to read, and in the file's own header, so
+that weights and card are replaced in one step and a copied file still knows its model and classes.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import timm.models
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from .. import __version__
 from ..errors import ModelError, WeightsError
 from ..files import write_file
 
@@ -27,18 +28,22 @@ PREPROCESSING = frozenset({"interpolation", "crop_pct", "crop_mode", "mean", "st
 """Keys of a card's ``preprocessing``, as in timm's data config."""
 
 CARD_KEY = "card"
+"""Key of the card in the header of a safetensors file."""
+
+FORMAT = 1
+"""Version of the card's form, written into every new card. A card without one is read as version 1."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """What a checkpoint says of itself: ``weights.json`` beside ``weights.safetensors``, or timm's ``config.json``.
+    """What a checkpoint says about itself: ``weights.json`` beside ``weights.safetensors``, or timm's ``config.json``.
 
     Attributes:
         architecture: timm model name, or None.
-        class_names: one name a class, or None.
-        num_classes: or None.
+        class_names: one name per class, or None.
+        num_classes: number of classes, or None.
         model_args: further arguments of the timm model.
-        preprocessing: parts of timm's data config that differ from the architecture's own (`PREPROCESSING`).
+        preprocessing: the parts of timm's data config that replace the architecture's own (`PREPROCESSING`).
     """
 
     architecture: str | None = None
@@ -49,27 +54,32 @@ class Card:
 
 
 def read_card(checkpoint: Path) -> Card:
-    """The card beside a checkpoint, else the one in its header; an empty one where there is none.
+    """The card beside a checkpoint, else the one in its header; an empty card if there is neither.
 
-    Keys: ``architecture``, ``num_classes``, ``class_names`` (or timm's ``label_names``), ``model_args`` and
-    ``preprocessing``.
+    Keys: ``format``, ``architecture``, ``num_classes``, ``class_names`` (or timm's ``label_names``), ``model_args`` and
+    ``preprocessing``; all are optional.
 
     Raises:
-        ModelError: the card is not a JSON object of this form.
+        ModelError: the card is not a JSON object of this form, or its format is newer than `FORMAT`.
     """
     for path in (checkpoint.with_suffix(".json"), checkpoint.parent / "config.json"):
         if path.is_file():
             return _parse_card(path.read_bytes(), path)
     if checkpoint.suffix.lower() == ".safetensors" and checkpoint.is_file():
-        inside = read_header(checkpoint).get(CARD_KEY)
-        if inside is not None:
-            return _parse_card(inside, checkpoint)
+        embedded = read_header(checkpoint).get(CARD_KEY)
+        if embedded is not None:
+            return _parse_card(embedded, checkpoint)
     return Card()
 
 
 def _parse_card(text: str | bytes, path: Path) -> Card:
     try:
         card = json.loads(text)
+        card_format = card.get("format", 1)
+        if type(card_format) is not int or card_format < 1:
+            raise ValueError(f"its format must be a whole number from 1 on, got {card_format!r}")
+        if card_format > FORMAT:  # before anything else is read: a newer form may mean other things by the same keys
+            raise _newer_card(path, card_format)
         names = card.get("class_names", card.get("label_names"))
         if isinstance(names, dict):
             names = [names[key] for key in sorted(names, key=int)]
@@ -81,22 +91,31 @@ def _parse_card(text: str | bytes, path: Path) -> Card:
             model_args=dict(card.get("model_args") or {}),
             preprocessing={key: value for key, value in preprocessing.items() if key in PREPROCESSING},
         )
+    except ModelError:
+        raise
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise ModelError(f"{path}: not a checkpoint card (a JSON object): {error}") from error
 
 
+def _newer_card(path: Path, card_format: int) -> ModelError:
+    return ModelError(
+        f"{path}: its card has format {card_format}, and vitattn_widgets {__version__} reads formats up to {FORMAT}; "
+        "update vitattn_widgets"
+    )
+
+
 def write_checkpoint(path: Path, weights: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:
-    """Write a checkpoint that `load_model` opens: weights and card at once, then the readable copy of the card.
+    """Write a checkpoint that `load_model` opens: weights and card in one file, then the readable copy of the card.
 
     Args:
         path: ``NAME.safetensors``; the copy becomes ``NAME.json``.
-        weights: by name, as timm's model takes them.
-        card: what `read_card` reads and whatever else is worth knowing, as JSON takes it.
+        weights: by name, as in the timm model's state dict.
+        card: the keys of `read_card` and anything else worth knowing, as JSON values; ``format`` is added.
 
     Raises:
-        SettingsError: the disk is full or the place cannot be written to; what was there before stays.
+        SettingsError: the disk is full or the path cannot be written to; existing files stay as they were.
     """
-    text = json.dumps(card, indent=2, ensure_ascii=False)
+    text = json.dumps({"format": FORMAT} | dict(card), indent=2, ensure_ascii=False)
     write_file(path, safetensors.torch.save(dict(weights), {CARD_KEY: text}))
     write_file(path.with_suffix(".json"), f"{text}\n".encode())
 
@@ -119,7 +138,7 @@ def require_checkpoint(checkpoint: Path) -> None:
 
     Raises:
         WeightsError: no such file.
-        ModelError: a type of file that is not read.
+        ModelError: an unsupported file type.
     """
     if not checkpoint.is_file():
         raise WeightsError(f"{checkpoint}: no such checkpoint file")
@@ -132,7 +151,7 @@ def read_weights(checkpoint: Path) -> dict[str, Tensor]:
 
     Raises:
         WeightsError: no such file, or damaged.
-        ModelError: a type of file that is not read, or one that would need unpickling of other things than tensors.
+        ModelError: an unsupported file type, or one that would need more than tensors to be unpickled.
     """
     require_checkpoint(checkpoint)
     try:
@@ -143,8 +162,8 @@ def read_weights(checkpoint: Path) -> dict[str, Tensor]:
     except (RuntimeError, pickle.UnpicklingError) as error:
         if "weights_only" in str(error) or isinstance(error, pickle.UnpicklingError):
             raise ModelError(
-                f"{checkpoint}: holds more than weights, so it was not unpickled; save the state dict alone, best as "
-                "safetensors"
+                f"{checkpoint}: holds more than weights, so it was not unpickled; save the state dict alone, "
+                "preferably as safetensors"
             ) from error
         raise WeightsError(f"{checkpoint}: damaged checkpoint ({error})") from error
     except (SafetensorError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:

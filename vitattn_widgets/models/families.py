@@ -1,10 +1,12 @@
 """What the kit knows about timm's model families: which are supported, where their attention is, what their head reads.
 
-Everything is asked of the model itself; names of classes are compared, not imported, so that a family that this timm
-does not have costs nothing.
+Everything is read from the model itself. Classes are compared by name and not imported, so that a family which the
+installed timm lacks does no harm.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +31,7 @@ SUPPORTED = (
     "Gemma4VitClassifier",
     "Gemma4VitEncoder",
 )
-"""timm's families with one patch-by-patch attention matrix a layer."""
+"""timm's families with one patch-by-patch attention matrix per layer."""
 
 FAMILY_MODULES = frozenset(
     {
@@ -48,7 +50,7 @@ FAMILY_MODULES = frozenset(
         "vision_transformer_relpos",
     }
 )
-"""timm's modules that build nothing but these families."""
+"""timm's Python modules that build only these families."""
 
 _REASONS = {
     "VisionTransformerSAM": "its blocks attend inside windows with a decomposed position bias",
@@ -61,15 +63,15 @@ def _class_names(module: nn.Module) -> set[str]:
 
 
 def require_supported(module: nn.Module, name: str) -> None:
-    """Raise where a model has no patch-by-patch attention that this kit can read.
+    """Raise if a model has no patch-by-patch attention that this kit can read.
 
     Raises:
-        ModelError: names the model, says why and what is supported.
+        ModelError: names the model, the reason and the supported families.
     """
     if isinstance(module, torch.jit.ScriptModule):
-        raise ModelError(f"{name} is a traced or scripted model, whose attention cannot be seen; pass the original")
+        raise ModelError(f"{name} is a traced or scripted model, whose attention cannot be observed; pass the original")
     if any(getattr(part, "_compiled_call_impl", None) is not None for part in module.modules()):
-        raise ModelError(f"{name} was compiled in place, which hides its attention; pass it before .compile()")
+        raise ModelError(f"{name} was compiled in place, which hides its attention; pass it before calling .compile()")
     if _class_names(module) & set(SUPPORTED):
         return
     kind = type(module).__name__
@@ -90,7 +92,7 @@ def require_supported(module: nn.Module, name: str) -> None:
 
 
 def trunk(module: nn.Module) -> tuple[str, nn.Module]:
-    """The part of a model that holds its blocks, with its name prefix (``"encoder."`` for wrapped encoders)."""
+    """The part of a model that holds its blocks, preceded by its name prefix (``"encoder."`` for wrapped encoders)."""
     encoder = getattr(module, "encoder", None)
     if isinstance(encoder, nn.Module) and hasattr(encoder, "blocks"):
         return "encoder.", encoder
@@ -98,44 +100,46 @@ def trunk(module: nn.Module) -> tuple[str, nn.Module]:
 
 
 def attention_sites(module: nn.Module) -> dict[str, nn.Module]:
-    """The modules in which attention happens, by qualified name, in the order of the forward pass.
+    """The modules that compute attention, by qualified name, in the order of the forward pass.
 
-    TNT's inner attention, between the pixels of one patch, is not among them.
+    TNT's inner attention, between the pixels of one patch, is not included.
     """
     prefix, body = trunk(module)
     sites: dict[str, nn.Module] = {}
     for group in ("blocks", "blocks_token_only"):
         for number, block in enumerate(getattr(body, group, ())):
             where = f"{prefix}{group}.{number}"
-            if hasattr(block, "attn_out"):
+            if hasattr(block, "attn_out"):  # TNT, whose `attn_in` is the inner attention
                 sites[f"{where}.attn_out"] = block.attn_out
-            elif hasattr(block, "attns"):
+            elif hasattr(block, "attns"):  # several attentions side by side on the same tokens
                 sites |= {f"{where}.attns.{i}.attn": branch.attn for i, branch in enumerate(block.attns)}
             elif hasattr(block, "attn"):
                 sites[f"{where}.attn"] = block.attn
-            else:
+            else:  # the block computes attention itself
                 sites[where] = block
-    if isinstance(getattr(body, "attn_pool", None), nn.Module):
-        sites[f"{prefix}attn_pool"] = body.attn_pool
+    pool = getattr(body, "attn_pool", None)
+    if isinstance(pool, nn.Module):
+        sites[f"{prefix}attn_pool"] = pool
     return sites
 
 
-def _patch_embed(body: nn.Module) -> nn.Module:
+def _patch_embed(body: nn.Module) -> Any:  # timm's patch embeddings have no type in common
     for name in ("patch_embed", "embeds", "pixel_embed"):
-        if isinstance(getattr(body, name, None), nn.Module):
-            return getattr(body, name)
+        embed = getattr(body, name, None)
+        if isinstance(embed, nn.Module):
+            return embed
     raise ModelError(f"{type(body).__name__} has no patch embedding that this kit knows")
 
 
 def nominal_size(module: nn.Module) -> tuple[int, int] | None:
-    """The input size ``(height, width)`` that a model was made for, where it says so."""
+    """The input size ``(height, width)`` that a model was built for; None if it does not state one."""
     embed = _patch_embed(trunk(module)[1])
     size = getattr(embed, "img_size", None) or getattr(module, "_traits", {}).get("img_size")
     return (int(size[0]), int(size[1])) if size is not None else None
 
 
 def patch_shape(module: nn.Module) -> tuple[int, int]:
-    """Height and width of a patch in input pixels; a hybrid's convolutional stem counts in."""
+    """Height and width of a patch in input pixels, including the stride of a hybrid's convolutional stem."""
     embed = _patch_embed(trunk(module)[1])
     if hasattr(embed, "feat_ratio"):
         height, width = embed.feat_ratio(as_scalar=False)
@@ -147,7 +151,7 @@ def patch_shape(module: nn.Module) -> tuple[int, int]:
 def token_layout(module: nn.Module, size: tuple[int, int], name: str) -> TokenLayout:
     """The tokens of a model on an input of `size` ``(height, width)``.
 
-    A last part of the input that is smaller than a patch, as in some SigLIP models' own size, is not looked at.
+    A remainder of the input that is smaller than a patch, as in some SigLIP models' own size, belongs to no token.
 
     Raises:
         ModelError: the model has prefix tokens that this kit does not know.
@@ -169,10 +173,10 @@ def token_layout(module: nn.Module, size: tuple[int, int], name: str) -> TokenLa
 
 
 def require_whole_patches(module: nn.Module, size: tuple[int, int], name: str) -> None:
-    """Raise where an input of `size` ``(height, width)`` does not hold whole patches.
+    """Raise if an input of `size` ``(height, width)`` does not consist of whole patches.
 
     Raises:
-        ModelError: with the nearest sizes that do.
+        ModelError: names the nearest sizes that do.
     """
     for pixels, side, axis in zip(size, patch_shape(module), ("height", "width"), strict=True):
         if pixels < side or pixels % side:
@@ -201,9 +205,9 @@ def _read_queries(module: nn.Module, prefix: tuple[str, ...]) -> tuple[str, ...]
     pool = getattr(module, "attn_pool", None)
     if pool is not None and is_latent_pool(pool):
         return ("pool",)
-    if pool is not None:
+    if pool is not None:  # a pool over the model's own tokens, of which the head reads one or the mean
         return ("class",) if getattr(pool, "pool", "") == "token" else ("mean",)
-    if "dist" in prefix:
+    if "dist" in prefix:  # two classifiers, one per token, whose logits are averaged
         return ("class", "dist")
     pooling = getattr(module, "global_pool", "")
     if pooling == "token" or (not pooling and "class" in prefix):
@@ -217,23 +221,23 @@ def is_latent_pool(site: nn.Module) -> bool:
 
 
 def output_projection(site: nn.Module, heads: int, width: int) -> Tensor | None:
-    """What a layer's heads are multiplied with after attention: ``(head, width, out)``, detached.
+    """The matrices that a layer's heads are multiplied by after attention: ``(head, width, out)``, detached.
 
-    The weight of a normalisation between attention and projection is part of it; that normalisation's own scale and a
-    gate, which depend on the query, are not. None where the heads' results go on as they are.
+    The weight of a normalisation between attention and projection is included; that normalisation's own scale and a
+    gate, which depend on the query, are not. None if the heads' results pass on unchanged.
 
     Raises:
         ModelError: an attention module whose projection this kit does not know.
     """
-    known = ("proj", "o_proj", "attn_out_proj", "out_proj")
-    layer = next((found for name in known if (found := getattr(site, name, None)) is not None), None)
+    names = ("proj", "o_proj", "attn_out_proj", "out_proj")
+    layer = next((part for name in names if (part := getattr(site, name, None)) is not None), None)
     layer = getattr(layer, "linear", layer)
     if isinstance(layer, nn.Identity) or type(site).__name__ == "AttentionPoolPrr":
         return None
     if not isinstance(layer, nn.Linear) or layer.in_features < heads * width:
         raise ModelError(
-            f"the output projection of {type(site).__name__} is not known to this kit, which the source 'norm' needs; "
-            "take another source"
+            f"the output projection of {type(site).__name__} is not known to this kit, and the source 'norm' needs it; "
+            "choose another source"
         )
     weight = layer.weight.detach()[:, : heads * width].T  # head*width out
     for name in ("sub_norm", "norm"):  # SigLIP's pool has a norm after its projection instead

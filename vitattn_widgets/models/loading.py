@@ -1,60 +1,45 @@
-"""Models in: a timm name, a local checkpoint or a module of the user's becomes an `AttentionModel`."""
+"""Loading models: a timm name, a local checkpoint or your own module becomes an `AttentionModel`."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import timm
 import torch
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-from timm.data import ImageNetInfo, infer_imagenet_subset
-from timm.models import get_pretrained_cfg
+from timm.models import PretrainedCfg, get_pretrained_cfg
 from torch import Tensor, nn
 
 from ..errors import ModelError, WeightsError
 from . import DEFAULT_MODEL
+from .building import DEMO, create_module, imagenet_names, require_known
 from .checkpoints import Card, read_card, read_weights
-from .families import (
-    FAMILY_MODULES,
-    attention_sites,
-    nominal_size,
-    require_supported,
-    require_whole_patches,
-    token_layout,
-)
+from .families import attention_sites, nominal_size, require_supported, require_whole_patches, token_layout
 from .preprocess import Preprocessing
 from .tokens import TokenLayout
 
 ImageSize = int | tuple[int, int]
 
-DEMO = "demo"
-"""Name of the embedded model, which needs no network."""
-
 DEMO_CHECKPOINT = Path(__file__).parent / "weights" / "demo.safetensors"
-"""Made by ``python -m vitattn_widgets.training.embedded``; its card lies beside it."""
-
-_OR_DEMO = "or go on with the embedded model, 'demo' (vitattn map --model demo)"
+"""Weights of the embedded model, made by ``python -m vitattn_widgets.training.embedded``; their card is beside them."""
 
 
 @dataclass(frozen=True, eq=False)
 class AttentionModel:
-    """A Vision Transformer ready to be captured. After changing the structure of its module, load it again.
+    """A Vision Transformer ready to be captured. If the structure of its module changes, load it again.
 
     Attributes:
-        name: timm's name, with the tag of its weights where it has pretrained ones.
+        name: timm's name, with the tag of its weights if it has pretrained ones.
         module: the model itself, as timm builds it.
         preprocessing: its own evaluation transform.
         layout: its tokens.
         sites: its attention modules by name, in the order of the forward pass.
         parts: every module of it, itself included.
-        class_names: one name a class; empty without a classifier.
-        loaded_with: the arguments with which `load_model` makes it again, as JSON takes them; None where there are no
-            such arguments (a module of yours, or random weights).
+        class_names: one name per class; empty without a classifier.
+        loaded_with: the arguments with which `load_model` loads it again, as JSON values; None for a module of your
+            own and for random weights, which no arguments bring back.
     """
 
     name: str
@@ -108,20 +93,20 @@ def load_model(
     Args:
         model: timm name, with or without tag (``"vit_small_patch14_reg4_dinov2.lvd142m"``), ``"hf-hub:..."``,
             ``"local-dir:..."``, or a module of one of timm's flat ViT families; ``"demo"`` is the embedded model, a
-            small one trained on pictures made by code; None takes the name from the checkpoint's card.
+            small one trained on pictures drawn by code; None takes the name from the checkpoint's card.
         pretrained: load the published weights; False leaves them random. Ignored with a checkpoint, a module or
             ``"demo"``.
         checkpoint: safetensors or torch file with weights for the named model.
-        class_names: one name a class; else from the checkpoint's card, else timm's ImageNet names.
+        class_names: one name per class; else from the checkpoint's card, else timm's ImageNet names.
         img_size: input size in pixels, ``side`` or ``(height, width)``; else the model's own.
-        device: where the model runs; None is CUDA where there is one for a named model, and where it is for a module.
+        device: where the model runs. None: a named model runs on CUDA if available, a module stays where it is.
 
     Returns:
-        The model, in eval mode unless it is yours, which is left as it is.
+        The model, in eval mode; a module of your own keeps its mode.
 
     Raises:
         ModelError: unknown name, unsupported family, a checkpoint or size that does not fit.
-        WeightsError: the weights cannot be had.
+        WeightsError: the weights are unavailable.
         TypeError: `model` is neither a name nor a module.
     """
     if isinstance(model, nn.Module):
@@ -135,17 +120,21 @@ def load_model(
         _, module, names = _from_checkpoint(None, DEMO_CHECKPOINT, size)
         name = DEMO
     elif model is None:
-        raise ModelError("no model was named and there is no checkpoint whose card could name it")
+        raise ModelError("neither a model nor a checkpoint was given; name a model or a checkpoint with a card")
     else:
         name, module = create_module(model, pretrained, size)
-        names = _imagenet_names(module) if pretrained else None
+        names = imagenet_names(module) if pretrained else None
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     loaded = _assemble(name, _to_device(module, device).eval(), class_names or names, size)
     if checkpoint is None and not pretrained and name != DEMO:
         return loaded
-    arguments = {"model": model if checkpoint is not None else name, "checkpoint": checkpoint and str(checkpoint)}
-    arguments |= {"class_names": class_names and list(class_names), "img_size": img_size}
+    arguments: dict[str, Any] = {
+        "model": model if checkpoint is not None else name,
+        "checkpoint": checkpoint and str(checkpoint),
+        "class_names": class_names and list(class_names),
+        "img_size": img_size,
+    }
     return replace(loaded, loaded_with={key: value for key, value in arguments.items() if value is not None})
 
 
@@ -155,7 +144,7 @@ def _wrap_module(
     img_size: ImageSize | None,
     device: str | torch.device | None,
 ) -> AttentionModel:
-    module = getattr(module, "_orig_mod", module)  # torch.compile's wrapper hides attention; the original does not
+    module = getattr(module, "_orig_mod", module)  # torch.compile's wrapper hides the attention calls
     if device is not None:
         module = _to_device(module, device)
     config = getattr(module, "pretrained_cfg", None) or {}
@@ -171,7 +160,7 @@ def _assemble(
         require_whole_patches(module, size, name)
     count = int(getattr(module, "num_classes", 0) or 0)
     if class_names is not None and len(class_names) != count:
-        raise ModelError(f"{name} has {count} classes, got {len(class_names)} class names; give one name a class")
+        raise ModelError(f"{name} has {count} classes, got {len(class_names)} class names; give one name per class")
     preprocessing = Preprocessing.of_model(module, size or nominal_size(module))
     return AttentionModel(
         name=name,
@@ -204,85 +193,6 @@ def _image_size(img_size: ImageSize | None) -> tuple[int, int] | None:
     return size
 
 
-def create_module(name: str, pretrained: bool, size: tuple[int, int] | None, **options: Any) -> tuple[str, nn.Module]:
-    """Build a timm model by name; the only place that may download.
-
-    Args:
-        name: timm name, with or without tag.
-        pretrained: load the published weights.
-        size: input size ``(height, width)``, or None for the model's own.
-        options: further arguments of ``timm.create_model``.
-
-    Returns:
-        The name, with the tag of its weights where it has pretrained ones, and the model.
-
-    Raises:
-        ModelError: unknown name, unsupported family, or arguments that the model does not take.
-        WeightsError: the weights cannot be had.
-    """
-    require_known(name)
-    if size is not None:
-        options["img_size"] = size
-    try:
-        module = timm.create_model(name, pretrained=pretrained, **options)
-    except LocalEntryNotFoundError as error:
-        raise WeightsError(
-            f"the weights of {name} are not in the local cache and could not be downloaded; check the network (and "
-            f"HF_HUB_OFFLINE, HF_HOME), give a local file with checkpoint=..., {_OR_DEMO}"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise WeightsError(f"{name}: no such model on the Hugging Face Hub, or it needs a login") from error
-    except (HfHubHTTPError, ConnectionError, TimeoutError) as error:
-        raise WeightsError(f"the weights of {name} could not be downloaded ({error}); try again, {_OR_DEMO}") from error
-    except TypeError as error:
-        if "img_size" in str(error):
-            raise ModelError(f"{name} does not take an image size; leave img_size out") from error
-        told = {key: value for key, value in options.items() if key != "pretrained_cfg_overlay"}
-        if told:
-            raise ModelError(f"{name} cannot be built with {told}: {error}") from error
-        raise
-    except RuntimeError as error:
-        if "No pretrained weights exist" in str(error):
-            raise WeightsError(
-                f"there are no published weights for {name}; give a local file with checkpoint=..., or use "
-                "pretrained=False for random weights"
-            ) from error
-        raise
-    except (AssertionError, ValueError) as error:  # timm's own checks of sizes and names
-        raise ModelError(f"{name} cannot be built{f' for img_size {size}' if size else ''}: {error}") from error
-    config = getattr(module, "pretrained_cfg", None) or {}
-    full_name = f"{config.get('architecture', name)}.{config['tag']}" if config.get("tag") else name
-    return (full_name if pretrained else name), module
-
-
-def require_known(name: str) -> None:
-    """Raise for a name that timm does not have, with near ones, and for a family that is not supported.
-
-    Raises:
-        ModelError: says what is possible. Nothing was loaded then.
-    """
-    if ":" in name or name == DEMO:
-        return  # a hub repository or a local folder, which timm resolves, or the embedded model
-    architecture, _, tag = name.partition(".")
-    if not timm.is_model(architecture):
-        near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
-        hint = f"near names: {', '.join(near)}" if near else "timm.list_models('*vit*') lists names"
-        raise ModelError(f"timm has no model {name!r}; {hint}")
-    tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
-    if tag and tag not in tags:
-        raise ModelError(f"{architecture} has no weights {tag!r}; possible: {', '.join(tags) or 'none'}")
-    if timm.model_entrypoint(architecture).__module__.rpartition(".")[2] not in FAMILY_MODULES:
-        with torch.device("meta"):  # no memory, no download: only its class counts
-            require_supported(timm.create_model(architecture), name)
-
-
-def _imagenet_names(module: nn.Module) -> tuple[str, ...] | None:
-    subset = infer_imagenet_subset(module) if getattr(module, "num_classes", 0) else None
-    if subset is None:
-        return None
-    return tuple(text.split(",")[0] for text in ImageNetInfo(subset).label_descriptions())
-
-
 def _from_checkpoint(
     name: str | None, path: Path, size: tuple[int, int] | None
 ) -> tuple[str, nn.Module, Sequence[str] | None]:
@@ -290,13 +200,15 @@ def _from_checkpoint(
     card = read_card(path)
     name = name or card.architecture
     if name is None:
-        raise ModelError(f"{path} has no card that names its architecture; name the model")
+        raise ModelError(f"{path} has no card that names its architecture; give the name of the model too")
     require_known(name)
     if card.architecture is not None and card.architecture.partition(".")[0] != name.partition(".")[0]:
         raise ModelError(f"{path} holds weights of {card.architecture}, not of {name}")
-    count = _checkpoint_classes(name, path, weights, card)
-    overlay = {"state_dict": weights, "num_classes": count, "custom_load": False} | card.preprocessing
-    arguments = card.model_args | {"num_classes": count, "pretrained_cfg_overlay": overlay}
+    config = _architecture_config(name, path)
+    count = _checkpoint_classes(config, path, weights, card)
+    # timm loads these weights as if they were published, and so adapts them to another input size
+    overlay = {"state_dict": weights, "num_classes": count, "custom_load": False} | dict(card.preprocessing)
+    arguments = dict(card.model_args) | {"num_classes": count, "pretrained_cfg_overlay": overlay}
     try:
         _, module = create_module(name, True, size, **arguments)
     except RuntimeError as error:
@@ -307,14 +219,20 @@ def _from_checkpoint(
     except KeyError as error:
         raise ModelError(f"{path} does not fit {name}: it has no {error}") from error
     names = card.class_names
-    if names is None and count == get_pretrained_cfg(name).num_classes:
-        names = _imagenet_names(module)
+    if names is None and count == config.num_classes:
+        names = imagenet_names(module)
     return f"{name} ({path.name})", module, names
 
 
-def _checkpoint_classes(name: str, path: Path, weights: dict[str, Tensor], card: Card) -> int:
-    """The number of classes of a checkpoint: rows of its classifier, which its card must agree with."""
+def _architecture_config(name: str, path: Path) -> PretrainedCfg:
     config = get_pretrained_cfg(name)
+    if config is None:  # a hub repository or a local folder
+        raise ModelError(f"{path} holds weights for an architecture of timm's, not for {name}; name the architecture")
+    return config
+
+
+def _checkpoint_classes(config: PretrainedCfg, path: Path, weights: Mapping[str, Tensor], card: Card) -> int:
+    """The number of classes of a checkpoint: the rows of its classifier, with which its card must agree."""
     classifier = config.classifier if isinstance(config.classifier, str) else (config.classifier or ("head",))[0]
     head = weights.get(f"{classifier}.weight")
     if head is None:
@@ -330,27 +248,27 @@ def _checkpoint_classes(name: str, path: Path, weights: dict[str, Tensor], card:
 
 
 def load_model_or_demo(*arguments: Any, **options: Any) -> tuple[AttentionModel, str | None]:
-    """Load a model; where its weights cannot be had, the embedded one.
+    """Load a model, or the embedded one if its weights are unavailable.
 
-    For pages and notebooks that must run everywhere; whoever asks for a map of a photo gets the error instead.
+    For pages and notebooks that must run everywhere; a command that draws one map reports the error instead.
 
     Args:
         arguments: of `load_model`.
         options: of `load_model`.
 
     Returns:
-        The model, and one line that says that it is another one than asked for, or None.
+        The model, and one line saying that it is the embedded one and why; None if it is the requested one.
 
     Raises:
-        ModelError: the model asked for does not exist or does not fit.
+        ModelError: the requested model does not exist or does not fit.
     """
     if options.get("checkpoint") is not None:
-        return load_model(*arguments, **options), None  # a file of the user's is meant
+        return load_model(*arguments, **options), None  # another model would not do: these very weights are meant
     try:
         return load_model(*arguments, **options), None
     except WeightsError as error:
-        model = load_model("demo", device=options.get("device"))
+        model = load_model(DEMO, device=options.get("device"))
         line = (
-            f"taking the embedded model, trained on made pictures of {len(model.class_names)} classes, because {error}"
+            f"using the embedded model, trained on made pictures of {len(model.class_names)} classes, because {error}"
         )
         return model, line

@@ -1,20 +1,22 @@
-"""From an upright photo to the pixels that a model sees, and where these lie in the photo."""
+"""From an upright photo to the pixels that a model sees, and their place in the photo."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
-import timm.data
 import torch
 from PIL import Image
+from timm.data.config import resolve_model_data_config
+from timm.data.transforms_factory import create_transform
 from torch import Tensor
 
 from ..images import CropBox
 
 MAX_ASPECT = 32
-"""Photos longer than this many times their short side are trimmed centrally: resizing them would take gigabytes."""
+"""Photos longer than this multiple of their short side are cropped centrally: resizing them would take gigabytes."""
 
 
 @dataclass(frozen=True)
@@ -23,14 +25,14 @@ class View:
 
     Attributes:
         pixels: uint8 ``(H, W, 3)``, after resizing and cropping, before normalisation.
-        crop_box: where these pixels lie in the photo.
+        crop_box: the place of these pixels in the photo.
     """
 
     pixels: np.ndarray
     crop_box: CropBox
 
     def part(self, height: int, width: int) -> View:
-        """The top left part of the view: what whole patches cover of it."""
+        """The top left part of the view, of the given size in pixels."""
         left, top, right, bottom = self.crop_box
         right = left + (right - left) * width / self.pixels.shape[1]
         bottom = top + (bottom - top) * height / self.pixels.shape[0]
@@ -59,8 +61,8 @@ class Preprocessing:
 
     @classmethod
     def of_model(cls, module: torch.nn.Module, size: tuple[int, int] | None) -> Preprocessing:
-        """The data config of a timm model; timm's defaults (ImageNet's mean and std) where it has none."""
-        config = timm.data.resolve_model_data_config(module)
+        """The data config of a timm model, or timm's defaults (ImageNet's mean and std) if it has none."""
+        config = resolve_model_data_config(module)
         return cls(
             size=size or tuple(config["input_size"][-2:]),
             interpolation=config["interpolation"],
@@ -71,8 +73,8 @@ class Preprocessing:
         )
 
     @cached_property
-    def _transforms(self) -> list:
-        return timm.data.create_transform(
+    def _transforms(self) -> list[Any]:  # torchvision's transforms, which are not typed
+        return create_transform(
             input_size=(3, *self.size),
             interpolation=self.interpolation,
             crop_pct=self.crop_pct,
@@ -93,7 +95,7 @@ class Preprocessing:
         cropped = crop(resized)
         scale_x, scale_y = photo.width / resized.width, photo.height / resized.height
         height, width = self.size
-        # torchvision's and timm's centre crops both round this way
+        # the corner that torchvision's and timm's centre crops compute; negative where they pad
         crop_left, crop_top = round((resized.width - width) / 2), round((resized.height - height) / 2)
         box = (
             left + crop_left * scale_x,
@@ -110,7 +112,7 @@ class Preprocessing:
 
 
 def _trim(photo: Image.Image) -> tuple[Image.Image, tuple[int, int]]:
-    """The central part of an extremely long photo, and its top left corner."""
+    """The central part of an extremely long photo, and that part's top left corner."""
     width, height = photo.size
     longest = MAX_ASPECT * min(width, height)
     if max(width, height) <= longest:

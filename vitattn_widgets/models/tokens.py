@@ -1,4 +1,4 @@
-"""Which token stands where: prefix tokens, the patch grid, and the queries that can be asked for."""
+"""The order of a model's tokens: prefix tokens, the patch grid, and the queries that they offer."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class TokenLayout:
         prefix: names of the tokens before the patches, in timm's order: ``"class"``, ``"dist"``, ``"reg0"``, ...
         patch_shape: height and width of a patch in pixels of the view.
         default_query: the query whose attention the classifier reads; without a classifier, what its pooling reads.
-        read: every query that the classifier reads in its last layer (two for a distilled model); empty where the
-            model has no classifier.
+        read: every query that the classifier reads in the last layer (two for a distilled model); empty if the model
+            has no classifier.
     """
 
     grid: tuple[int, int]
@@ -34,7 +34,7 @@ class TokenLayout:
 
     @property
     def patch_size(self) -> int:
-        """Side of a patch in pixels of the view, the longer one where they differ; smoothing goes by it."""
+        """Side of a patch in pixels of the view, the longer one if they differ; it sets the width of the smoothing."""
         return max(self.patch_shape)
 
     @property
@@ -44,7 +44,7 @@ class TokenLayout:
 
 @dataclass(frozen=True)
 class LayerTokens:
-    """The query and key tokens of one layer; most layers have the model's own, CaiT and pooling layers fewer.
+    """The query and key tokens of one layer: in most layers all of the model's, in CaiT and pooling layers fewer.
 
     Attributes:
         query_prefix: names of the non-patch queries, in their order.
@@ -60,18 +60,18 @@ class LayerTokens:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The queries that have a name; patches are asked for by ``(row, col)`` besides."""
+        """The queries that have a name; each patch ``(row, col)`` may be one too."""
         both = ("class+dist",) if {"class", "dist"} <= set(self.query_prefix) else ()
         return (*self.query_prefix, *both, *(("mean",) if self.query_patches else ()))
 
     def default(self, wanted: str) -> str:
-        """The query shown when none is asked for: `wanted` where this layer has it, else the mean of the patches."""
+        """The query that None stands for: `wanted` if this layer has it, else the mean of the patches."""
         if wanted in self.names:
             return wanted
         return "mean" if self.query_patches else self.query_prefix[0]
 
     def possible(self) -> str:
-        """The queries of this layer, in words, for messages."""
+        """The queries of this layer as messages list them."""
         named = ", ".join(repr(name) for name in self.names)
         if not self.query_patches:
             return named
@@ -79,7 +79,7 @@ class LayerTokens:
         return f"{named} or a patch (row, col) with row 0..{rows - 1}, col 0..{cols - 1}"
 
     def query_indices(self, query: Query, where: str) -> np.ndarray:
-        """Rows of the attention matrix whose mean is the attention of `query`.
+        """The rows of the attention matrix whose mean is the attention of `query`.
 
         Args:
             query: a name of `names` or a patch ``(row, col)``.
@@ -103,14 +103,12 @@ class LayerTokens:
             row, col = (int(value) for value in query)
             if 0 <= row < rows and 0 <= col < cols:
                 return np.array([first_patch + row * cols + col])
-        reason = ""
-        if query == "class":
-            reason = " (no class token)"
+        reason = " (no class token)" if query == "class" else ""
         raise SettingsError(f"query {query!r} does not exist in {where}{reason}; possible: {self.possible()}")
 
 
 def _is_pair_of_ints(query: object) -> bool:
-    return (
+    return (  # True and False are ints to Python
         isinstance(query, Sequence)
         and len(query) == 2
         and all(isinstance(value, int | np.integer) and not isinstance(value, bool) for value in query)
@@ -118,7 +116,7 @@ def _is_pair_of_ints(query: object) -> bool:
 
 
 def resolve_index(index: int, count: int, noun: str, where: str) -> int:
-    """Turn a layer or head number into ``0..count-1``; negative numbers count from the end.
+    """Turn a layer, head or class number into ``0..count-1``; negative numbers count from the end.
 
     Raises:
         SettingsError: not a whole number, or out of range.
@@ -140,7 +138,7 @@ QUERY_WORDS = {
 
 
 def query_words(query: Query) -> str:
-    """A query as people read it."""
+    """A query as people read it, for captions and titles."""
     if isinstance(query, str):
         return QUERY_WORDS.get(query, f"token {query}")
     row, col = query

@@ -1,4 +1,4 @@
-"""Maps of a whole data set: measured in one run that can be stopped and resumed, with a report."""
+"""The maps of a whole data set: measured in a run that can be stopped and resumed, with a report."""
 
 import lazy_loader
 

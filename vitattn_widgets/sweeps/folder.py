@@ -1,12 +1,12 @@
-"""A sweep's folder: the parts that are done, from which a killed sweep goes on, and its finished files.
+"""A sweep's folder: the finished parts, from which a killed sweep resumes, and its final files.
 
-The set is cut into parts of whole batches, always at the same places. A part is measured, written in one step and never
-touched again; whichever process measures it, it comes out the same. ``state.json`` says whose folder it is.
+The set is divided into parts of whole batches, always in the same way. A part is measured, written in one step and
+never changed; the result does not depend on the process that measures it. ``state.json`` says which sweep owns the
+folder.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import shutil
@@ -15,39 +15,34 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import torch
 
-from ..datasets.photos import FolderPhotos, PhotoSet
 from ..errors import SweepError
 from ..files import write_file
-from ..runs import prepare_folder, require_same
+from ..runs import prepare_folder, require_same, without_format
 from .measure import GroupKey, Sums
 
-if TYPE_CHECKING:
-    from ..models.loading import AttentionModel
-
 FORMAT = 1
-"""Number of the folder's form; another one is another run."""
+"""Version of ``state.json`` and of the parts, written in the former; a file without a number is read as 1."""
 
 PARTS = 32
-"""About so many parts a sweep has, so that a killed one loses little."""
+"""Approximate number of parts of a sweep: so many that a kill loses little."""
 
 MOST_BATCHES = 64
-"""A part has at most so many batches."""
+"""Largest number of batches in a part."""
 
 TABLES = ("parquet", "csv")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a set is cut: into batches, and these into parts.
+    """How a set is divided: into parts, and these into batches.
 
     Attributes:
-        photos: of the set.
-        batch_size: photos a forward pass.
+        photos: number of photos in the set.
+        batch_size: photos per forward pass.
     """
 
     photos: int
@@ -70,12 +65,12 @@ class Plan:
 
 @dataclass
 class Part:
-    """What was measured of some photos.
+    """The measurements of some photos.
 
     Attributes:
-        lines: a line a photo and layer, as `measure_photos` gives them.
-        problems: number of a photo and why it, or its mask, could not be read.
-        sums: the maps by class.
+        lines: one per photo and layer, from `measure_photos`.
+        problems: number of a photo, and why it or its mask could not be read.
+        sums: of the maps, by class.
     """
 
     lines: list[dict[str, float]] = field(default_factory=list)
@@ -85,21 +80,21 @@ class Part:
 
 def sinks_at(places: Sequence[Sequence[int]], grid: tuple[int, int]) -> np.ndarray:
     """The sinks of a layer from their places in a state: bool ``(rows, cols)``."""
-    found = np.zeros(grid, bool)
+    sinks = np.zeros(grid, bool)
     for row, col in places:
-        found[row, col] = True
-    return found
+        sinks[row, col] = True
+    return sinks
 
 
 @dataclass(frozen=True)
 class SweepState:
-    """What ``state.json`` says.
+    """The content of ``state.json``.
 
     Attributes:
-        identity: what the sweep is; another one may not go on in its folder.
-        sinks: places ``(row, col)`` of the model's sinks, a list a layer.
-        facts: what is written beside it for people: versions, the model in words.
-        finished: the table and the report are there.
+        identity: what the sweep is (`sweep_identity`); a sweep with another identity may not use its folder.
+        sinks: places ``(row, col)`` of the model's sinks, one list per layer.
+        facts: further information for the report: versions, a description of the model.
+        finished: the table and the report are written.
     """
 
     identity: Mapping[str, Any]
@@ -145,10 +140,10 @@ class SweepFolder:
         return self.path / "parts"
 
     def prepare(self) -> None:
-        """Make the folder, or find out that it is not ours to write to.
+        """Make the folder, and check before any work that files can be written there.
 
         Raises:
-            SweepError: it cannot be made or written to, it is no folder, or files of these names lie in it that no
+            SweepError: it cannot be made or written to, it is not a folder, or it holds files of these names that no
                 sweep wrote.
         """
         if self.path.exists() and not self.path.is_dir():
@@ -160,7 +155,7 @@ class SweepFolder:
             raise SweepError(f"{self.path}: holds {', '.join(foreign)}, which no sweep wrote; choose another folder")
 
     def remove_leftovers(self) -> None:
-        """Remove what a killed process left half-written; only while no other process uses the folder."""
+        """Remove half-written files of a killed process; call it only while no other process uses the folder."""
         for path in (self.table, self.report, self.mean_maps, self.skipped, self.state, self.parts / "*.npz"):
             for leftover in path.parent.glob(f".{path.name}.*"):
                 leftover.unlink(missing_ok=True)
@@ -169,22 +164,24 @@ class SweepFolder:
         """The state of the sweep in this folder; None where there is none.
 
         Raises:
-            SweepError: it is another sweep's, or damaged.
+            SweepError: it is another sweep's, damaged, or of a format that this version does not read.
         """
         if not self.state.is_file():
             return None
         try:
-            state = SweepState(**json.loads(self.state.read_bytes()))
+            state = _parsed_state(self.state)
         except (ValueError, TypeError) as error:
             raise SweepError(
-                f"{self.state}: damaged, or not a sweep's ({error}); remove the folder or choose another one"
+                f"{self.state}: damaged, or not a sweep's of format {FORMAT} ({error}); remove the folder or choose "
+                "another one"
             ) from error
         require_same(state.identity, identity, self.path, SweepError)
         return state
 
     def write_state(self, state: SweepState) -> None:
         """Replace the state in one step."""
-        write_file(self.state, f"{json.dumps(asdict(state), indent=2, ensure_ascii=False)}\n".encode())
+        content = {"format": FORMAT} | asdict(state)
+        write_file(self.state, f"{json.dumps(content, indent=2, ensure_ascii=False)}\n".encode())
 
     def part_file(self, part: int) -> Path:
         return self.parts / f"{part:06d}.npz"
@@ -193,27 +190,27 @@ class SweepFolder:
         """Write a part whole, or nothing of it.
 
         Raises:
-            SettingsError: the disk is full or the place cannot be written to.
+            SettingsError: the disk is full or the folder cannot be written to.
         """
-        columns = {f"line {name}": [line[name] for line in measured.lines] for name in (measured.lines or [{}])[0]}
         groups = list(measured.sums.totals)
+        arrays = {
+            "problem_index": np.array([index for index, _ in measured.problems], np.int64),
+            "problem_text": np.array([text for _, text in measured.problems], np.str_),
+            "groups": np.array(groups, np.int64).reshape(-1, 2),
+            "counts": np.array([measured.sums.counts[group] for group in groups], np.int64),
+            "totals": np.array([measured.sums.totals[group] for group in groups]),
+        }
+        names = measured.lines[0] if measured.lines else ()
+        arrays |= {f"line {name}": np.array([line[name] for line in measured.lines]) for name in names}
         stream = io.BytesIO()
-        np.savez(
-            stream,
-            problem_index=np.array([index for index, _ in measured.problems], np.int64),
-            problem_text=np.array([text for _, text in measured.problems], np.str_),
-            groups=np.array(groups, np.int64).reshape(-1, 2),
-            counts=np.array([measured.sums.counts[group] for group in groups], np.int64),
-            totals=np.array([measured.sums.totals[group] for group in groups]),
-            **columns,
-        )
+        np.savez(stream, **arrays)  # type: ignore[arg-type]  # an array is never named allow_pickle
         write_file(self.part_file(part), stream.getvalue())
 
     def read_part(self, part: int) -> tuple[dict[str, np.ndarray], Part] | None:
-        """The columns of a part's lines, and its problems and sums; None where it is not there or not whole."""
+        """The columns of a part's lines, and its problems and sums; None if it is missing or incomplete."""
         try:
-            with np.load(self.part_file(part), allow_pickle=False) as kept:
-                arrays = {name: kept[name] for name in kept.files}
+            with np.load(self.part_file(part), allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
             sums = Sums()
             for group, count, total in zip(arrays["groups"], arrays["counts"], arrays["totals"], strict=True):
                 sums.add(_key(group), total, int(count))
@@ -224,68 +221,34 @@ class SweepFolder:
         return lines, Part(problems=list(problems), sums=sums)
 
     def missing(self, plan: Plan) -> list[int]:
-        """The parts that are not there yet."""
+        """The parts that are still to be measured."""
         return [part for part in range(plan.parts) if self.read_part(part) is None]
 
     def finish(self, state: SweepState) -> None:
-        """Say that all is there, and remove the parts."""
+        """Mark the sweep as finished, and remove the parts."""
         self.write_state(replace(state, finished=True))
         self.remove_parts()
 
     def remove_parts(self) -> None:
-        """Remove what the finished files replace."""
+        """Remove the parts, whose content is in the final files."""
         shutil.rmtree(self.parts, ignore_errors=True)
+
+
+def _parsed_state(path: Path) -> SweepState:
+    """The state in a file, where it is of a format that this version reads.
+
+    Raises:
+        SweepError: it is of another format.
+        TypeError: it is not an object with the fields of a state, or its format is not a number.
+        ValueError: it is not JSON.
+    """
+    content = json.loads(path.read_bytes())
+    # a file without a number may have one inside its identity, which is no part of what the sweep is
+    identity = content.get("identity") if isinstance(content, dict) else None
+    if isinstance(identity, dict) and "format" in identity:
+        content.setdefault("format", identity.pop("format"))
+    return SweepState(**without_format(content, path, FORMAT, SweepError))
 
 
 def _key(group: np.ndarray) -> GroupKey:
     return int(group[0]), int(group[1])
-
-
-def sweep_identity(
-    model: AttentionModel, photos: PhotoSet, title: str, options: Mapping[str, Any]
-) -> dict[str, dict[str, Any]]:
-    """What decides a sweep's result; a folder belongs to one.
-
-    Args:
-        model: the model.
-        photos: the set.
-        title: of the set.
-        options: layers, aggregation and whatever else changes what is written.
-    """
-    view = asdict(model.preprocessing) | {"patches": list(model.layout.grid)}
-    return {
-        "format": FORMAT,
-        "model": {"name": model.name, "weights": weights_digest(model), "dtype": str(model.dtype), **view},
-        "data": {"title": title, "photos": len(photos), "fingerprint": photos_fingerprint(photos)},
-        "options": dict(options),
-    }
-
-
-def weights_digest(model: AttentionModel) -> str:
-    """SHA-256 in hex over every weight and buffer of a model, by name, and over the names of its classes."""
-    digest = hashlib.sha256(json.dumps(model.class_names).encode())
-    for name, tensor in model.module.state_dict().items():
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
-
-
-def photos_fingerprint(photos: PhotoSet) -> str:
-    """SHA-256 in hex over names and classes of photos; of files also over their sizes and times of change."""
-    labels = [photos.class_names[label] for label in photos.labels]
-    what: list[Any] = [photos.info.name, photos.split, photos.stand_in, photos.names, labels]
-    if isinstance(photos, FolderPhotos):
-        files = (*photos.names, *filter(None, photos.masks or ()))
-        what += [photos.boxes]
-        what += [_stamp(photos.root / name) for name in files]
-    else:
-        what.append(getattr(photos, "seed", None))
-    return hashlib.sha256(json.dumps(what).encode()).hexdigest()
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        facts = path.stat()
-    except OSError:
-        return None  # reading it will say why
-    return facts.st_size, facts.st_mtime_ns

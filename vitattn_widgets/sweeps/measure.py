@@ -1,4 +1,4 @@
-"""What a sweep measures: numbers of each photo's map, mean maps by class, and which photos to look at first."""
+"""What a sweep measures: numbers for each photo's map, mean maps by class, and which photos to look at first."""
 
 from __future__ import annotations
 
@@ -37,57 +37,58 @@ SWEPT = (
     "mass_on_mask",
     "mask_area",
 )
-"""The `MEASURES` of a sweep, in the order of its table; the last two need masks."""
+"""The measures of a sweep, a subset of `MEASURES`, in the order of its table; the last two need masks."""
 
 SINK_PHOTOS = 8
-"""How many photos, evenly spread over the set, say where the model's sinks lie."""
+"""Number of photos, evenly spread over the set, that determine the model's sinks."""
 
-RIGHT, WRONG, NOT_SAID = 1, 0, -1
-"""Whether a prediction is the photo's class."""
+RIGHT, WRONG, UNKNOWN = 1, 0, -1
+"""Whether a prediction is the photo's class; unknown where the model has no such class."""
 
-_CODES = {True: RIGHT, False: WRONG, None: NOT_SAID}
+NO_CLASS = "no class"
+"""Heading of the photos whose class is unknown."""
+
+_CODES = {True: RIGHT, False: WRONG, None: UNKNOWN}
 
 GroupKey = tuple[int, int]
-"""Number of a class and one of `RIGHT`, `WRONG`, `NOT_SAID`."""
+"""Number of a class, and one of `RIGHT`, `WRONG`, `UNKNOWN`."""
 
 
 def model_sinks(model: AttentionModel, photos: PhotoSet, layers: Sequence[int]) -> dict[int, np.ndarray]:
-    """The patches that are sinks whatever the picture: those of at least half of a few photos spread over the set.
+    """The patches that are sinks whatever the picture: in at least half of a few photos spread over the set.
 
-    Convention: `find_sinks` asks what all patches look at, which rows-only capture does not hold; so `SINK_PHOTOS`
-    photos are captured whole, once, before the sweep. Sinks that lie elsewhere in every picture are none of the
-    model's.
+    Convention: `find_sinks` needs the attention of all patches, which a capture of single rows does not hold, so
+    `SINK_PHOTOS` photos are captured completely before the sweep. Sinks at other places in every picture do not count.
 
     Args:
         model: the model.
-        photos: the set; those that cannot be read are passed over.
+        photos: the set; those that cannot be read are skipped.
         layers: layer numbers, 0 or more.
 
     Returns:
-        A layer's sinks, bool ``(rows, cols)``; none where no photo could be read.
+        The sinks of each layer, bool ``(rows, cols)``; all False where no photo could be read.
     """
     count = min(SINK_PHOTOS, len(photos))
-    seen: list[list[np.ndarray]] = []
+    sinks: list[list[np.ndarray]] = []
     for index in np.linspace(0, len(photos) - 1, count).round().astype(int).tolist():
         try:
             capture = capture_attention(model, photos.load(index))
         except PictureError:
             continue
-        seen.append([find_sinks(capture, layer) for layer in layers])
-    nowhere = np.zeros(model.layout.grid, bool)
-    votes = np.array(seen).mean(0) if seen else np.array([nowhere] * len(layers))
+        sinks.append([find_sinks(capture, layer) for layer in layers])
+    votes = np.array(sinks).mean(0) if sinks else np.zeros((len(layers), *model.layout.grid))
     return {layer: of_layer >= 0.5 for layer, of_layer in zip(layers, votes, strict=True)}
 
 
 @dataclass
 class Sums:
-    """The maps of some photos added up by class and by whether the prediction is right.
+    """Sums of the maps of some photos, by class and by whether the prediction is right.
 
-    Each map counts alike: it is divided by its own sum first. All-zero maps count as zeros.
+    Each map is divided by its own sum first, so that all have the same weight. All-zero maps count as zeros.
 
     Attributes:
-        counts: photos a group.
-        totals: float64 ``(layers, rows, cols)`` a group.
+        counts: number of photos per group.
+        totals: sum of the maps per group, float64 ``(layers, rows, cols)``.
     """
 
     counts: dict[GroupKey, int] = field(default_factory=lambda: defaultdict(int))
@@ -103,12 +104,12 @@ class Sums:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What is measured of every photo.
+class Measurement:
+    """What is measured in every photo.
 
     Attributes:
         layers: layer numbers, 0 or more.
-        aggregation: how heads become one map.
+        aggregation: how heads are combined into one map.
         sinks: of each layer, bool ``(rows, cols)``.
     """
 
@@ -118,73 +119,89 @@ class Asked:
 
 
 def measure_photos(
-    rows: AttentionRows, photos: Sequence[Prepared], asked: Asked
+    rows: AttentionRows, photos: Sequence[Prepared], measurement: Measurement
 ) -> tuple[list[dict[str, float]], np.ndarray]:
     """Measure the maps of one batch: every layer of every photo.
 
-    Convention: the grid map is measured as it is, before any smoothing; where a layer mixes heads (CaiT) or subtracts
-    two softmaxes, weights can be negative, and the absolute values of the aggregated map are measured.
+    Convention: the grid map is measured before any smoothing. Where a layer mixes heads (CaiT) or subtracts two
+    softmaxes, weights can be negative; then the absolute values of the aggregated map are measured.
 
     Args:
-        rows: of the asked layers alone, in their order.
+        rows: of the measured layers only, in their order.
         photos: of this batch.
-        asked: what is measured.
+        measurement: what is measured.
 
     Returns:
-        A line a photo and layer: ``index``, ``layer``, ``predicted`` (number; -1 without a classifier),
-        ``confidence`` and the `SWEPT` measures; and the maps, float64 ``(photos, layers, rows, cols)``, each summing to
-        1.
+        One line per photo and layer: ``index``, ``layer``, ``predicted`` (number; -1 without a classifier),
+        ``confidence`` and the `SWEPT` measures; and the maps, float64 ``(photos, layers, rows, cols)``, with sum 1.
+
+    Raises:
+        ValueError: a photo was prepared without its grounds.
     """
     lines: list[dict[str, float]] = []
-    maps = np.zeros((len(photos), len(asked.layers), *rows.layout.grid))
+    maps = np.zeros((len(photos), len(measurement.layers), *rows.layout.grid))
     predicted = rows.probabilities.argmax(1) if rows.class_names else np.full(len(photos), -1)
-    for position, layer in enumerate(asked.layers):
-        of_heads = rows.patch_attention(position)  # photo head row col
+    for position, layer in enumerate(measurement.layers):
+        of_heads = rows.patch_attention(position)  # (photos, heads, rows, cols)
         prefix = rows.prefix_share(position).mean(1)
         for place, (photo, heads) in enumerate(zip(photos, of_heads, strict=True)):
-            grid_map = np.abs(aggregate_heads(heads, asked.aggregation), dtype=np.float64)
+            grid_map = np.abs(aggregate_heads(heads, measurement.aggregation), dtype=np.float64)
             maps[place, position] = grid_map / max(grid_map.sum(), np.finfo(np.float64).tiny)
             label = int(predicted[place])
             confidence = float(rows.probabilities[place, label]) if label >= 0 else np.nan
             line = {"index": photo.index, "layer": layer, "predicted": label, "confidence": confidence}
             line |= {"prefix_share": float(prefix[place]), "head_agreement": head_agreement(np.abs(heads))}
-            lines.append(line | _measure(grid_map, photo, asked.sinks[layer]))
+            lines.append(line | _measure(grid_map, photo, measurement.sinks[layer]))
     return lines, maps
 
 
 def _measure(grid_map: np.ndarray, photo: Prepared, sinks: np.ndarray) -> dict[str, float]:
+    if photo.flat is None:
+        raise ValueError(f"photo {photo.index} was prepared without its grounds and cannot be measured")
     border, flat = border_share(grid_map), share_on(grid_map, photo.flat)
-    kept_border, kept_flat = border, flat
+    border_left, flat_left = border, flat
     if sinks.any():
-        kept = np.where(sinks, 0, grid_map)
-        kept_border, kept_flat = border_share(kept), share_on(kept, photo.flat)
-    masked = photo.evidence is not None and photo.evidence.any()
+        left = np.where(sinks, 0, grid_map)
+        border_left, flat_left = border_share(left), share_on(left, photo.flat)
+    mass = area = np.nan
+    if photo.evidence is not None and photo.counted is not None and photo.evidence.any():
+        mass = mass_on_patches(grid_map, photo.evidence, photo.counted)
+        area = float(photo.evidence.sum() / photo.counted.sum())
     return {
         "border_share": border,
-        "border_share_without_sinks": kept_border,
+        "border_share_without_sinks": border_left,
         "flat_share": flat,
-        "flat_share_without_sinks": kept_flat,
+        "flat_share_without_sinks": flat_left,
         "entropy": entropy(grid_map),
         "sink_share": share_of(grid_map, sinks),
-        "mass_on_mask": mass_on_patches(grid_map, photo) if masked else np.nan,
-        "mask_area": float(photo.evidence.sum() / photo.counted.sum()) if masked else np.nan,
+        "mass_on_mask": mass,
+        "mask_area": area,
     }
 
 
-def mass_on_patches(grid_map: np.ndarray, photo: Prepared) -> float:
-    """`mass_on_mask` of the map before smoothing: each patch spreads what it has evenly over its pixels."""
-    counted = float((grid_map * photo.counted).sum())
-    return float((grid_map * photo.evidence).sum()) / counted if counted > 0 else np.nan
+def mass_on_patches(grid_map: np.ndarray, evidence: np.ndarray, counted: np.ndarray) -> float:
+    """`mass_on_mask` of the map before smoothing: each patch is spread evenly over its pixels.
+
+    Args:
+        grid_map: map ``(rows, cols)``.
+        evidence: of its shape, share of each patch's pixels on the mask (`mask_on_patches`).
+        counted: likewise, share of the pixels that the mask does not leave open.
+
+    Returns:
+        0..1; NaN where the counted part of the map is all zeros.
+    """
+    whole = float((grid_map * counted).sum())
+    return float((grid_map * evidence).sum()) / whole if whole > 0 else np.nan
 
 
 @dataclass(frozen=True)
 class Classes:
-    """What the data call each photo, and which predictions are right.
+    """The classes of photos and of a model, and which predictions are right.
 
     Attributes:
-        labels: one a photo; `UNLABELLED` where nothing says its class.
+        labels: class name of each photo; `UNLABELLED` where it is unknown.
         predicted: names of the model's classes; empty without a classifier.
-        keys: `class_key` of each of them.
+        keys: `class_key` of each of the model's classes.
     """
 
     labels: tuple[str, ...]
@@ -200,7 +217,7 @@ class Classes:
 
     @cached_property
     def known(self) -> tuple[str, ...]:
-        """The classes of the data, in order; empty where no photo has one."""
+        """The classes of the data, sorted; empty if no photo has one."""
         return tuple(sorted(set(self.labels))) if any(self.labels) else ()
 
     @cached_property
@@ -209,25 +226,25 @@ class Classes:
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """What mean maps are made by: the classes of the data, else those of the model, else one group."""
+        """The groups of the mean maps: the classes of the data, else those of the model, else one group."""
         return self.known or self.predicted or ("all",)
 
     def right(self, index: int, predicted: int) -> int:
-        """Whether a prediction is the photo's class (`classes.is_right`): `RIGHT`, `WRONG` or `NOT_SAID`."""
+        """Whether a prediction is the photo's class (`is_right`): `RIGHT`, `WRONG` or `UNKNOWN`."""
         if predicted < 0:
-            return NOT_SAID
+            return UNKNOWN
         return _CODES[is_right(self.predicted[predicted], self.labels[index], self.keys)]
 
     def group(self, index: int, predicted: int) -> GroupKey:
-        """The group of a photo's map: number in `groups`, and whether the prediction is right."""
+        """The group of a photo's map: its number in `groups`, and whether the prediction is right."""
         number = self._numbers[self.labels[index]] if self.known else max(predicted, 0)
         return number, self.right(index, predicted)
 
 
 def unusual(values: Series) -> Series:
-    """How far above the middle of the set each value lies: distance to the median over the interquartile range.
+    """How far each value is above the median of the set, in interquartile ranges.
 
-    Values below the median count as 0, and so does a set without spread.
+    Values below the median count as 0, as do all values of a set without spread.
     """
     low, middle, high = values.quantile([0.25, 0.5, 0.75])
     spread = high - low
@@ -235,18 +252,18 @@ def unusual(values: Series) -> Series:
 
 
 def look_first(table: DataFrame) -> Series:
-    """In which order an expert should look at the photos of one layer, 1 first.
+    """The order in which an expert should look at the photos of one layer, from 1.
 
-    Calderaro et al. 2023, in their conclusion, read attention along the border or on flat ground as a sign of
-    overfitting. A photo is the more urgent the further its border share or its flat share, the larger of the two,
-    lies above the set's median, in interquartile ranges (`unusual`). The model's sinks are left out, for they lie where
-    they lie whatever the picture.
+    Calderaro et al. 2023, in their conclusion, interpret attention along the border or on flat ground as a sign of
+    overfitting. A photo's urgency is how far its border share or its flat share, whichever is more unusual, is above
+    the set's median, in interquartile ranges (`unusual`). The model's sinks are left out, since their places do not
+    depend on the picture.
 
     Args:
-        table: a row a photo.
+        table: one row per photo.
 
     Returns:
-        int64, of the table's index; ties keep the table's order.
+        int64, with the table's index; ties keep the table's order.
     """
-    urgent = np.maximum(unusual(table["border_share_without_sinks"]), unusual(table["flat_share_without_sinks"]))
-    return urgent.rank(method="first", ascending=False).astype("int64")
+    urgency = np.maximum(unusual(table["border_share_without_sinks"]), unusual(table["flat_share_without_sinks"]))
+    return urgency.rank(method="first", ascending=False).astype("int64")

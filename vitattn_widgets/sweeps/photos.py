@@ -1,8 +1,9 @@
-"""The photos of a sweep as batches: read, cut to the model's view and prepared in loading processes."""
+"""The photos of a sweep as batches: read, cropped to the model's view and prepared in loading processes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,16 +28,17 @@ if TYPE_CHECKING:
     from ..models.loading import AttentionModel
 
 
-class Prepared(NamedTuple):
-    """One photo, ready for the model; or why it cannot be.
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """One photo, ready for the model, or the reason why it is not.
 
     Attributes:
         index: its number in the set.
         tensor: normalised float32 ``(3, H, W)``; None where the photo cannot be read.
-        flat: float64 ``(rows, cols)``, see `flat_ground`.
+        flat: float64 ``(rows, cols)``, see `flat_ground`; None where it is not measured.
         evidence: float64 ``(rows, cols)``, the share of each patch's pixels on the mask; None without a mask.
-        counted: likewise, the share that the mask says anything of.
-        problem: one line about what could not be read; empty where all could.
+        counted: likewise, the share of the pixels that the mask does not leave open.
+        problem: one line about what could not be read; empty if there is nothing.
     """
 
     index: int
@@ -48,21 +50,21 @@ class Prepared(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Some photos: those that were read, their tensors as one, and what was wrong with others."""
+    """Some photos: those that were read, their tensors stacked, and the problems with the others."""
 
     photos: tuple[Prepared, ...]
     tensor: Tensor | None
     problems: tuple[tuple[int, str], ...]
 
 
-class SweepPhotos(loading.Dataset):
-    """The photos of a set as a model takes them, and what their maps are measured on.
+class SweepPhotos(loading.Dataset[Prepared]):
+    """The photos of a set as input of a model, with the ground that their maps are measured on.
 
     Args:
         photos: the set.
         preprocessing: the model's own.
-        layout: the model's tokens.
-        grounds: find flat ground and masks too; without, only the tensors, as plain inference needs them.
+        layout: of the model's tokens.
+        grounds: prepare flat ground and masks too; False prepares only the tensors, as plain inference needs them.
     """
 
     def __init__(
@@ -86,8 +88,8 @@ class SweepPhotos(loading.Dataset):
         if not self.grounds:
             return Prepared(index, tensor)
         (rows, cols), (height, width) = self.layout.grid, self.layout.patch_shape
-        seen = view.part(rows * height, cols * width)
-        flat = flat_ground(seen.pixels, self.layout.grid)
+        covered = view.part(rows * height, cols * width)  # patches may leave a margin of the view uncovered
+        flat = flat_ground(covered.pixels, self.layout.grid)
         try:
             mask = self.photos.mask(index)
         except DataError as error:
@@ -98,15 +100,16 @@ class SweepPhotos(loading.Dataset):
             sizes = f"its mask has {mask.shape[1]} x {mask.shape[0]} px, the photo {photo.width} x {photo.height} px"
             problem = f"{self.photos.names[index]}: {sizes}; the photo is measured without it"
             return Prepared(index, tensor, flat, problem=plain_text(problem))
-        evidence, counted = mask_on_patches(mask_on_view(mask, seen.crop_box, seen.pixels.shape[:2]), self.layout.grid)
+        mask = mask_on_view(mask, covered.crop_box, covered.pixels.shape[:2])
+        evidence, counted = mask_on_patches(mask, self.layout.grid)
         return Prepared(index, tensor, flat, evidence, counted)
 
 
 def mask_on_patches(mask: np.ndarray, grid: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The share of each patch's pixels on the evidence, and the share that counts at all.
+    """The share of each patch's pixels on the evidence, and the share of those that count at all.
 
     Args:
-        mask: uint8 ``(H, W)`` of the view: 0 elsewhere, `IGNORE` not counted, all else the evidence.
+        mask: uint8 ``(H, W)`` of the view: 0 is elsewhere, `IGNORE` is not counted, anything else is the evidence.
         grid: ``(rows, cols)``, which must divide the view.
 
     Returns:
@@ -118,8 +121,8 @@ def mask_on_patches(mask: np.ndarray, grid: tuple[int, int]) -> tuple[np.ndarray
     return (counted & (patches != 0)).mean((1, 3)), counted.mean((1, 3))
 
 
-def prepared_batches(photos: SweepPhotos, batches: Sequence[Sequence[int]], workers: int) -> DataLoader:
-    """Batches of given photos, in this order, loaded by so many processes."""
+def prepared_batches(photos: SweepPhotos, batches: Sequence[list[int]], workers: int) -> DataLoader[Prepared]:
+    """A loader that yields a `Batch` for each list of photo numbers, in order, using `workers` processes."""
     return DataLoader(
         photos,
         batch_sampler=batches,
@@ -131,13 +134,16 @@ def prepared_batches(photos: SweepPhotos, batches: Sequence[Sequence[int]], work
 
 def _collate(photos: list[Prepared]) -> Batch:
     read = tuple(photo for photo in photos if photo.tensor is not None)
-    tensor = torch.stack([photo.tensor for photo in read]) if read else None
+    tensors = [photo.tensor for photo in photos if photo.tensor is not None]
     problems = tuple((photo.index, photo.problem) for photo in photos if photo.problem)
-    return Batch(tuple(photo._replace(tensor=None) for photo in read), tensor, problems)
+    # the stacked copy is enough: without their own tensors, photos cost little to send to the main process
+    return Batch(
+        tuple(replace(photo, tensor=None) for photo in read), torch.stack(tensors) if tensors else None, problems
+    )
 
 
 def plain_text(name: str) -> str:
-    """A file's name as text; bytes that are none, which some systems allow in names, become question marks."""
+    """A file's name as text; undecodable bytes, which some systems allow in names, become question marks."""
     return name.encode(errors="replace").decode()
 
 
@@ -150,40 +156,39 @@ def find_photos(
     data: str | Path | None = None,
     stand_in: bool | None = None,
 ) -> PhotoSet:
-    """The photos that are meant: a split of a data set, which can be a name of `DATASETS`, or a folder.
+    """The photos of a folder, or a split of a data set that is given by its name or as it is.
 
     Args:
-        photos: what was given.
-        model: its classes are looked for in the names of folders.
+        photos: a folder, a name in `DATASETS`, a data set or one of its splits.
+        model: its classes are searched for in the names of folders.
         split: of a data set; None is its test split.
-        limit: at most so many, evenly spread over the set; None takes all.
-        notify: takes what `load_dataset` tells.
+        limit: largest number of photos, evenly spread over the set; None takes all.
+        notify: called with the lines of `load_dataset`.
         data: folder of the named data set.
         stand_in: see `load_dataset`.
 
     Raises:
-        DataError: no such folder, or nothing in it.
-        SettingsError: no such split, a split of what has none, or a limit below 1.
+        DataError: no such folder, or no photo in it.
+        SettingsError: no such split, a split of something other than a data set, or a limit below 1.
     """
     if limit is not None and limit < 1:
         raise SettingsError(f"limit must be at least 1 photo, got {limit}")
     if split not in (None, *SPLITS):
         raise SettingsError(f"split {split!r} does not exist; possible: {', '.join(SPLITS)}")
-    named = isinstance(photos, str) and photos in DATASETS
-    if not named and (data, stand_in) != (None, None):
-        raise SettingsError("data and stand_in belong to the name of a data set")
-    if named:
+    if isinstance(photos, str) and photos in DATASETS:
         photos = load_dataset(photos, data, stand_in=stand_in, notify=notify)
+    elif (data, stand_in) != (None, None):
+        raise SettingsError("data and stand_in belong to the name of a data set; leave them out")
     elif split is not None and not isinstance(photos, Dataset):
-        raise SettingsError("a split belongs to a data set, not to a folder of photos")
+        raise SettingsError("a split belongs to a data set, not to a folder of photos; leave it out")
     if isinstance(photos, Dataset):
-        found = getattr(photos, split or "test")
+        photo_set: PhotoSet = getattr(photos, split or "test")
     elif isinstance(photos, PhotoSet):
-        found = photos
+        photo_set = photos
     else:
-        found = load_photo_folder(photos, model.class_names, notify)
-    if not len(found):
-        raise DataError(f"{found.title}: no photo to look at")
-    if limit is not None and limit < len(found):
-        found = found.take(np.linspace(0, len(found) - 1, limit).round().astype(int).tolist())
-    return found
+        photo_set = load_photo_folder(photos, model.class_names, notify)
+    if not len(photo_set):
+        raise DataError(f"{photo_set.title}: no photos; choose another split or data set")
+    if limit is not None and limit < len(photo_set):
+        photo_set = photo_set.take(np.linspace(0, len(photo_set) - 1, limit).round().astype(int).tolist())
+    return photo_set

@@ -1,4 +1,4 @@
-"""A sweep at work: what was asked, the processes that share it, and the one stream of batches that each measures."""
+"""A sweep at work: its settings, the processes that share it, and the stream of batches that each one measures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..errors import SettingsError
 from ..maps.aggregate import AGGREGATIONS, possible_aggregations
 from ..models.tokens import resolve_index
 from .folder import TABLES, Part, Plan, SweepFolder, sinks_at
-from .measure import Asked, Classes, measure_photos
+from .measure import Classes, Measurement, measure_photos
 from .photos import SweepPhotos, prepared_batches
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..models.loading import AttentionModel
 
 PATIENCE = timedelta(days=7)
-"""How long processes wait for each other at the end: a slow one is not given up."""
+"""How long processes wait for each other: long enough for the slowest."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Team:
     """The processes that share a sweep.
 
     Attributes:
-        number: of this one, from 0; the first speaks and writes what is written once.
-        count: of all.
-        state: accelerate's; None where there is one process.
+        number: of this process, from 0; only the first prints and writes the common files.
+        count: of all processes.
+        state: of accelerate; None if there is only one process.
     """
 
     number: int = 0
@@ -49,18 +49,18 @@ class Team:
         return self.number == 0
 
     def wait(self) -> None:
-        """Wait until all processes are here."""
+        """Wait until all processes have called this."""
         if self.state is not None:
             self.state.wait_for_everyone()
 
 
 def processes() -> int:
-    """How many processes `accelerate launch` started."""
+    """The number of processes started by `accelerate launch`."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def gather_team(model: AttentionModel) -> Team:
-    """The processes that `accelerate launch` started; the model moves to this one's device."""
+    """The processes started by `accelerate launch`; the model is moved to this process's device."""
     if processes() < 2:
         return Team()
     from accelerate import PartialState
@@ -73,15 +73,15 @@ def gather_team(model: AttentionModel) -> Team:
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for, but for the photos.
+    """The settings of a sweep, except for its photos.
 
     Attributes:
         model: the model.
         layers: layer numbers; after `checked` 0 or more, in order.
-        aggregation: how heads become one map.
-        batch_size: photos a forward pass.
-        table: of `TABLES`.
-        pictures: photos in the report that an expert should look at first.
+        aggregation: how heads are combined into one map.
+        batch_size: photos per forward pass.
+        table: one of `TABLES`.
+        pictures: number of photos in the report that an expert should look at first.
     """
 
     model: AttentionModel
@@ -92,21 +92,21 @@ class Request:
     pictures: int
 
     def checked(self) -> Request:
-        """The same with layers 0 or more, in order.
+        """The same request with layers 0 or more, in order.
 
         Raises:
-            SettingsError: something that does not exist.
+            SettingsError: a setting that does not exist or is out of range.
         """
-        for what, given, possible in (("aggregation", self.aggregation, AGGREGATIONS), ("table", self.table, TABLES)):
-            if given not in possible:
-                raise SettingsError(f"{what} {given!r} does not exist; possible: {', '.join(possible)}")
+        for name, value, allowed in (("aggregation", self.aggregation, AGGREGATIONS), ("table", self.table, TABLES)):
+            if value not in allowed:
+                raise SettingsError(f"{name} {value!r} does not exist; possible: {', '.join(allowed)}")
         if self.batch_size < 1 or self.pictures < 0:
             raise SettingsError(
-                f"a batch has at least 1 photo and a report at least 0 pictures, got {self.batch_size} and "
+                f"batch_size must be at least 1 photo and pictures at least 0, got {self.batch_size} and "
                 f"{self.pictures}"
             )
         if not self.layers:
-            raise SettingsError("a sweep needs at least one layer")
+            raise SettingsError("a sweep needs at least one layer; -1 is the last")
         count = len(self.model.sites)
         layers = {resolve_index(layer, count, "layer", self.model.name) for layer in self.layers}
         checked = replace(self, layers=tuple(sorted(layers)))
@@ -114,8 +114,8 @@ class Request:
             heads = getattr(self.model.sites[site], "num_heads", None)
             if heads is not None and self.aggregation not in possible_aggregations(heads):
                 raise SettingsError(
-                    f"layer {layer} of {self.model.name} has one head, of which there is no {self.aggregation}; "
-                    "take 'mean' or 'max'"
+                    f"layer {layer} of {self.model.name} has one head, and {self.aggregation} needs more; use 'mean' "
+                    "or 'max'"
                 )
         return checked
 
@@ -126,7 +126,7 @@ class Request:
         return [names[layer] for layer in self.layers]
 
     def options(self) -> dict[str, Any]:
-        """What of it decides what is written, as JSON takes it."""
+        """The settings that determine the files, for JSON."""
         return {
             "layers": list(self.layers),
             "aggregation": self.aggregation,
@@ -135,57 +135,57 @@ class Request:
             "pictures": self.pictures,
         }
 
-    def asked(self, sinks: Mapping[str, Sequence[Sequence[int]]]) -> Asked:
-        """What is measured of every photo, with the sinks that a state names."""
+    def measurement(self, sinks: Mapping[str, Sequence[Sequence[int]]]) -> Measurement:
+        """What is measured in every photo, given the places of the sinks in a state."""
         grid = self.model.layout.grid
-        found = {layer: sinks_at(sinks[str(layer)], grid) for layer in self.layers}
-        return Asked(self.layers, self.aggregation, found)
+        of_layers = {layer: sinks_at(sinks[str(layer)], grid) for layer in self.layers}
+        return Measurement(self.layers, self.aggregation, of_layers)
 
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """One process's part in a sweep.
+    """One process's share of a sweep.
 
     Attributes:
-        request: what was asked.
+        request: the settings.
         folder: where parts are written.
         photos: the set.
         team: the processes that share it.
-        asked: what is measured.
+        measurement: what is measured.
         workers: processes that load photos.
         progress: show a bar.
-        notify: takes a line.
+        notify: called with single lines.
     """
 
     request: Request
     folder: SweepFolder
     photos: PhotoSet
     team: Team
-    asked: Asked
+    measurement: Measurement
     workers: int
     progress: bool
     notify: Callable[[str], None]
 
     def measure(self, plan: Plan) -> None:
-        """Measure this process's share of the parts that are not there yet, and wait for the others."""
+        """Measure this process's share of the missing parts, and wait for the other processes."""
         from tqdm.auto import tqdm
 
         missing = self.folder.missing(plan)
-        self.team.wait()  # nobody writes before everybody has looked
+        self.team.wait()  # all processes must see the same parts missing before any of them writes one
         mine = missing[self.team.number :: self.team.count]
         if missing and len(missing) < plan.parts:
             left = sum(len(batch) for part in missing for batch in plan.batches(part))
-            self.notify(f"{self.folder.path}: goes on after {plan.photos - left} of {plan.photos} photos")
+            self.notify(f"{self.folder.path}: resumes after {plan.photos - left} of {plan.photos} photos")
         count = sum(len(batch) for part in mine for batch in plan.batches(part))
-        words = f"process 1 of {self.team.count}" if self.team.count > 1 else None
-        shown = self.progress and self.team.first
-        with tqdm(total=count, unit="photo", desc=words, disable=not shown, dynamic_ncols=True) as bar:
+        title = f"process 1 of {self.team.count}" if self.team.count > 1 else None
+        hidden = not (self.progress and self.team.first)
+        with tqdm(total=count, unit="photo", desc=title, disable=hidden, dynamic_ncols=True) as bar:
             for part, measured in self._measured(plan, mine, bar):
                 self.folder.write_part(part, measured)
         self.team.wait()
 
     def _measured(self, plan: Plan, parts: Sequence[int], bar: tqdm) -> Iterator[tuple[int, Part]]:
-        """Each part, from one stream of batches: loading goes on over the ends of parts."""
+        """The measured parts, from one stream of batches: loading does not pause between parts."""
         model = self.request.model
         classes = Classes.of(self.photos, model.class_names)
         batches = [list(indices) for part in parts for indices in plan.batches(part)]
@@ -199,10 +199,11 @@ class Work:
                 for _, problem in batch.problems:
                     self.notify(problem)
                 if batch.tensor is not None:
-                    lines, maps = measure_photos(self._capture(batch.tensor), batch.photos, self.asked)
+                    lines, maps = measure_photos(self._capture(batch.tensor), batch.photos, self.measurement)
                     measured.lines.extend(lines)
-                    for line, of_photo in zip(lines, maps, strict=False):  # the first layer's lines, one a photo
-                        measured.sums.add(classes.group(line["index"], line["predicted"]), of_photo)
+                    for line, of_photo in zip(lines, maps, strict=False):  # the lines of the first layer: one per photo
+                        group = classes.group(int(line["index"]), int(line["predicted"]))
+                        measured.sums.add(group, of_photo)
                 bar.update(len(indices))
             yield part, measured
 

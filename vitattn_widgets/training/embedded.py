@@ -1,7 +1,8 @@
-"""The model that the kit brings along, ``load_model("demo")``, and how it was made.
+"""The model that comes with the kit, ``load_model("demo")``, and how it was made.
 
-``python -m vitattn_widgets.training.embedded`` trains it again from nothing: the kit's own training code, its recipe
-for the data set ``"demo"``, pictures made by code. It replaces the files in ``vitattn_widgets/models/weights``.
+``python -m vitattn_widgets.training.embedded`` trains it again from scratch, with the kit's own training code and its
+recipe for the data set ``"demo"``, pictures drawn by code. It replaces the files in
+``vitattn_widgets/models/weights``.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
 TRAINING_SEED = 1
 
 PER_CLASS = (700, 20, 40)
-"""Pictures a class to train on, to choose the best epoch by, and to report on."""
+"""Pictures per class for training, for choosing the best epoch, and for testing."""
 
 FRESH_SEED = 20231
-"""Stand-ins of this seed were never trained on and nothing was chosen by them; the card's accuracy is theirs."""
+"""Seed of pictures used neither for training nor for choosing anything; the card states the accuracy on them."""
 
 FRESH_PER_CLASS = 200
 
@@ -40,30 +41,30 @@ MOST_BYTES = 4_000_000
 
 
 def measure(model: AttentionModel, photos: PhotoSet, batch_size: int = 54) -> float:
-    """Share of photos that a model tells rightly, 0..1."""
+    """Accuracy: the share of photos classified correctly, 0..1."""
     import torch
 
-    right = 0
+    hits = 0
     for start in range(0, len(photos), batch_size):
         numbers = range(start, min(start + batch_size, len(photos)))
         views = [model.preprocessing.view(photos.load(number)).pixels for number in numbers]
         batch = torch.stack([model.preprocessing.tensor(view) for view in views]).to(model.device)
         with torch.inference_mode():
-            answers = model.module(batch).argmax(-1).tolist()
-        right += sum(answer == photos.labels[number] for answer, number in zip(answers, numbers, strict=True))
-    return right / len(photos)
+            predicted = model.module(batch).argmax(-1).tolist()
+        hits += sum(label == photos.labels[number] for label, number in zip(predicted, numbers, strict=True))
+    return hits / len(photos)
 
 
 def make_embedded(out: Path, checkpoint: Path = DEMO_CHECKPOINT, **how: Any) -> float | None:
     """Train the embedded model and write its checkpoint and card.
 
     Args:
-        out: folder of the run; a stopped one goes on.
-        checkpoint: the file to write, of half-precision weights.
+        out: folder of the run; a run that was stopped resumes.
+        checkpoint: file to write, with weights in half precision.
         how: further arguments of `finetune`, such as ``mixed_precision="bf16"``.
 
     Returns:
-        Its accuracy on fresh stand-ins, 0..1, measured from the written file; None in a process that does not write.
+        The accuracy of the written file on pictures of another seed, 0..1; None in a process that does not write.
     """
     from accelerate import PartialState
 
@@ -77,14 +78,14 @@ def make_embedded(out: Path, checkpoint: Path = DEMO_CHECKPOINT, **how: Any) -> 
     view = start_model(data, training_recipe("demo", "recommended"), None).preprocessing
     out.mkdir(parents=True, exist_ok=True)
     with PartialState(cpu=how.get("cpu", False)).main_process_first():
-        kept = keep_views(data.train, view, out / f"views-{data.fingerprint[:12]}.npy")
-    best = finetune(replace(data, train=kept), "recommended", out, **how).best
+        views = keep_views(data.train, view, out / f"views-{data.fingerprint[:12]}.npy")
+    best = finetune(replace(data, train=views), "recommended", out, **how).best
     return embed(best, checkpoint) if is_main_process() else None
 
 
 @dataclass(frozen=True)
 class KeptViews(PhotoSet):
-    """Photos as a model sees them, kept in a file: drawn once instead of in every epoch."""
+    """Photos as a model sees them, stored in a file: drawn once instead of in every epoch."""
 
     path: Path = Path()
 
@@ -96,25 +97,25 @@ class KeptViews(PhotoSet):
 
 
 def keep_views(photos: PhotoSet, view: Preprocessing, path: Path) -> KeptViews:
-    """Write what a model sees of every photo to a file, uint8 ``(photos, H, W, 3)``, unless it is there.
+    """Write what a model sees of every photo to a file, uint8 ``(photos, H, W, 3)``, unless the file exists.
 
-    A view of a view is the view itself, so a model learns from the kept ones what it would from the photos.
+    The view of a view is the view itself, so training on the stored views is the same as training on the photos.
     """
     from tqdm.auto import tqdm
 
     if not path.exists():
         unfinished = path.with_suffix(".unfinished")
-        kept = np.lib.format.open_memmap(unfinished, "w+", np.uint8, (len(photos), *view.size, 3))
+        views = np.lib.format.open_memmap(unfinished, "w+", np.uint8, (len(photos), *view.size, 3))
         for number in tqdm(range(len(photos)), unit="picture", desc="drawing"):
-            kept[number] = view.view(photos.load(number)).pixels
-        kept.flush()
+            views[number] = view.view(photos.load(number)).pixels
+        views.flush()
         unfinished.replace(path)
     plain = {item.name: getattr(photos, item.name) for item in fields(PhotoSet)}
     return KeptViews(**plain, path=path)
 
 
 def embed(best: Path, checkpoint: Path) -> float:
-    """Write a run's best weights as the embedded model: half precision, with what fresh stand-ins say in its card.
+    """Write a run's best weights as the embedded model, in half precision, with its accuracy on fresh pictures.
 
     Raises:
         ModelError: the file would be larger than `MOST_BYTES`.
@@ -123,11 +124,13 @@ def embed(best: Path, checkpoint: Path) -> float:
     from ..models.checkpoints import read_weights, write_checkpoint
 
     card = json.loads(best.with_suffix(".json").read_text(encoding="utf-8"))
-    card["architecture"] = card["architecture"].partition(".")[0]  # of its tag's published weights, none were used
+    card["architecture"] = card["architecture"].partition(".")[
+        0
+    ]  # the tag names published weights, which were not used
     weights = {name: _halved(tensor) for name, tensor in read_weights(best).items()}
     size = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
     if size > MOST_BYTES:
-        raise ModelError(f"the embedded model would have {size:,} bytes; at most {MOST_BYTES:,} belong in the package")
+        raise ModelError(f"the embedded model would take {size:,} bytes; the package allows {MOST_BYTES:,}")
     checkpoint.parent.mkdir(exist_ok=True)
     write_checkpoint(checkpoint, weights, card)
     fresh = load_dataset("demo", seed=FRESH_SEED, per_class=(1, 1, FRESH_PER_CLASS)).test
@@ -157,7 +160,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if accuracy is not None:
-        print(f"wrote {DEMO_CHECKPOINT}: {accuracy:.1%} of {FRESH_PER_CLASS} fresh made pictures a class")
+        print(f"wrote {DEMO_CHECKPOINT}: {accuracy:.1%} correct on {FRESH_PER_CLASS} fresh pictures per class")
     return 0
 
 

@@ -1,9 +1,9 @@
-"""A run's folder: what is in it, whether there is room, and the one file from which a killed run goes on.
+"""A run's folder: what is in it, whether there is room, and the one file from which a killed run resumes.
 
 ``state.safetensors`` holds everything that the next epoch needs: weights, optimizer, history and what the run is. It is
-replaced in one step, and the checkpoints ``best`` and ``last`` are written after it: whatever was half done when a run
-was killed can be made again from it. Order, augmentation and learning rate are functions of seed and epoch and are not
-kept.
+replaced in one step, and the checkpoints ``best`` and ``last`` are written after it: whatever a killed run left half
+done can be made again from it. Order, augmentation and learning rate are functions of seed and epoch, so they are not
+stored.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from torch.optim import Optimizer
 from ..errors import TrainingError, WeightsError
 from ..files import write_file
 from ..models.checkpoints import read_header
-from ..runs import prepare_folder
+from ..runs import prepare_folder, without_format
+
+FORMAT = 1
+"""Version of ``state.safetensors`` and ``metrics.json``, written in both; a file without a number is read as 1."""
 
 NAMES = ("best.safetensors", "best.json", "last.safetensors", "last.json", "state.safetensors", "metrics.json")
 
@@ -36,16 +39,16 @@ _SLACK = 16 << 20  # cards, figures, headers, file system
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What one epoch gave.
+    """What was measured in one epoch.
 
     Attributes:
         epoch: from 1.
         learning_rate: at its last step.
-        train_loss: mean over its steps, of augmented photos, while the weights changed.
+        train_loss: mean over its augmented photos, while the weights changed.
         train_accuracy: likewise, 0..1.
         validation_loss: mean over the validation photos, after the epoch.
         validation_accuracy: likewise, 0..1.
-        seconds: training and validation.
+        seconds: of training and validation.
     """
 
     epoch: int
@@ -62,11 +65,11 @@ class RunState:
     """A run after some epochs.
 
     Attributes:
-        identity: what the run is (`training.run_identity`); another one may not go on in its folder.
+        identity: what the run is (`run_identity`); a run with another identity may not use its folder.
         history: its finished epochs.
         weights: of the model as it is trained.
         optimizer: its ``state_dict``.
-        scaler: state of the gradient scaler of fp16; empty without one.
+        scaler: ``state_dict`` of the gradient scaler of fp16; empty without one.
     """
 
     identity: Mapping[str, Any]
@@ -77,7 +80,7 @@ class RunState:
 
 
 def best_epoch(history: tuple[EpochRecord, ...]) -> EpochRecord:
-    """The epoch of the highest validation accuracy; of several, that of the lowest loss, then the first."""
+    """The epoch of the highest validation accuracy; ties go to the lower loss, then to the earlier epoch."""
     return min(history, key=lambda record: (-record.validation_accuracy, record.validation_loss, record.epoch))
 
 
@@ -108,75 +111,76 @@ class RunFolder:
         return self.path / "metrics.json"
 
     def prepare(self) -> None:
-        """Make the folder and find out before any work that files can be written there.
+        """Make the folder, and check before any work that files can be written there.
 
         Raises:
-            TrainingError: it cannot be made or written to, or it is no folder.
+            TrainingError: it cannot be made or written to, or it is not a folder.
         """
         prepare_folder(self.path, TrainingError)
 
     def remove_leftovers(self) -> None:
-        """Remove what a killed process left half-written; only while no other process uses the folder."""
+        """Remove half-written files of a killed process; call it only while no other process uses the folder."""
         for name in (*NAMES, *FIGURES):
             for path in self.path.glob(f".{name}.*"):
                 path.unlink(missing_ok=True)
 
     def require_room(self, weights: int, optimizer: int) -> None:
-        """Find out before any work that the disk has room for the checkpoints.
+        """Check before any work that the disk has room for the checkpoints.
 
         Args:
             weights: bytes of the model's weights.
-            optimizer: bytes that the optimizer keeps.
+            optimizer: bytes of the optimizer's state.
 
         Raises:
-            TrainingError: with what is needed and what is free.
+            TrainingError: there is too little; the message says how much is needed and how much is free.
         """
         state = weights + optimizer
         needed = 2 * weights + state + state + _SLACK  # best, last, the state, and the state that replaces it
-        there = sum(path.stat().st_size for name in NAMES if (path := self.path / name).is_file())
-        free = shutil.disk_usage(self.path).free
-        if free + there < needed:
+        # what is already in the folder will be replaced, so its space counts as free
+        replaced = sum(path.stat().st_size for name in NAMES if (path := self.path / name).is_file())
+        free = shutil.disk_usage(self.path).free + replaced
+        if free < needed:
             raise TrainingError(
-                f"{self.path}: the checkpoints of this run need {_size(needed)}, the disk has {_size(free + there)} "
-                "free; make room or choose another folder"
+                f"{self.path}: the checkpoints of this run need {_size(needed)}, the disk has {_size(free)} free; make "
+                "room or choose another folder"
             )
 
     def read_identity(self) -> Mapping[str, Any] | None:
         """What the run in this folder is; None where there is none.
 
         Raises:
-            TrainingError: its state is damaged.
+            TrainingError: its state is damaged, or of a format that this version does not read.
         """
+        path = self.state if self.state.is_file() else self.metrics
+        if not path.is_file():
+            return None
         try:
-            if self.state.is_file():
-                return json.loads(read_header(self.state)[_RUN_KEY])["identity"]
-            if self.metrics.is_file():
-                return json.loads(self.metrics.read_bytes())["identity"]
+            text = read_header(path)[_RUN_KEY] if path == self.state else path.read_bytes()
+            return parse_run(text, path)["identity"]
         except (WeightsError, ValueError, KeyError, TypeError) as error:
-            raise TrainingError(
-                f"{self.path}: the run in this folder is damaged ({error}); remove it or choose another one"
-            ) from error
-        return None
+            raise unreadable(path, error) from error
 
     def write_state(self, state: RunState) -> None:
         """Replace the state in one step.
 
         Raises:
-            SettingsError: the disk is full or the place cannot be written to; what was there before stays.
+            SettingsError: the disk is full or the folder cannot be written to; the previous state is kept.
         """
+        # safetensors holds tensors only: the optimizer's other values (step counts, hyperparameters) go into the header
         tensors = {f"model.{name}": tensor.detach().cpu().contiguous() for name, tensor in state.weights.items()}
-        kept: dict[str, dict[str, Any]] = {}
+        plain: dict[str, dict[str, Any]] = {}
         for number, values in state.optimizer["state"].items():
-            kept[str(number)] = {}
+            plain[str(number)] = {}
             for key, value in values.items():
                 if isinstance(value, Tensor):
                     tensors[f"optimizer.{number}.{key}"] = value.detach().cpu().contiguous()
                 elif value is not None:
-                    kept[str(number)][key] = value
+                    plain[str(number)][key] = value
         run = {
+            "format": FORMAT,
             "identity": state.identity,
             "history": [asdict(record) for record in state.history],
-            "optimizer": {"state": kept, "param_groups": state.optimizer["param_groups"]},
+            "optimizer": {"state": plain, "param_groups": state.optimizer["param_groups"]},
             "scaler": state.scaler,
         }
         write_file(self.state, safetensors.torch.save(tensors, {_RUN_KEY: json.dumps(run)}))
@@ -185,12 +189,12 @@ class RunFolder:
         """The state after the last finished epoch; None where there is none.
 
         Raises:
-            TrainingError: it is damaged.
+            TrainingError: it is damaged, or of a format that this version does not read.
         """
         if not self.state.is_file():
             return None
         try:
-            run = json.loads(read_header(self.state)[_RUN_KEY])
+            run = parse_run(read_header(self.state)[_RUN_KEY], self.state)
             tensors = safetensors.torch.load_file(self.state)
             optimizer: dict[int, dict[str, Any]] = {
                 int(number): dict(values) for number, values in run["optimizer"]["state"].items()
@@ -207,7 +211,26 @@ class RunFolder:
                 scaler=run["scaler"],
             )
         except (WeightsError, ValueError, KeyError, TypeError, OSError) as error:
-            raise TrainingError(f"{self.state}: damaged ({error}); remove the folder or choose another one") from error
+            raise unreadable(self.state, error) from error
+
+
+def parse_run(text: str | bytes, path: Path) -> dict[str, Any]:
+    """The JSON of a run's file, where it is of a format that this version reads.
+
+    Raises:
+        TrainingError: it is of another format.
+        TypeError: it is not a JSON object, or its format is not a number.
+        ValueError: it is not JSON.
+    """
+    return without_format(json.loads(text), path, FORMAT, TrainingError)
+
+
+def unreadable(path: Path, error: Exception) -> TrainingError:
+    """The error for a file of a run that does not hold what it should."""
+    reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+    return TrainingError(
+        f"{path}: damaged, or not of format {FORMAT} ({reason}); remove the folder or choose another one"
+    )
 
 
 def _size(count: int) -> str:
@@ -215,8 +238,8 @@ def _size(count: int) -> str:
 
 
 def state_sizes(module: nn.Module, optimizer: Optimizer) -> tuple[int, int]:
-    """Bytes of a model's weights and, at most, of what its optimizer will keep."""
+    """Bytes of a model's weights, and at most of its optimizer's state."""
     weights = sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
     trained = sum(p.numel() * p.element_size() for group in optimizer.param_groups for p in group["params"])
-    copies = 1 if isinstance(optimizer, torch.optim.SGD) else 2
+    copies = 1 if isinstance(optimizer, torch.optim.SGD) else 2  # momentum; Adam's two moments
     return weights, copies * trained

@@ -1,4 +1,4 @@
-"""A model for a lesson on any machine: a checkpoint, else a quick fine-tuning, else the embedded model."""
+"""A model for a lesson on any machine: a checkpoint, a quick fine-tuning, or the embedded model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
 from ..models import DEFAULT_MODEL
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..datasets.photos import Dataset
 
 QUICK_BATCH = 16
-"""Photos a step of a quick fine-tuning: small, so that few photos make enough steps to learn from."""
+"""Batch size of a quick fine-tuning: small, so that few photos still give enough steps."""
 
 
 def lesson_model(
@@ -32,38 +32,39 @@ def lesson_model(
     runs: str | Path = "runs",
     notify: Callable[[str], None] = print,
 ) -> AttentionModel:
-    """The best model that a lesson can have here and now; one line says which it is and why.
+    """The best model available for a lesson; one line says which it is and why.
 
-    In this order: `checkpoint`, where that file exists; a quick fine-tuning of the published model, kept in `runs` and
-    found there the next time; the published model as it is, where the data have too few photos to learn from. Where the
-    weights cannot be had, the embedded model stands in for the published one; on stand-ins, which it knows, as it is.
+    In this order: `checkpoint`, if that file exists; a quick fine-tuning of the published model, stored in `runs` and
+    reused the next time; the published model as it is, if the data have too few photos for training. If its weights are
+    unavailable, the embedded model takes the place of the published one; on stand-ins, which it was trained on, it is
+    not fine-tuned.
 
     Args:
         data: from `load_dataset`.
-        checkpoint: weights that `finetune` wrote for these classes; need not exist.
-        recipe: what the quick fine-tuning follows, but for epochs, photos, batch and seed.
+        checkpoint: weights that `finetune` wrote for these classes; the file need not exist.
+        recipe: name of the recipe of the quick fine-tuning, whose epochs, photos, batch and seed are replaced.
         model: timm name of the published model.
         epochs: of the quick fine-tuning.
-        photos_per_class: the quick fine-tuning learns from at most so many.
+        photos_per_class: the largest number of photos per class in the quick fine-tuning.
         seed: of the quick fine-tuning.
         runs: folder for the quick fine-tuning.
-        notify: takes the line.
+        notify: called with the line.
 
     Returns:
         The model.
 
     Raises:
-        ModelError: the checkpoint knows other classes than the data.
+        ModelError: the checkpoint has other classes than the data.
     """
     if checkpoint is not None and Path(checkpoint).is_file():
-        found = load_model(None, checkpoint=checkpoint)
-        if found.class_names != data.class_names:
+        trained = load_model(None, checkpoint=checkpoint)
+        if trained.class_names != data.class_names:
             raise ModelError(
-                f"{checkpoint} tells {_few(found.class_names)} apart, the data have {_few(data.class_names)}; name "
-                "another checkpoint, or one that does not exist for a quick fine-tuning"
+                f"{checkpoint} has {_few(trained.class_names)}, the data have {_few(data.class_names)}; name another "
+                "checkpoint, or none for a quick fine-tuning"
             )
         notify(f"Model: the checkpoint {checkpoint}.")
-        return found
+        return trained
     start, line = load_model_or_demo(model)
     if line is not None:
         notify(f"Model: {line}")
@@ -73,7 +74,7 @@ def lesson_model(
         notify(f"Model: {start.name} as published; these data have too few photos to fine-tune it on.")
         return start
     per_class = (min(count, photos_per_class) for count in data.train.counts())
-    quick = {"epochs": epochs, "photos_per_class": photos_per_class, "seed": seed}
+    quick: dict[str, Any] = {"epochs": epochs, "photos_per_class": photos_per_class, "seed": seed}
     quick |= {"model": model, "batch_size": min(QUICK_BATCH, sum(per_class))}
     if line is not None:
         quick |= {"checkpoint": str(DEMO_CHECKPOINT), "head": training_recipe(data.info.name, recipe).head}
@@ -81,8 +82,8 @@ def lesson_model(
     digest = hashlib.sha256(json.dumps([data.fingerprint, recipe, quick]).encode()).hexdigest()[:8]
     result = finetune(data, recipe, out=Path(runs) / f"{data.info.name}-quick-{digest}", **quick)
     notify(
-        f"Model: {start.name}, fine-tuned quickly ({epochs} epochs, at most {photos_per_class} photos a class); right "
-        f"on {result.test_accuracy:.0%} of {result.confusion.sum()} test photos."
+        f"Model: {start.name}, fine-tuned quickly ({epochs} epochs, at most {photos_per_class} photos per class); test "
+        f"accuracy {result.test_accuracy:.0%} on {result.confusion.sum()} photos."
     )
     return load_model(None, checkpoint=result.best)
 

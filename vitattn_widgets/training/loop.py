@@ -1,4 +1,4 @@
-"""Epochs: gradient steps, and counting what a model gets right."""
+"""Epochs: gradient steps, and predictions of a model on a whole split."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import timm.optim
@@ -14,24 +14,25 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
 
 from ..errors import TrainingError
-from .photos import each_batch
+from .photos import Batches, each_batch
 from .recipes import TrainingRecipe
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from tqdm.auto import tqdm
 
-_SHOWN_EVERY = 10
-"""Steps between two readings of loss and accuracy, each of which waits for the device."""
+_READ_EVERY = 10
+"""Steps between two readings of loss and accuracy; each reading waits for the device."""
 
 
 def make_optimizer(module: nn.Module, recipe: TrainingRecipe) -> Optimizer:
-    """The recipe's optimizer over the parameters that are trained; weight decay spares biases and norms."""
+    """The recipe's optimizer over the trained parameters; biases and norms have no weight decay."""
     if recipe.weight_decay:
-        groups = timm.optim.param_groups_weight_decay(module, recipe.weight_decay)
+        groups = timm.optim.param_groups_weight_decay(  # type: ignore[attr-defined]  # public, but not in an __all__
+            module, recipe.weight_decay
+        )
     else:
         groups = [{"params": [parameter for parameter in module.parameters() if parameter.requires_grad]}]
     if recipe.optimizer == "sgd":
@@ -41,12 +42,12 @@ def make_optimizer(module: nn.Module, recipe: TrainingRecipe) -> Optimizer:
 
 
 def learning_rate(recipe: TrainingRecipe, step: int, steps: int) -> float:
-    """The learning rate of one step: linear warm-up, then constant or half a cosine down to zero.
+    """The learning rate of one step: linear warm-up, then constant, or half a cosine down to zero.
 
     Args:
-        recipe: names the schedule.
-        step: from 0.
-        steps: of the whole run.
+        recipe: gives the schedule.
+        step: number of the step in the run, from 0.
+        steps: number of steps of the whole run.
     """
     warm = round(recipe.warmup * steps)
     if step < warm:
@@ -60,7 +61,7 @@ def train_epoch(
     accelerator: Accelerator,
     model: nn.Module,
     optimizer: Optimizer,
-    batches: DataLoader,
+    batches: Batches,
     recipe: TrainingRecipe,
     epoch: int,
     bar: tqdm,
@@ -69,20 +70,21 @@ def train_epoch(
 
     Args:
         accelerator: devices and precision.
-        model: prepared by it, like the optimizer and the batches.
+        model: prepared by `accelerator`, like the optimizer and the batches.
         optimizer: its learning rate is set at every step.
         batches: of this epoch.
-        recipe: the schedule and the loss.
+        recipe: gives the schedule and the loss.
         epoch: from 0.
-        bar: moves one step a batch.
+        bar: advances by one per batch.
 
     Returns:
         Mean loss and accuracy, over all processes.
 
     Raises:
-        TrainingError: the loss is no longer a number.
+        TrainingError: the loss became NaN or infinite.
     """
     model.train()
+    # summed on the device: reading a number at every step would make the host wait for it
     sums = torch.zeros(3, device=accelerator.device, dtype=torch.float64 if _has_doubles(accelerator) else None)
     with seeded(recipe.seed, epoch, accelerator.process_index):
         for number, (photos, labels) in enumerate(each_batch(batches)):
@@ -100,19 +102,19 @@ def train_epoch(
             correct = (logits.argmax(-1) == labels).sum()
             sums += torch.stack([loss.detach() * len(labels), correct, torch.full_like(correct, len(labels))])
             bar.update()
-            if number % _SHOWN_EVERY == 0 or number + 1 == len(batches):
-                loss_sum, right, count = sums.tolist()
-                _require_number(loss_sum, recipe, epoch)
-                bar.set_postfix(loss=f"{loss_sum / count:.3f}", accuracy=f"{right / count:.3f}", refresh=False)
-    loss_sum, right, count = accelerator.reduce(sums, "sum").tolist()
-    return loss_sum / count, right / count
+            if number % _READ_EVERY == 0 or number + 1 == len(batches):
+                loss_sum, hits, count = sums.tolist()
+                _require_finite(loss_sum, recipe, epoch)
+                bar.set_postfix(loss=f"{loss_sum / count:.3f}", accuracy=f"{hits / count:.3f}", refresh=False)
+    loss_sum, hits, count = accelerator.reduce(sums, "sum").tolist()
+    return loss_sum / count, hits / count
 
 
 def _has_doubles(accelerator: Accelerator) -> bool:
     return accelerator.device.type != "mps"
 
 
-def _require_number(loss: float, recipe: TrainingRecipe, epoch: int) -> None:
+def _require_finite(loss: float, recipe: TrainingRecipe, epoch: int) -> None:
     if not math.isfinite(loss):
         raise TrainingError(
             f"the loss became {loss} in epoch {epoch + 1}; lower the learning rate ({recipe.learning_rate:g}), or "
@@ -121,12 +123,12 @@ def _require_number(loss: float, recipe: TrainingRecipe, epoch: int) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
-    """What a model said of every photo of a split, each counted once.
+class Predictions:
+    """What a model predicted for every photo of a split, each counted once.
 
     Attributes:
         labels: int64 ``(photos,)``, the true classes.
-        predicted: int64 ``(photos,)``.
+        predicted: int64 ``(photos,)``, the predicted classes.
         loss: mean cross-entropy.
     """
 
@@ -136,6 +138,7 @@ class Answers:
 
     @property
     def accuracy(self) -> float:
+        """The share of photos classified correctly, 0..1."""
         return float((self.labels == self.predicted).mean())
 
     def confusion(self, num_classes: int) -> np.ndarray:
@@ -144,31 +147,34 @@ class Answers:
         return counts.reshape(num_classes, num_classes)
 
 
-def answer(accelerator: Accelerator, model: nn.Module, batches: DataLoader) -> Answers:
-    """Ask a model about every photo of prepared batches; of several processes, each gets all answers."""
+def predict(accelerator: Accelerator, model: nn.Module, batches: Batches) -> Predictions:
+    """The predictions for every photo of prepared batches; each of several processes gets all of them."""
     model.eval()
-    labels, predicted, losses = [], [], []
+    labels: list[np.ndarray] = []
+    predicted: list[np.ndarray] = []
+    losses: list[np.ndarray] = []
     with torch.inference_mode():
         for photos, truth in each_batch(batches):
             logits = model(photos).float()
             loss = F.cross_entropy(logits, truth, reduction="none")
+            # leaves out the photos that fill up the last batch of several processes, so none is counted twice
             parts = accelerator.gather_for_metrics((truth, logits.argmax(-1), loss))
-            for kept, part in zip((labels, predicted, losses), parts, strict=True):
-                kept.append(part.cpu().numpy())
-    return Answers(
+            for column, part in zip((labels, predicted, losses), parts, strict=True):
+                column.append(part.cpu().numpy())
+    return Predictions(
         np.concatenate(labels), np.concatenate(predicted), float(np.concatenate(losses).astype(np.float64).mean())
     )
 
 
 @contextmanager
 def plain_attention(module: nn.Module, accelerator: Accelerator) -> Iterator[None]:
-    """Let attention run as matrix products of its own while a CPU trains in bfloat16.
+    """Compute attention as separate matrix products while a CPU trains in bfloat16.
 
-    PyTorch's fused kernel takes more than half of such a step, in its backward pass: a ViT of width 128 learns from 230
-    photos of 160 px a second with it, from 500 without (two cores, torch 2.15). In float32 it makes no difference.
+    The backward pass of PyTorch's fused kernel takes more than half of such a step: a ViT of width 128 trains on 230
+    photos of 160 px per second with it, on 500 without (two cores, torch 2.15). In float32 it makes no difference.
     """
-    wanted = accelerator.device.type == "cpu" and accelerator.mixed_precision == "bf16"
-    fused = [part for part in module.modules() if getattr(part, "fused_attn", False)] if wanted else []
+    slow = accelerator.device.type == "cpu" and accelerator.mixed_precision == "bf16"
+    fused: list[Any] = [part for part in module.modules() if getattr(part, "fused_attn", False)] if slow else []
     try:
         for part in fused:
             part.fused_attn = False
@@ -180,7 +186,7 @@ def plain_attention(module: nn.Module, accelerator: Accelerator) -> Iterator[Non
 
 @contextmanager
 def seeded(*seed: int) -> Iterator[None]:
-    """Make torch's own chance (new weights, dropout) a function of some numbers; what was before is put back."""
+    """Make torch's random numbers (new weights, dropout) a function of `seed`; the previous state is restored."""
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]))

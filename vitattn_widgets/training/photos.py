@@ -1,13 +1,13 @@
-"""Photos as batches: their order and their augmentation are functions of seed, epoch and photo, of nothing else.
+"""Photos as batches: their order and augmentation depend on seed, epoch and photo, and on nothing else.
 
-A run that goes on after it was killed, one with more loader processes, and one on several machines therefore see the
-same pictures in the same order.
+A resumed run, a run with more loading processes and a run on several machines therefore see the same pictures in the
+same order.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,16 +26,20 @@ if TYPE_CHECKING:
 Key = tuple[int, int]
 """``(epoch, index)`` of a photo."""
 
-_ORDER, _PHOTO, _CHOICE = 1, 2, 3  # keep the streams of random numbers apart: a seed's trailing zeros do not count
+Batches = DataLoader[tuple[Tensor, int]]
+"""A loader of batches ``(photos, labels)``: float32 ``(batch, 3, H, W)`` and int64 ``(batch,)``."""
+
+# first number of each seed, so that the three streams differ: numpy ignores trailing zeros, so (0,) and (0, 0) are one
+_ORDER, _PHOTO, _CHOICE = 1, 2, 3
 
 
 class PhotoTensors(TorchDataset[tuple[Tensor, int]]):
-    """The photos of a split as a model takes them, normalised float32 ``(3, H, W)``, with their labels.
+    """The photos of a split as input of a model, normalised float32 ``(3, H, W)``, with their labels.
 
     Args:
         photos: the split.
         preprocessing: the model's own; without augmentation, exactly its evaluation transform.
-        augmentation: one of `training_recipes.AUGMENTATIONS`.
+        augmentation: one of `AUGMENTATIONS`.
         seed: of the augmentation.
     """
 
@@ -59,14 +63,14 @@ class PhotoTensors(TorchDataset[tuple[Tensor, int]]):
 
 
 class EpochOrder(Sampler[Key]):
-    """The photos of one epoch after another, shuffled anew for each where there is a seed.
+    """The order of the photos in each epoch, reshuffled every time if there is a seed.
 
     Args:
-        indices: which photos.
-        seed: of the order; None keeps theirs.
+        indices: of the photos.
+        seed: of the order; None keeps the order of `indices`.
 
     Attributes:
-        epoch: which epoch the next pass is; set it before.
+        epoch: number of the next pass; set it before the pass.
     """
 
     def __init__(self, indices: Sequence[int], seed: int | None = None) -> None:
@@ -78,24 +82,24 @@ class EpochOrder(Sampler[Key]):
         return len(self.indices)
 
     def __iter__(self) -> Iterator[Key]:
-        order = range(len(self.indices))
+        order: Iterable[int] = range(len(self.indices))
         if self.seed is not None:
             order = np.random.default_rng((_ORDER, self.seed, self.epoch)).permutation(len(self.indices))
         return ((self.epoch, self.indices[place]) for place in order)
 
 
 def training_indices(labels: Sequence[int], per_class: int | None, seed: int) -> tuple[int, ...]:
-    """Which photos are trained on: all, or a seeded choice of at most `per_class` of each class."""
+    """The indices of the training photos: all, or a random choice of at most `per_class` per class."""
     if per_class is None:
         return tuple(range(len(labels)))
-    labels = np.asarray(labels)
+    classes = np.asarray(labels)
     rng = np.random.default_rng((_CHOICE, seed, per_class))
-    chosen = [rng.permutation(np.flatnonzero(labels == label))[:per_class] for label in np.unique(labels)]
+    chosen = [rng.permutation(np.flatnonzero(classes == label))[:per_class] for label in np.unique(classes)]
     return tuple(int(index) for index in np.sort(np.concatenate(chosen)))
 
 
-def photo_batches(photos: PhotoTensors, order: EpochOrder, batch_size: int, workers: int, full: bool) -> DataLoader:
-    """Batches in an order; `full` leaves a last smaller batch out."""
+def photo_batches(photos: PhotoTensors, order: EpochOrder, batch_size: int, workers: int, full: bool) -> Batches:
+    """Batches in an order; `full` drops a smaller last batch."""
     return DataLoader(
         photos,
         batch_size,
@@ -107,23 +111,23 @@ def photo_batches(photos: PhotoTensors, order: EpochOrder, batch_size: int, work
     )
 
 
-def each_batch(batches: DataLoader) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of a pass; a photo that a loading process could not read is told as its own one message.
+def each_batch(batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of a pass; a photo that a loading process cannot read is reported in one line.
 
     Raises:
-        TrainingError: a photo that was there at the start is not there, or not readable, any more.
+        TrainingError: a photo can no longer be read.
     """
     try:
         yield from batches
-    except VitattnError as error:  # from another process it comes with that process's traceback as its text
+    except VitattnError as error:  # the text of an error from another process is that process's whole traceback
         last = str(error).strip().rpartition("\n")[2].removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
         raise TrainingError(
-            f"a photo could not be loaded: {last}; the run goes on from its last finished epoch when started again"
+            f"a photo could not be loaded: {last}; start the run again, and it resumes after its last finished epoch"
         ) from error
 
 
 def require_trainable(dataset: Dataset, recipe: TrainingRecipe) -> None:
-    """Raise where a data set cannot be learned.
+    """Check that a data set can be trained on.
 
     Raises:
         TrainingError: fewer than two classes, a class without training photos, an empty split, too few photos.
@@ -132,8 +136,8 @@ def require_trainable(dataset: Dataset, recipe: TrainingRecipe) -> None:
     where = f"{dataset.info.name} ({'stand-in' if dataset.stand_in else dataset.root})"
     if len(names) < 2:
         raise TrainingError(
-            f"{where} has {len(names)} class{'' if len(names) == 1 else 'es'} ({', '.join(names)}); two or more are "
-            "needed to learn to tell them apart"
+            f"{where} has {len(names)} class{'' if len(names) == 1 else 'es'} ({', '.join(names)}); training needs two "
+            "or more"
         )
     empty = [name for label, name in enumerate(names) if label not in set(dataset.train.labels)]
     if empty:
@@ -144,11 +148,12 @@ def require_trainable(dataset: Dataset, recipe: TrainingRecipe) -> None:
     count = len(training_indices(dataset.train.labels, recipe.photos_per_class, recipe.seed))
     if count < recipe.batch_size:
         raise TrainingError(
-            f"{where} has {count} training photos, fewer than one batch of {recipe.batch_size}; make the batch smaller"
+            f"{where} has {count} training photos, fewer than one batch of {recipe.batch_size}; reduce the batch size"
         )
 
 
 _SMALLEST = {"crop": 0.5, "strong": 0.35}
+"""The smallest share of a photo's area that an augmentation keeps."""
 
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "lanczos": Image.Resampling.LANCZOS}
 
@@ -160,9 +165,9 @@ def augment_photo(
 
     Args:
         photo: upright RGB picture.
-        preprocessing: the model's; it gives the size, and for ``none`` and ``flip`` the crop.
-        augmentation: one of `training_recipes.AUGMENTATIONS`.
-        rng: the only source of chance: the same generator gives the same view.
+        preprocessing: of the model; gives the size and, for ``none`` and ``flip``, the crop.
+        augmentation: one of `AUGMENTATIONS`.
+        rng: the only source of randomness: generators in the same state give the same view.
 
     Returns:
         uint8 ``(H, W, 3)``, before normalisation.
@@ -191,12 +196,12 @@ def random_box(
 
     Args:
         size: ``(width, height)`` of the photo.
-        ratio: width by height of the view; the part's own lies within a factor of 4/3 of it.
+        ratio: width divided by height of the view; that of the part is within a factor of 4/3 of it.
         smallest: the smallest share of the photo's area, 0..1.
-        rng: the source of chance.
+        rng: the source of randomness.
 
     Returns:
-        ``(left, top, right, bottom)`` inside the photo; where no such part fits, the largest central one.
+        ``(left, top, right, bottom)`` inside the photo; if no such part fits, the largest central one of this ratio.
     """
     width, height = size
     for _ in range(10):

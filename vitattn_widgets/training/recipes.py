@@ -1,4 +1,4 @@
-"""Fine-tuning recipes as named values: what the paper states, what it leaves open, and the kit's own."""
+"""Fine-tuning recipes: the paper's, with the choices that it leaves open, and the kit's own."""
 
 from __future__ import annotations
 
@@ -20,40 +20,40 @@ TRAINED = ("all", "head")
 PRECISIONS = ("no", "bf16", "fp16")
 
 AUGMENTATIONS = ("none", "flip", "crop", "strong")
-"""``none``: the model's own view; ``flip``: mirrored half of the time; ``crop``: mirrored, and a random part of at
-least half of the photo; ``strong``: at least a third of it, mirrored and turned by quarter turns, with other light and
-colour strength (never another hue: brown spots stay brown)."""
+"""``none``: the model's own view; ``flip``: mirrored with probability 0.5; ``crop``: mirrored, and a random part of at
+least half of the photo; ``strong``: at least a third of it, mirrored, rotated by quarter turns, with changed
+brightness, contrast and saturation (the hue is kept: brown spots stay brown)."""
 
 PAPER = "Calderaro, Lo Bosco, Rizzo, Vella 2023"
 
 
 @dataclass(frozen=True)
 class TrainingRecipe:
-    """How a model is trained on a data set; with the data and a seed it decides the result.
+    """How a model is trained on a data set; together with the data it determines the result.
 
     Attributes:
-        name: ``"paper"``, ``"recommended"`` or a name of yours.
+        name: ``"paper"``, ``"recommended"`` or a name of your choice.
         source: where the values come from.
         model: timm name of the model to start from.
-        pretrained: start from its published weights; False starts from random ones.
+        pretrained: start from its published weights; False starts from random weights.
         model_args: further arguments of the timm model (``{"embed_dim": 128, "depth": 6}``).
         head: ``"new"`` replaces the classifier; ``"further"`` puts a linear layer on top of it; ``"keep"`` trains the
-            classifier that a checkpoint brings.
-        trained: ``"all"`` parameters, or the ``"head"`` alone (of a further layer: that layer alone).
+            classifier of the checkpoint.
+        trained: ``"all"`` parameters, or the ``"head"`` alone (with a further layer: that layer alone).
         optimizer: ``"adam"``, ``"adamw"`` or ``"sgd"``.
-        learning_rate: the highest of the schedule.
+        learning_rate: the maximum of the schedule.
         momentum: of SGD.
-        weight_decay: of weights with two axes or more; biases and norms have none.
+        weight_decay: of weights with two or more axes; biases and norms have none.
         schedule: ``"constant"``, or ``"cosine"`` down to zero.
-        warmup: share of all steps over which the learning rate rises linearly from zero, 0..1.
+        warmup: share of all steps in which the learning rate rises linearly from zero, 0..1.
         label_smoothing: 0..1.
-        clip_norm: largest norm of the gradient, or None.
-        batch_size: photos a step, over all processes together.
-        epochs: passes over the training photos; the last, smaller batch of an epoch is left out.
+        clip_norm: largest norm of the gradient; None does not clip.
+        batch_size: photos per step, over all processes together.
+        epochs: passes over the training photos; a smaller last batch of an epoch is dropped.
         augmentation: one of `AUGMENTATIONS`.
-        photos_per_class: train on at most so many photos of each class; None takes all.
-        seed: of the new weights, the order of the photos and their augmentation.
-        chosen: what the source leaves open and the kit chose, one line each.
+        photos_per_class: largest number of training photos per class; None takes all.
+        seed: of new weights, of the order of the photos and of their augmentation.
+        chosen: choices of the kit where the source leaves something open, one line each.
         changed: names of the values that differ from the named recipe.
     """
 
@@ -81,15 +81,15 @@ class TrainingRecipe:
     changed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, possible in (
+        for name, allowed in (
             ("optimizer", OPTIMIZERS),
             ("schedule", SCHEDULES),
             ("head", HEADS),
             ("trained", TRAINED),
             ("augmentation", AUGMENTATIONS),
         ):
-            if getattr(self, name) not in possible:
-                raise TrainingError(f"{name} {getattr(self, name)!r} does not exist; possible: {', '.join(possible)}")
+            if getattr(self, name) not in allowed:
+                raise TrainingError(f"{name} {getattr(self, name)!r} does not exist; possible: {', '.join(allowed)}")
         for name in ("epochs", "batch_size", "photos_per_class"):
             value = getattr(self, name)
             if not (value is None and name == "photos_per_class") and not (_is_whole(value) and value >= 1):
@@ -100,17 +100,17 @@ class TrainingRecipe:
             raise TrainingError(f"learning_rate must be above 0, got {self.learning_rate!r}")
         for name in ("momentum", "warmup", "label_smoothing"):
             if not _is_number(getattr(self, name)) or not 0 <= getattr(self, name) < 1:
-                raise TrainingError(f"{name} must lie in 0..1, below 1, got {getattr(self, name)!r}")
+                raise TrainingError(f"{name} must be in 0..1 and below 1, got {getattr(self, name)!r}")
         if not _is_number(self.weight_decay) or not 0 <= self.weight_decay < float("inf"):
             raise TrainingError(f"weight_decay must be at least 0, got {self.weight_decay!r}")
         if self.clip_norm is not None and not (_is_number(self.clip_norm) and self.clip_norm > 0):
             raise TrainingError(f"clip_norm must be above 0 or None, got {self.clip_norm!r}")
 
     def change(self, **values: Any) -> TrainingRecipe:
-        """The recipe with some values replaced; `changed` remembers which differ.
+        """The recipe with some values replaced; those that differ are added to `changed`.
 
         Raises:
-            TrainingError: no such value, or one that is not possible.
+            TrainingError: there is no such value, or it is out of range.
         """
         known = [item.name for item in fields(self) if item.name not in ("name", "source", "chosen", "changed")]
         for name in values:
@@ -122,9 +122,9 @@ class TrainingRecipe:
         return replace(self, **values, changed=tuple(sorted(different | set(self.changed))))
 
     def values(self) -> dict[str, Any]:
-        """Everything that decides the result, as JSON takes it."""
-        left_out = ("source", "chosen", "changed")
-        return {name: value for name, value in asdict(self).items() if name not in left_out}
+        """Everything that determines the result, for JSON."""
+        notes = ("source", "chosen", "changed")
+        return {name: value for name, value in asdict(self).items() if name not in notes}
 
     def describe(self) -> str:
         """The recipe in one line."""
@@ -160,8 +160,8 @@ RECIPES: Mapping[tuple[str, str], TrainingRecipe] = {
         epochs=5,
         chosen=(
             "ViT-Tiny, Adam, learning rate 0.001 and batch 32, as in the FruitsGB experiment; 5 epochs",
-            "only the further layer is trained: the model under it is the published one",
-            "the further layer is linear, without a nonlinearity before it, so the checkpoint holds both layers as one",
+            "only the further layer is trained; the model below it is the published one",
+            "the further layer is linear, with no nonlinearity before it, so the checkpoint holds both layers as one",
             _OPEN,
         ),
     ),
@@ -184,7 +184,7 @@ RECIPES: Mapping[tuple[str, str], TrainingRecipe] = {
         learning_rate=0.001,
         batch_size=32,
         epochs=20,
-        chosen=("published ImageNet weights with a new classifier, all of it trained", _OPEN),
+        chosen=("published ImageNet weights with a new classifier, all parameters trained", _OPEN),
     ),
     ("fruitsgb", "recommended"): TrainingRecipe(
         name="recommended",
@@ -196,8 +196,8 @@ RECIPES: Mapping[tuple[str, str], TrainingRecipe] = {
         batch_size=16,
         epochs=3,
         chosen=(
-            "of seven recipes tried on 1,046 photos of good and bad apples, bananas and oranges, three were tried on "
-            "three splits: this one had the lowest validation loss on average",
+            "seven recipes were tried on 1,046 photos of good and bad apples, bananas and oranges, three of them on "
+            "three splits: this one had the lowest mean validation loss",
         ),
     ),
     ("cassava", "paper"): TrainingRecipe(
@@ -209,7 +209,7 @@ RECIPES: Mapping[tuple[str, str], TrainingRecipe] = {
         momentum=0.9,
         batch_size=32,
         epochs=100,
-        chosen=("published ImageNet weights with a new classifier, all of it trained", "batch 32", _OPEN),
+        chosen=("published ImageNet weights with a new classifier, all parameters trained", "batch 32", _OPEN),
     ),
     ("cassava", "recommended"): TrainingRecipe(
         name="recommended",
@@ -228,7 +228,7 @@ RECIPES: Mapping[tuple[str, str], TrainingRecipe] = {
         source="vitattn_widgets",
         model="vit_tiny_patch16_224",
         pretrained=False,
-        # whole pictures, for evidence may lie at their edge; 160 px learns faster than 224 px in the same time
+        # uncropped, since evidence may be at the edge; in the same time, 160 px learns more than 224 px
         model_args={
             "img_size": 160,
             "embed_dim": 128,
@@ -255,7 +255,7 @@ def training_recipe(dataset: str, name: str = "paper") -> TrainingRecipe:
     """The recipe of a data set.
 
     Raises:
-        TrainingError: there is none of that name.
+        TrainingError: there is no recipe of that name.
     """
     if (dataset, name) in RECIPES:
         return RECIPES[dataset, name]

@@ -1,4 +1,4 @@
-"""What a finished run measured: test accuracy, recall, confusion and curves, as values, in a file and as figures."""
+"""The report of a finished run: test accuracy, recall, confusion and curves, as values, in a file and as figures."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import TrainingError
 from ..figures.paper import figure_bytes
 from ..files import write_file
-from .folder import FIGURES, EpochRecord, RunFolder, best_epoch
-from .loop import Answers
+from .folder import FIGURES, FORMAT, EpochRecord, RunFolder, best_epoch, parse_run, unreadable
+from .loop import Predictions
 from .recipes import TrainingRecipe
 
 if TYPE_CHECKING:
@@ -28,15 +27,15 @@ class FinetuneResult:
     """A finished run.
 
     Attributes:
-        best: checkpoint of the highest validation accuracy; all test figures are its.
+        best: checkpoint of the highest validation accuracy, to which all test results belong.
         last: checkpoint of the last epoch.
         title: data set and recipe, and whether the photos are stand-ins.
-        stand_in: the photos were made by code.
-        class_names: one name a class.
-        test_accuracy: share of the test photos that were told rightly, 0..1.
-        test_loss: mean cross-entropy of the test photos.
+        stand_in: the photos were generated.
+        class_names: one per class.
+        test_accuracy: share of the test photos classified correctly, 0..1.
+        test_loss: mean cross-entropy over the test photos.
         confusion: int64 ``(true class, predicted class)``, numbers of test photos.
-        history: one record an epoch.
+        history: one record per epoch.
     """
 
     best: Path
@@ -56,36 +55,36 @@ class FinetuneResult:
         dataset: Dataset,
         recipe: TrainingRecipe,
         history: tuple[EpochRecord, ...],
-        answers: Answers,
+        predictions: Predictions,
     ) -> FinetuneResult:
-        """What a run measured, from the answers of its best checkpoint."""
-        made = ", STAND-IN pictures made by code" if dataset.stand_in else ""
+        """The result of a run, from the test predictions of its best checkpoint."""
+        origin = ", STAND-IN: pictures drawn by code" if dataset.stand_in else ""
         changed = " (changed)" if recipe.changed else ""
         return cls(
             best=folder / "best.safetensors",
             last=folder / "last.safetensors",
-            title=f"{dataset.info.title}{made}; recipe: {recipe.name}{changed}",
+            title=f"{dataset.info.title}{origin}; recipe: {recipe.name}{changed}",
             stand_in=dataset.stand_in,
             class_names=tuple(dataset.class_names),
-            test_accuracy=answers.accuracy,
-            test_loss=answers.loss,
-            confusion=answers.confusion(len(dataset.class_names)),
+            test_accuracy=predictions.accuracy,
+            test_loss=predictions.loss,
+            confusion=predictions.confusion(len(dataset.class_names)),
             history=history,
         )
 
     @property
     def recall(self) -> np.ndarray:
-        """Share of each class's test photos that were told rightly, float64 ``(classes,)``; NaN without photos."""
+        """Share of each class's test photos classified correctly, float64 ``(classes,)``; NaN without photos."""
         totals = self.confusion.sum(1)
         return np.where(totals > 0, self.confusion.diagonal() / np.maximum(totals, 1), np.nan)
 
     def recall_words(self, label: int) -> str:
-        """The recall of one class and of how many photos."""
+        """The recall of one class, with the number of its photos."""
         total = self.confusion[label].sum()
         return f"{self.recall[label]:.3f} ({self.confusion[label, label]} of {total})" if total else "no test photos"
 
     def describe(self) -> str:
-        """Test accuracy, recall a class and where everything lies, in a few lines."""
+        """Test accuracy, recall per class, and where the files are, in a few lines."""
         best = best_epoch(self.history)
         width = max(len(name) for name in self.class_names)
         lines = [
@@ -99,15 +98,16 @@ class FinetuneResult:
 
 
 def write_report(folder: RunFolder, result: FinetuneResult, identity: Mapping[str, Any]) -> None:
-    """Write the figures, then the numbers: a run whose numbers are there is finished.
+    """Write the figures, then the numbers, whose file marks the run as finished.
 
     Raises:
-        SettingsError: the disk is full or the place cannot be written to.
+        SettingsError: the disk is full or the folder cannot be written to.
     """
     figures = draw_curves(result), draw_confusion(result), draw_recall(result)
     for name, figure in zip(FIGURES, figures, strict=True):
         write_file(folder.path / name, figure_bytes(figure))
     numbers = {
+        "format": FORMAT,
         "title": result.title,
         "stand_in": result.stand_in,
         "class_names": list(result.class_names),
@@ -122,15 +122,15 @@ def write_report(folder: RunFolder, result: FinetuneResult, identity: Mapping[st
 
 
 def read_report(folder: RunFolder) -> FinetuneResult | None:
-    """What the finished run in a folder measured; None where none is finished.
+    """The result of the finished run in a folder; None if there is none.
 
     Raises:
-        TrainingError: its numbers are damaged.
+        TrainingError: its file is damaged, or of a format that this version does not read.
     """
     if not folder.metrics.is_file():
         return None
     try:
-        numbers = json.loads(folder.metrics.read_bytes())
+        numbers = parse_run(folder.metrics.read_bytes(), folder.metrics)
         return FinetuneResult(
             best=folder.best,
             last=folder.last,
@@ -143,7 +143,7 @@ def read_report(folder: RunFolder) -> FinetuneResult | None:
             history=tuple(EpochRecord(**record) for record in numbers["history"]),
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise TrainingError(f"{folder.metrics}: damaged ({error}); remove the folder or choose another one") from error
+        raise unreadable(folder.metrics, error) from error
 
 
 def draw_curves(result: FinetuneResult) -> Figure:
@@ -151,13 +151,13 @@ def draw_curves(result: FinetuneResult) -> Figure:
     figure, (left, right) = _figure((9, 3.6), 2, result)
     epochs = [record.epoch for record in result.history]
     best = best_epoch(result.history)
-    for axis, what in ((left, "loss"), (right, "accuracy")):
+    for axis, quantity in ((left, "loss"), (right, "accuracy")):
         for split, style in (("train", "o--"), ("validation", "o-")):
-            values = [getattr(record, f"{split}_{what}") for record in result.history]
-            label = "training (augmented, while it learns)" if split == "train" else "validation (after the epoch)"
+            values = [getattr(record, f"{split}_{quantity}") for record in result.history]
+            label = "training (augmented, during the epoch)" if split == "train" else "validation (after the epoch)"
             axis.plot(epochs, values, style, markersize=4, label=label)
         axis.axvline(best.epoch, color="0.7", linewidth=1, zorder=0)
-        axis.set(xlabel="epoch", ylabel=what)
+        axis.set(xlabel="epoch", ylabel=quantity)
         axis.xaxis.get_major_locator().set_params(integer=True)
     left.set_ylim(bottom=0)
     right.plot([best.epoch], [result.test_accuracy], "k*", markersize=10, label=f"test, {result.test_accuracy:.3f}")
@@ -182,13 +182,13 @@ def draw_confusion(result: FinetuneResult) -> Figure:
 
 
 def draw_recall(result: FinetuneResult) -> Figure:
-    """Recall of each class on the test photos, with their number."""
+    """Recall of each class on the test photos, with the number of photos."""
     count = len(result.class_names)
     figure, (axis,) = _figure((6, max(2.5, 0.28 * count + 1.4)), 1, result)
     places = np.arange(count)
     axis.barh(places, np.nan_to_num(result.recall), color="tab:blue")
-    for place, recall in zip(places, np.nan_to_num(result.recall), strict=True):
-        axis.text(recall + 0.01, place, result.recall_words(place), va="center", fontsize=8)
+    for label, recall in enumerate(np.nan_to_num(result.recall)):
+        axis.text(recall + 0.01, label, result.recall_words(label), va="center", fontsize=8)
     axis.axvline(result.test_accuracy, color="0.3", linewidth=1, linestyle=":")
     axis.set(yticks=places, xlim=(0, 1.3), xlabel=f"recall (dotted: accuracy {result.test_accuracy:.3f})")
     axis.set_yticklabels(result.class_names, fontsize=8)

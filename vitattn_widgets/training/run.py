@@ -1,34 +1,29 @@
-"""Fine-tuning: a data set, a recipe and a folder become a checkpoint, its figures and its numbers."""
+"""Fine-tuning: from a data set and a recipe to a folder with a checkpoint, its figures and its numbers."""
 
 from __future__ import annotations
 
 import hashlib
-import platform
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import accelerate
-import timm
-import torch
 from accelerate import Accelerator
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from .. import __version__
 from ..errors import TrainingError, WeightsError
 from ..models.checkpoints import read_card, write_checkpoint
 from ..models.loading import AttentionModel, load_model
 from ..runs import loading_processes, require_same
+from .card import checkpoint_card
 from .folder import EpochRecord, RunFolder, RunState, best_epoch, state_sizes
-from .loop import answer, learning_rate, make_optimizer, plain_attention, seeded, train_epoch
-from .photos import EpochOrder, PhotoTensors, photo_batches, require_trainable, training_indices
+from .loop import learning_rate, make_optimizer, plain_attention, predict, seeded, train_epoch
+from .photos import Batches, EpochOrder, PhotoTensors, photo_batches, require_trainable, training_indices
 from .recipes import TrainingRecipe, training_recipe
 from .report import FinetuneResult, read_report, write_report
-from .start import architecture_name, choose_trained, exported_weights, locked, make_accelerator, start_model
+from .start import choose_trained, exported_weights, locked, make_accelerator, start_model
 
 if TYPE_CHECKING:
     from ..datasets.photos import Dataset, PhotoSet
@@ -46,33 +41,34 @@ def finetune(
     progress: bool = True,
     **changes: Any,
 ) -> FinetuneResult:
-    """Train a model on a data set, or go on with a run that was stopped, and measure it on the test photos.
+    """Train a model on a data set, or resume a run that was stopped, and measure it on the test photos.
 
     After every epoch the folder holds ``best.safetensors`` (of the highest validation accuracy) and
-    ``last.safetensors``, each with a card, and what the next epoch needs. A run that was killed goes on from its last
-    finished epoch when it is called again with the same arguments, with the result of an unbroken one; a finished one
-    is reported.
+    ``last.safetensors``, each with a card, and the state that the next epoch needs. Called again with the same
+    arguments, a run that was stopped resumes after its last finished epoch, with the same result as an uninterrupted
+    run; of a finished run, the result is returned.
 
     Args:
         dataset: from `load_dataset`, or its name.
-        recipe: ``"paper"``, ``"recommended"``, or one of yours.
-        out: the run's folder, which all processes must see; else ``runs/DATASET-RECIPE``.
-        model: another timm model than the recipe's.
+        recipe: ``"paper"``, ``"recommended"``, or a recipe of your own.
+        out: the run's folder, which all processes must see; None is ``runs/DATASET-RECIPE``.
+        model: timm name of a model that replaces the recipe's.
         checkpoint: local weights to start from, which must have the data's number of classes unless `head` is
             ``"new"`` or ``"further"``.
-        mixed_precision: ``"no"``, ``"bf16"`` or ``"fp16"``; else as `accelerate` is configured.
-        workers: processes that load photos; else 8, or one fewer than there are cores.
-        cpu: train on the CPU even where there is a GPU.
-        progress: show a bar and a line an epoch.
-        changes: other values than the recipe's (`TrainingRecipe`), such as ``epochs=3``; the card says which.
+        mixed_precision: ``"no"``, ``"bf16"`` or ``"fp16"``; None is as `accelerate` is configured.
+        workers: processes that load photos; None is 8, or one fewer than there are cores.
+        cpu: train on the CPU even if there is a GPU.
+        progress: show a progress bar and one line per epoch.
+        changes: values that replace the recipe's (`TrainingRecipe`), such as ``epochs=3``; the card lists them.
 
     Returns:
-        Paths of the checkpoints and what was measured.
+        The paths of the checkpoints, and the results.
 
     Raises:
-        TrainingError: the recipe, the data, the folder or the disk does not allow it, or the loss is no number.
-        ModelError: the model does not exist or has no attention that this kit can read.
-        WeightsError: its weights cannot be had.
+        TrainingError: the recipe, the data, the folder or the disk does not allow the run, or the loss became NaN or
+            infinite.
+        ModelError: the model does not exist, or has no attention that this kit can read.
+        WeightsError: its weights are unavailable.
     """
     if isinstance(dataset, str):
         from ..datasets.loading import load_dataset
@@ -87,25 +83,26 @@ def finetune(
     folder.prepare()
     with locked(folder, accelerator), seeded(plan.seed):
         accelerator.wait_for_everyone()
-        there = folder.read_identity()
-        if there is not None:
-            require_same(there, identity, folder.path, TrainingError)
+        previous = folder.read_identity()
+        if previous is not None:
+            require_same(previous, identity, folder.path, TrainingError)
         finished = read_report(folder)
         if finished is not None:
-            folder.state.unlink(missing_ok=True)  # of a run that was killed between its numbers and its end
+            folder.state.unlink(missing_ok=True)  # left if the run was killed between its last two steps
             notify(f"{folder.path}: this run is finished; nothing was trained")
             return finished
         notify(plan.describe())
         for choice in plan.chosen:
-            notify(f"  chosen here, left open there: {choice}")
-        attention = start_model(dataset, plan, checkpoint, weights=there is None)
+            notify(f"  left open by the source, chosen here: {choice}")
+        # a resumed run gets its weights from its state
+        attention = start_model(dataset, plan, checkpoint, weights=previous is None)
         workers = loading_processes(workers, accelerator.num_processes, TrainingError)
         run = _Run(accelerator, dataset, plan, folder, identity, workers, progress, notify)
         return run.report(run.train(attention))
 
 
 def default_folder(dataset: Dataset, recipe: str) -> Path:
-    """Where a run lies that was given no folder."""
+    """The folder of a run for which none is given."""
     return Path("runs") / f"{dataset.info.name}-{recipe}{'-stand-in' if dataset.stand_in else ''}"
 
 
@@ -129,14 +126,14 @@ def _plan(
         changes["model"] = model
     plan = recipe.change(**changes)
     if plan.head == "keep" and checkpoint is None:
-        raise TrainingError("head 'keep' keeps the classifier of a checkpoint; name one, or use head 'new'")
+        raise TrainingError("head 'keep' keeps the classifier of a checkpoint; give a checkpoint, or use head 'new'")
     return plan
 
 
 def run_identity(
     dataset: Dataset, recipe: TrainingRecipe, checkpoint: str | Path | None, mixed_precision: str
 ) -> dict[str, Any]:
-    """What decides a run's result; a folder belongs to one."""
+    """Everything that determines a run's result; a folder belongs to one identity."""
     return {
         "dataset": dataset.info.name,
         "stand_in": dataset.stand_in,
@@ -154,7 +151,7 @@ def _silent(_: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Run:
-    """One run at work: what it was asked, and what it works with."""
+    """One run at work: its settings, and the devices and folder that it uses."""
 
     accelerator: Accelerator
     dataset: Dataset
@@ -166,7 +163,7 @@ class _Run:
     notify: Callable[[str], None]
 
     def train(self, attention: AttentionModel) -> tuple[EpochRecord, ...]:
-        """Train to the recipe's last epoch, from the state in the folder where there is one."""
+        """Train to the recipe's last epoch, starting from the state in the folder if there is one."""
         module, recipe, accelerator = attention.module, self.recipe, self.accelerator
         choose_trained(module, recipe.trained, recipe.model)
         optimizer = make_optimizer(module, recipe)
@@ -179,37 +176,37 @@ class _Run:
             module, optimizer, batches, self._test_batches(self.dataset.validation, attention)
         )
         history = self._restore(attention, optimizer)
-        shown = not (self.progress and accelerator.is_main_process)
+        hidden = not (self.progress and accelerator.is_main_process)
         total, start = recipe.epochs * len(batches), len(history) * len(batches)
         with (
             plain_attention(module, accelerator),
-            tqdm(total=total, initial=start, unit="batch", disable=shown, dynamic_ncols=True) as bar,
+            tqdm(total=total, initial=start, unit="batch", disable=hidden, dynamic_ncols=True) as bar,
         ):
             for epoch in range(len(history), recipe.epochs):
-                began = time.perf_counter()
+                start_time = time.perf_counter()
                 bar.set_description(f"epoch {epoch + 1} of {recipe.epochs}")
                 order.epoch = epoch
                 loss, accuracy = train_epoch(accelerator, model, stepper, batches, recipe, epoch, bar)
-                answers = answer(accelerator, model, validation)
-                seconds = time.perf_counter() - began
+                predictions = predict(accelerator, model, validation)
+                seconds = time.perf_counter() - start_time
                 rate = learning_rate(recipe, (epoch + 1) * len(batches) - 1, total)
-                record = EpochRecord(epoch + 1, rate, loss, accuracy, answers.loss, answers.accuracy, seconds)
+                record = EpochRecord(epoch + 1, rate, loss, accuracy, predictions.loss, predictions.accuracy, seconds)
                 history = (*history, record)
-                self._keep(attention, optimizer, history)
+                self._save(attention, optimizer, history)
                 self.notify(_epoch_line(record, recipe.epochs))
         return history
 
     def report(self, history: tuple[EpochRecord, ...]) -> FinetuneResult:
-        """Ask the best checkpoint, loaded as a user would load it, about the test photos; write what it says."""
+        """Measure the best checkpoint, loaded as a user would load it, on the test photos, and write the report."""
         self.accelerator.wait_for_everyone()
         attention = load_model(None, checkpoint=self.folder.best, device=self.accelerator.device)
         batches = self.accelerator.prepare(self._test_batches(self.dataset.test, attention))
-        answers = answer(self.accelerator, attention.module, batches)
+        predictions = predict(self.accelerator, attention.module, batches)
         card = self._card(attention, best_epoch(history)) | {
-            "test": {"photos": len(answers.labels), "loss": answers.loss, "accuracy": answers.accuracy}
+            "test": {"photos": len(predictions.labels), "loss": predictions.loss, "accuracy": predictions.accuracy}
         }
-        self.accelerator.wait_for_everyone()
-        result = FinetuneResult.of(self.folder.path, self.dataset, self.recipe, history, answers)
+        self.accelerator.wait_for_everyone()  # the checkpoint is replaced only after every process has loaded it
+        result = FinetuneResult.of(self.folder.path, self.dataset, self.recipe, history, predictions)
         if self.accelerator.is_main_process:
             write_checkpoint(self.folder.best, exported_weights(attention.module), card)
             write_report(self.folder, result, self.identity)
@@ -217,25 +214,25 @@ class _Run:
         self.accelerator.wait_for_everyone()
         return result
 
-    def _test_batches(self, photos: PhotoSet, attention: AttentionModel) -> DataLoader:
+    def _test_batches(self, photos: PhotoSet, attention: AttentionModel) -> Batches:
         tensors = PhotoTensors(photos, attention.preprocessing)
         return photo_batches(tensors, EpochOrder(range(len(photos))), self.recipe.batch_size, self.workers, full=False)
 
     def _restore(self, attention: AttentionModel, optimizer: Optimizer) -> tuple[EpochRecord, ...]:
-        """Take up the state in the folder, if any, and write again what may not have been written after it."""
+        """Load the state in the folder, if any, and rewrite the checkpoints, which may be older after a kill."""
         state = self.folder.read_state()
         self.accelerator.wait_for_everyone()
         if state is None:
             return ()
         attention.module.load_state_dict(state.weights)
-        optimizer.load_state_dict(state.optimizer)
+        optimizer.load_state_dict(dict(state.optimizer))
         if self.accelerator.scaler is not None and state.scaler:
             self.accelerator.scaler.load_state_dict(dict(state.scaler))
         self._export(attention, state.history)
-        self.notify(f"{self.folder.path}: goes on after epoch {len(state.history)} of {self.recipe.epochs}")
+        self.notify(f"{self.folder.path}: resumes after epoch {len(state.history)} of {self.recipe.epochs}")
         return state.history
 
-    def _keep(self, attention: AttentionModel, optimizer: Optimizer, history: tuple[EpochRecord, ...]) -> None:
+    def _save(self, attention: AttentionModel, optimizer: Optimizer, history: tuple[EpochRecord, ...]) -> None:
         if self.accelerator.is_main_process:
             scaler = self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else {}
             weights = attention.module.state_dict()
@@ -251,47 +248,9 @@ class _Run:
                 write_checkpoint(self.folder.best, weights, card)
 
     def _card(self, attention: AttentionModel, record: EpochRecord) -> dict[str, Any]:
-        data, view = self.dataset, attention.preprocessing
-        splits = (data.train, data.validation, data.test)
-        return {
-            "architecture": self._base(attention)["model"],
-            "model_args": dict(self.recipe.model_args),
-            "num_classes": len(data.class_names),
-            "class_names": list(data.class_names),
-            "base": self._base(attention),
-            "preprocessing": {
-                "interpolation": view.interpolation,
-                "crop_pct": view.crop_pct,
-                "crop_mode": view.crop_mode,
-                "mean": list(view.mean),
-                "std": list(view.std),
-            },
-            "data": {
-                "name": data.info.name,
-                "title": data.info.title,
-                "stand_in": data.stand_in,
-                "fingerprint": data.fingerprint,
-                "seed": data.seed,
-                "photos": {split.split: len(split) for split in splits},
-            },
-            "recipe": self.recipe.values() | {"source": self.recipe.source, "changed": list(self.recipe.changed)},
-            "mixed_precision": self.identity["mixed_precision"],
-            "processes": self.accelerator.num_processes,
-            "metrics": {name: value for name, value in asdict(record).items() if name != "seconds"},
-            "versions": {
-                "vitattn_widgets": __version__,
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "timm": timm.__version__,
-                "accelerate": accelerate.__version__,
-            },
-        }
-
-    def _base(self, attention: AttentionModel) -> dict[str, Any]:
-        sha256 = self.identity["checkpoint"]
-        weights = "checkpoint" if sha256 else "published" if self.recipe.pretrained else "random"
-        name = architecture_name(attention.module, pretrained=weights != "random")
-        return {"model": name, "weights": weights, "checkpoint_sha256": sha256}
+        return checkpoint_card(
+            attention, self.dataset, self.recipe, record, self.identity, self.accelerator.num_processes
+        )
 
 
 def _epoch_line(record: EpochRecord, epochs: int) -> str:

@@ -1,10 +1,10 @@
-"""Before a run: devices and processes, a folder of its own, and the model that it starts from."""
+"""Before a run: devices and processes, the lock on its folder, and the model that it starts from."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import timm
 import torch
@@ -13,7 +13,8 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from ..errors import TrainingError
-from ..models.loading import AttentionModel, create_module, load_model
+from ..models.building import create_module
+from ..models.loading import AttentionModel, load_model
 from ..runs import lock_folder
 from .folder import RunFolder
 from .loop import seeded
@@ -24,36 +25,36 @@ if TYPE_CHECKING:
 
 
 def make_accelerator(mixed_precision: str | None, cpu: bool, batch_size: int) -> Accelerator:
-    """Devices, precision and processes, as `accelerate launch` or the machine gives them.
+    """Devices, precision and processes, as set by `accelerate launch` or found on the machine.
 
     Raises:
-        TrainingError: the precision does not exist here, or the batch cannot be shared out to the processes.
+        TrainingError: the precision is unavailable, or the batch does not divide evenly among the processes.
     """
     if mixed_precision is not None and mixed_precision not in PRECISIONS:
         raise TrainingError(f"mixed precision {mixed_precision!r} does not exist; possible: {', '.join(PRECISIONS)}")
-    # the state is the process's own: a second run in a notebook would get the first one's precision or an error
+    # the state is global: without a reset, a second run in a notebook would get the first one's precision, or an error
     AcceleratorState._reset_state()
     try:
         accelerator = Accelerator(
             mixed_precision=mixed_precision,
-            # several CPU processes find each other only when the CPU is asked for
+            # several CPU processes form a group only if the CPU is requested
             cpu=cpu or not torch.accelerator.is_available(),
-            # a batch is shared out, so that the number of processes does not change what is learned
+            # each batch is divided among the processes, so their number does not change the result
             dataloader_config=DataLoaderConfiguration(split_batches=True),
         )
     except ValueError as error:
-        raise TrainingError(f"mixed precision {mixed_precision!r} cannot be had here: {error}") from error
+        raise TrainingError(f"mixed precision {mixed_precision!r} is unavailable here: {error}") from error
     if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
-        raise TrainingError("mixed precision 'fp16' needs a GPU; on a CPU, 'bf16' and 'no' are possible")
+        raise TrainingError("mixed precision 'fp16' needs a GPU; on a CPU, choose 'bf16' or 'no'")
     if batch_size % accelerator.num_processes:
         raise TrainingError(
-            f"a batch of {batch_size} cannot be shared out evenly to {accelerator.num_processes} processes; choose a "
-            "multiple"
+            f"a batch of {batch_size} does not divide evenly among {accelerator.num_processes} processes; choose a "
+            "multiple of their number"
         )
     return accelerator
 
 
-def locked(folder: RunFolder, accelerator: Accelerator) -> AbstractContextManager:
+def locked(folder: RunFolder, accelerator: Accelerator) -> AbstractContextManager[object]:
     """Keep a second run out of a folder; the system frees the lock when a process is killed.
 
     Raises:
@@ -69,27 +70,28 @@ def locked(folder: RunFolder, accelerator: Accelerator) -> AbstractContextManage
 def start_model(
     dataset: Dataset, recipe: TrainingRecipe, checkpoint: str | Path | None, weights: bool = True
 ) -> AttentionModel:
-    """The model that a run starts from, on the CPU, with an output for every class of the data.
+    """The model that a run starts from, on the CPU, with one output per class of the data.
 
     Args:
         dataset: gives the classes.
         recipe: gives the model, its head and the seed of new weights.
         checkpoint: local weights to start from.
-        weights: load the published weights; False where others replace them anyway.
+        weights: load the published weights; False if others will replace them anyway.
 
     Raises:
-        ModelError: unknown, unsupported, or arguments that it does not take.
-        WeightsError: its weights cannot be had.
+        ModelError: the model is unknown or unsupported, or does not accept its arguments.
+        WeightsError: its weights are unavailable.
         TrainingError: its head does not fit the classes.
     """
     count = len(dataset.class_names)
+    module: Any  # timm's models share methods (reset_classifier), but no class that declares them
     with seeded(recipe.seed):
         if checkpoint is not None:
             module = load_model(recipe.model, checkpoint=checkpoint, device="cpu").module
             if recipe.head == "keep" and module.num_classes != count:
                 raise TrainingError(
-                    f"{checkpoint} tells {module.num_classes} classes apart, the data have {count}; use head 'new' to "
-                    "replace its classifier, or other data"
+                    f"{checkpoint} has {module.num_classes} classes, the data have {count}; use head 'new' to replace "
+                    "its classifier, or other data"
                 )
             if recipe.head == "new":
                 module.reset_classifier(count)
@@ -99,24 +101,23 @@ def start_model(
         if recipe.head == "further":
             add_further_layer(module, count, recipe.model)
     if module.num_classes != count:
-        raise TrainingError(f"{recipe.model} has no classifier that could be trained; choose another model")
+        raise TrainingError(f"{recipe.model} has no classifier to train; choose another model")
     return load_model(module, class_names=dataset.class_names)
 
 
-def architecture_name(module: nn.Module, pretrained: bool) -> str:
-    """What a card calls a model: timm's name, with the tag of its published weights where these were used."""
+def architecture_name(module: Any, pretrained: bool) -> str:
+    """The name of a model in a card: timm's, with the tag of its published weights if these were used."""
     config = module.pretrained_cfg
-    if not pretrained:
-        return config["architecture"]
-    name = f"{config['architecture']}.{config.get('tag')}"
-    return name if name in timm.list_pretrained(f"{config['architecture']}.*") else config["architecture"]
+    architecture = str(config["architecture"])
+    name = f"{architecture}.{config.get('tag')}"
+    return name if pretrained and name in timm.list_pretrained(f"{architecture}.*") else architecture
 
 
 class FurtherLayer(nn.Module):
-    """A linear layer on top of a linear classifier, without a nonlinearity between them.
+    """A linear layer on top of a linear classifier, with no nonlinearity between them.
 
     Args:
-        classifier: the model's own.
+        classifier: of the model.
         num_classes: outputs of the further layer.
     """
 
@@ -139,27 +140,25 @@ class FurtherLayer(nn.Module):
         return weight.to(first.weight.dtype), bias.to(first.weight.dtype)
 
 
-def add_further_layer(module: nn.Module, num_classes: int, name: str) -> None:
+def add_further_layer(module: Any, num_classes: int, name: str) -> None:
     """Put a further layer on top of a model's classifier.
 
     Raises:
-        TrainingError: the model has no classifier, or not one linear layer.
+        TrainingError: the model's classifier is not a single linear layer.
     """
     classifier = module.get_classifier() if hasattr(module, "get_classifier") else None
     where = next((key for key, part in module.named_children() if part is classifier), None)
     if not isinstance(classifier, nn.Linear) or where is None:
-        raise TrainingError(
-            f"{name} has no single linear classifier on which a further layer could be put; use head 'new'"
-        )
+        raise TrainingError(f"{name} has no single linear classifier to put a further layer on; use head 'new'")
     setattr(module, where, FurtherLayer(classifier, num_classes))
     module.num_classes = num_classes
 
 
-def choose_trained(module: nn.Module, trained: str, name: str) -> None:
-    """Let gradients flow to all parameters, or to the head alone.
+def choose_trained(module: Any, trained: str, name: str) -> None:
+    """Make all parameters trainable, or those of the head alone.
 
     Raises:
-        TrainingError: the head alone, of a model whose classifier has no parameters.
+        TrainingError: the head alone is to be trained, but it has no parameters.
     """
     if trained == "all":
         module.requires_grad_(True)
@@ -169,14 +168,14 @@ def choose_trained(module: nn.Module, trained: str, name: str) -> None:
     heads = [part.further if isinstance(part, FurtherLayer) else part for part in parts]
     parameters = [parameter for head in heads for parameter in head.parameters()]
     if not parameters:
-        raise TrainingError(f"{name} has no classifier that could be trained alone; use trained 'all'")
+        raise TrainingError(f"{name} has no classifier to train alone; use trained 'all'")
     module.requires_grad_(False)
     for parameter in parameters:
         parameter.requires_grad_(True)
 
 
 def exported_weights(module: nn.Module) -> dict[str, Tensor]:
-    """The weights as plain timm loads them, on the CPU; a further layer is folded into the classifier."""
+    """The weights in the form that timm loads, on the CPU; a further layer is folded into the classifier."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     for name, part in module.named_modules():
         if isinstance(part, FurtherLayer):

@@ -1,4 +1,4 @@
-"""A raw map becomes a picture with a caption: smoothed, scaled, laid over the photo."""
+"""Raw maps become pictures with captions: smoothed, scaled, laid over the photo."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""The ways to arrange a picture: laid over the photo, alone, beside it, at a screen's size."""
+"""Ways to arrange a map and its photo: overlaid, alone, side by side, at a screen's size."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .settings import ViewSettings
 ARRANGEMENTS = ("overlay", "map", "side by side")
 
 SCREEN_SIDE = 1024
-"""Longest side in pixels of a photo that is shown on a screen; larger ones are scaled down before drawing."""
+"""Longest side in pixels of a photo on a screen; larger ones are scaled down before drawing."""
 
 
 def render_arranged(
@@ -48,7 +48,7 @@ def render_arranged(
 
 
 def arranged_settings(settings: ViewSettings, arrangement: str) -> ViewSettings:
-    """The settings of the map in an arrangement: away from an overlay nothing shines through, so opacity is 1."""
+    """The settings of the map in an arrangement: unless it is an overlay, no photo shows through, so opacity is 1."""
     if arrangement not in ARRANGEMENTS:
         raise SettingsError(f"arrangement {arrangement!r} does not exist; possible: {', '.join(ARRANGEMENTS)}")
     return settings if arrangement == "overlay" else replace(settings, opacity=1.0)
@@ -60,7 +60,7 @@ def ground(capture: AttentionCapture, settings: ViewSettings) -> np.ndarray:
 
 
 def view_boxes(capture: AttentionCapture, settings: ViewSettings, arrangement: str) -> tuple[CropBox, ...]:
-    """Where the model's view lies in an arranged image: a box for each time it is shown.
+    """The place of the model's view in an arranged image: one box for each time it appears.
 
     Returns:
         ``(left, top, right, bottom)`` in pixels of the image; beyond its edges where the model's view is padded.
@@ -80,7 +80,7 @@ def _gap(width: int) -> int:
 
 
 def screen_capture(capture: AttentionCapture, longest: int = SCREEN_SIDE) -> AttentionCapture:
-    """The same capture with its photo scaled down to a screen's size; what the model saw stays as it is.
+    """The same capture with its photo scaled down to a screen's size; the model's view is unchanged.
 
     Args:
         capture: from `capture_attention`.
@@ -92,7 +92,8 @@ def screen_capture(capture: AttentionCapture, longest: int = SCREEN_SIDE) -> Att
         return capture
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     small = Image.fromarray(capture.source).resize(size, Image.Resampling.BOX, reducing_gap=2.0)
-    along = (size[0] / width, size[1] / height)
+    # not `factor` itself: sizes are whole pixels
+    scale_x, scale_y = size[0] / width, size[1] / height
     left, top, right, bottom = capture.crop_box
-    box = (left * along[0], top * along[1], right * along[0], bottom * along[1])
+    box = (left * scale_x, top * scale_y, right * scale_x, bottom * scale_y)
     return replace(capture, source=np.array(small), crop_box=box)

@@ -1,4 +1,4 @@
-"""What a picture shows, in words: the caption and the unit of its values."""
+"""Captions: what a picture shows, in words, and the unit of its values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..models.tokens import query_words
 
 
 def caption(capture: AttentionCapture, settings: MapSettings) -> str:
-    """What a picture shows, in one line: model, layer, source and class, head or formula, query, what is left out.
+    """One line that says what a picture shows: model, layer, source and class, head or formula, query, omissions.
 
     Raises:
         SettingsError: a layer, head, query or class that this capture does not have, or a capture without what the
@@ -35,6 +35,7 @@ def caption_of(capture: AttentionCapture, raw: RawMap, sinks: np.ndarray) -> str
         parts.append(FORMULAS[place.aggregation].format(heads=place.heads))
     parts.append(_query_words(capture, place))
     one_layer = place.source.span == "layer"
+    # the prefix tokens of the map's own layer, or of the whole model if the map is computed from several layers
     if capture.layers[place.layer].tokens.key_prefix if one_layer else capture.layout.prefix:
         parts.append(f"{share:.1%} of this {place.source.title} went to prefix tokens and is left out")
     if sinks.any():
@@ -43,19 +44,20 @@ def caption_of(capture: AttentionCapture, raw: RawMap, sinks: np.ndarray) -> str
 
 
 def _source_words(capture: AttentionCapture, place: ResolvedMap) -> list[str]:
-    """What the map is made of, where it is not plain attention."""
+    """What the map is computed from; empty for plain attention."""
     source = place.source
     if source.plain:
         return []
-    what = source.words
+    description = source.words
     if source.span == "late layers":
         layers = late_layers(capture, place.layer)
-        what = f"{what}, summed over layers {layers[0]}..{layers[-1]}"
+        description = f"{description}, summed over layers {layers[0]}..{layers[-1]}"
     elif source.span == "first to layer":
-        what = f"{what} from layer 0 up to this one"
+        description = f"{description} from layer 0 up to this one"
     if source.fuses_heads:
-        what = f"{what}, heads fused by {place.aggregation}"
-    return [f"{what} ({source.reference})"] + ([] if place.target is None else [_class_words(capture, place.target)])
+        description = f"{description}, heads fused by {place.aggregation}"
+    target = [] if place.target is None else [_class_words(capture, place.target)]
+    return [f"{description} ({source.reference})", *target]
 
 
 def _class_words(capture: AttentionCapture, target: int) -> str:
@@ -86,7 +88,7 @@ def _query_words(capture: AttentionCapture, place: ResolvedMap) -> str:
 
 
 def value_unit(settings: MapSettings) -> str:
-    """What the raw values of a map are, in words."""
+    """The unit of a map's raw values, in words."""
     source = settings.source_info
     ratio = settings.head is None and settings.aggregation == "mean_over_std" and not source.no_head
     return "mean / std over the heads" if ratio else source.unit

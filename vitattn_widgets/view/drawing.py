@@ -1,4 +1,4 @@
-"""Smoothed maps become pictures: scaled to 0..1, coloured, laid over the view or over the whole photo."""
+"""Drawing smoothed maps: scaled to 0..1, coloured, laid over the view or the whole photo."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 SCALES = ("map", "shared", "robust")
 
 ROBUST_PERCENTILES = (5.0, 95.0)
-"""What `robust` maps to 0 and 1, so that a few sink patches do not blacken the rest."""
+"""Percentiles that ``"robust"`` maps to 0 and 1, so that a few sink patches do not blacken the rest."""
 
 DEFAULT_CMAP = "inferno"
 
 CMAPS = ("inferno", "magma", "plasma", "viridis", "cividis", "gray", "turbo")
-"""Colour maps in the menu, the perceptually even ones first; any other name of matplotlib's can be set by program."""
+"""Colour maps in menus, the perceptually uniform ones first; code may use any other name of matplotlib's."""
 
 DIFFERENCE_CMAP = "RdBu_r"
-"""Colours of a difference: blue below zero, white at zero, red above; the colour-blind tell them apart too."""
+"""Colours of a difference: blue below zero, white at zero, red above; colour-blind readers distinguish them too."""
 
 ValueRange = tuple[float, float]
 
@@ -60,7 +60,7 @@ def scale_map(heat: np.ndarray, limits: ValueRange) -> np.ndarray:
 
 @lru_cache(maxsize=32)
 def color_table(cmap: str) -> np.ndarray:
-    """256 colours of a matplotlib colour map, uint8 ``(256, 3)``.
+    """The 256 colours of a matplotlib colour map, uint8 ``(256, 3)``.
 
     Raises:
         SettingsError: matplotlib has no such map.
@@ -69,14 +69,14 @@ def color_table(cmap: str) -> np.ndarray:
 
     if not isinstance(cmap, str) or cmap not in colormaps:
         good = "inferno, magma, viridis, cividis, gray"
-        raise SettingsError(f"colour map {cmap!r} does not exist; good ones: {good}, or any name of matplotlib's")
+        raise SettingsError(f"colour map {cmap!r} does not exist; good ones: {good}, or any other name of matplotlib's")
     table = (colormaps[cmap](np.arange(256) / 255)[:, :3] * 255).round().astype(np.uint8)
     table.setflags(write=False)
     return table
 
 
 def css_colors(cmap: str) -> str:
-    """Some colours of a map from its lowest to its highest, as a gradient of a style sheet lists them."""
+    """Some colours of a map from lowest to highest, as a CSS gradient lists them."""
     return ", ".join("#{:02x}{:02x}{:02x}".format(*color) for color in color_table(cmap)[::15])
 
 
@@ -110,10 +110,10 @@ def overlay(view: np.ndarray, heat: np.ndarray, opacity: float = 0.5, cmap: str 
 
 
 def overlay_difference(view: np.ndarray, heat: np.ndarray, opacity: float = 0.5) -> np.ndarray:
-    """Lay a difference over a picture, so that zero shows the picture and colour alone is difference.
+    """Lay a difference over a picture: where it is zero the picture shows, and all colour is difference.
 
-    Convention: the picture is turned into light greys. A pixel is its colour in `DIFFERENCE_CMAP` to the part
-    ``|heat| ** ((1 - opacity) / (2 opacity))``; at the usual opacity of 0.5, that is the root of its size.
+    Convention: the picture is turned into light greys. The weight of a pixel's colour in `DIFFERENCE_CMAP` is
+    ``|heat| ** ((1 - opacity) / (2 opacity))``; at the usual opacity of 0.5, that is the square root of ``|heat|``.
 
     Args:
         view: uint8 ``(H, W, 3)``.
@@ -132,7 +132,7 @@ def overlay_difference(view: np.ndarray, heat: np.ndarray, opacity: float = 0.5)
 
 
 def crop_slices(crop_box: CropBox, size: tuple[int, int]) -> tuple[slice, slice]:
-    """The pixels of a photo of `size` ``(height, width)`` that lie in a crop, ``(rows, cols)``."""
+    """The pixels of a photo of `size` ``(height, width)`` inside a crop, ``(rows, cols)``."""
     left, top, right, bottom = (round(side) for side in crop_box)
     return slice(max(0, top), min(size[0], bottom)), slice(max(0, left), min(size[1], right))
 
@@ -148,11 +148,12 @@ def place_on_source(
         size: ``(height, width)`` of the photo.
 
     Returns:
-        The map resampled bilinearly to the photo's pixels inside the crop, and where these lie, ``(rows, cols)``.
+        The map resampled bilinearly to the photo's pixels inside the crop, and their place, ``(rows, cols)``.
     """
     left, top, right, bottom = crop_box
     rows, cols = crop_slices(crop_box, size)
-    step = ((bottom - top) / heat.shape[0], (right - left) / heat.shape[1])  # photo pixels a view pixel
+    step = ((bottom - top) / heat.shape[0], (right - left) / heat.shape[1])  # photo pixels per view pixel
+    # pixels are squares with their centres at half numbers: the first photo pixel's centre, in view pixels
     start = ((rows.start + 0.5 - top) / step[0] - 0.5, (cols.start + 0.5 - left) / step[1] - 0.5)
     shape = (rows.stop - rows.start, cols.stop - cols.start)
     placed = ndimage.affine_transform(
@@ -162,7 +163,7 @@ def place_on_source(
 
 
 def draw_frame(picture: np.ndarray, where: tuple[slice, slice]) -> np.ndarray:
-    """Frame a part of a picture: a white line between two black ones, inside the part, so that it shows on any photo.
+    """Frame a part of a picture, inside its edges: a white line between two black ones, visible on any photo.
 
     Args:
         picture: uint8 ``(H, W, 3)``.
@@ -177,7 +178,7 @@ def draw_frame(picture: np.ndarray, where: tuple[slice, slice]) -> np.ndarray:
 
 
 def _frame(part: np.ndarray, line: int) -> None:
-    """Draw the frame onto a view of a picture."""
+    """Draw the frame onto an array that shares the picture's memory."""
     for depth, color in ((0, 0), (line, 255), (2 * line, 0)):
         ring = part[depth : part.shape[0] - depth, depth : part.shape[1] - depth]
         ring[:line] = ring[-line:] = color
@@ -190,7 +191,7 @@ def outline_patches(picture: np.ndarray, patches: np.ndarray, box: CropBox) -> n
     Args:
         picture: uint8 ``(H, W, 3)``.
         patches: bool ``(rows, cols)``.
-        box: where the patch grid lies in the picture, ``(left, top, right, bottom)``.
+        box: the place of the patch grid in the picture, ``(left, top, right, bottom)``.
 
     Returns:
         uint8 ``(H, W, 3)``, a copy.

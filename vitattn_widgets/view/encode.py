@@ -1,4 +1,4 @@
-"""Pictures and maps as bytes: for a screen, for a file, for a page that stands alone."""
+"""Pictures and maps as bytes: for a screen, a file, or a self-contained page."""
 
 from __future__ import annotations
 
@@ -22,27 +22,26 @@ if TYPE_CHECKING:
     from .settings import ViewSettings
 
 PLAIN_PIXELS = 100_000
-"""Pictures up to this size go to a screen uncompressed, which takes no time.
+"""Pictures up to this number of pixels go to a screen uncompressed, which takes no time.
 
-Nor do they wait: a notebook server holds back a message that fits one network packet (64 KB on one's own machine) until
+Nor do they wait: a notebook server holds back a message that fits one network packet (64 KB on the local machine) until
 the browser has acknowledged the one before, up to 40 ms later.
 """
 
 LOSSLESS_PIXELS = 300_000
-"""Pictures up to this size are compressed without loss; larger ones as JPEG, whose encoding takes 1 to 3 ms."""
-
+"""Pictures up to this number of pixels are compressed without loss; larger ones become JPEG, in 1 to 3 ms."""
 
 THUMBNAIL_SIDE = 96
-"""Height in pixels of a small picture to choose by."""
+"""Height of a thumbnail in pixels."""
 
 
 @dataclass(frozen=True)
 class EncodedPicture:
-    """A picture as a browser reads it.
+    """A picture encoded for a browser.
 
     Attributes:
         content: the bytes of the file.
-        mime: its type.
+        mime: its MIME type.
     """
 
     content: bytes
@@ -64,13 +63,13 @@ def encode_for_screen(image: np.ndarray) -> EncodedPicture:
 
 
 def thumbnail(picture: Picture) -> bytes:
-    """A small JPEG file; empty where the picture cannot be read, which is told when it is chosen."""
+    """A small JPEG file; empty if the picture cannot be read, which is reported when it is chosen."""
     try:
         if not isinstance(picture, str | os.PathLike):
             return encode_thumbnail(load_picture(picture))
-        with Image.open(picture, formats=FORMATS) as opened:
-            opened.draft("RGB", (2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE))  # a JPEG is read in a fraction of its size
-            return encode_thumbnail(load_picture(opened))
+        with Image.open(picture, formats=FORMATS) as image:
+            image.draft("RGB", (2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE))  # a JPEG is decoded at a fraction of its size
+            return encode_thumbnail(load_picture(image))
     except (PictureError, OSError, Image.DecompressionBombError):
         return b""
 
@@ -95,7 +94,7 @@ def picture_bytes(image: np.ndarray, suffix: str = ".png") -> bytes:
 
 
 def data_url(content: bytes, mime: str) -> str:
-    """A file as an address that needs no request, for pages that stand alone."""
+    """A file as a URL that needs no request, for self-contained pages."""
     return f"data:{mime};base64,{b64encode(content).decode()}"
 
 
@@ -118,7 +117,7 @@ def map_bytes(capture: AttentionCapture, rendered: RenderedView) -> bytes:
 
 
 def file_name(picture: str, model: str, settings: ViewSettings) -> str:
-    """A name without suffix that says what a file shows, of characters that every file system takes."""
+    """A file name, without suffix, that says what the file shows, in characters that every file system accepts."""
     source = settings.source_info
     parts = [Path(picture).stem, model, f"layer{settings.layer}"]
     if not source.plain:

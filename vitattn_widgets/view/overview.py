@@ -1,4 +1,4 @@
-"""Every layer and head at a glance: all their maps, small, in one picture."""
+"""Every layer and head at a glance: small maps of all of them in one picture."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ CELL_SIDE = 24
 
 @dataclass(frozen=True, eq=False)
 class Overview:
-    """All maps of a capture in one picture; a column a layer, a row a head, cells side by side without gaps.
+    """All maps of a capture in one picture: one column per layer, one row per head, without gaps.
 
     Attributes:
-        image: uint8 ``(heads * height, layers * width, 3)``; black where a layer has fewer heads than others.
+        image: uint8 ``(heads * height, layers * width, 3)``; black below a layer with fewer heads than others.
         cell: ``(height, width)`` of a cell in pixels.
-        heads: the number of heads of each layer.
+        heads: number of heads of each layer.
     """
 
     image: np.ndarray
@@ -33,11 +33,11 @@ class Overview:
 
 
 def render_overview(capture: AttentionCapture, query: Query | None = None, cmap: str = DEFAULT_CMAP) -> Overview:
-    """Draw the raw grid map of every layer and head, each scaled from its own smallest to its largest value.
+    """Draw the raw grid map of every layer and head, each on its own scale from smallest to largest value.
 
     Args:
         capture: from `capture_attention`.
-        query: which token looks; a layer that does not have it shows its own default query.
+        query: the token whose attention is shown; a layer without it shows its own default query.
         cmap: name of a matplotlib colour map.
 
     Raises:
@@ -64,8 +64,8 @@ def _small(maps: np.ndarray) -> np.ndarray:
     factor = CELL_SIDE / max(maps.shape[1:])
     if factor >= 1:
         return maps
-    size = [max(1, round(side * factor)) for side in maps.shape[1:]]
-    return F.adaptive_avg_pool2d(torch.from_numpy(maps), size).numpy()
+    rows, cols = (max(1, round(side * factor)) for side in maps.shape[1:])
+    return F.adaptive_avg_pool2d(torch.from_numpy(maps), (rows, cols)).numpy()
 
 
 def _scale_each(maps: np.ndarray) -> np.ndarray:

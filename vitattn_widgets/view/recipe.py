@@ -1,4 +1,4 @@
-"""A picture's recipe: what makes it again, as JSON to keep and as a few lines of Python to learn from."""
+"""A picture's recipe: what is needed to make it again, as JSON to keep and as a few lines of Python to learn from."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..models.loading import AttentionModel
 
 FORMAT = 1
-"""Number of the recipe's form; a reader refuses those it does not know."""
+"""Version of the recipe's form; others are refused."""
 
 
 def make_recipe(
@@ -36,16 +36,16 @@ def make_recipe(
     capture: AttentionCapture,
     settings: ViewSettings,
     arrangement: str = "overlay",
-    path: str | os.PathLike | None = None,
+    path: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
-    """Everything that makes a picture again, as values that JSON takes.
+    """Everything needed to make a picture again, as JSON values.
 
     Args:
         model: the model of the capture.
         capture: from `capture_attention`.
         settings: what is shown.
-        arrangement: see `panels.render_arranged`.
-        path: the photo's file; None where it has none, and `from_recipe` must then be given the photo.
+        arrangement: see `arrange.render_arranged`.
+        path: the photo's file; None if it has none, and then `from_recipe` needs the photo as an argument.
 
     Returns:
         ``format``; ``model`` (name, arguments of `load_model`, grid, layers, digest of a local checkpoint);
@@ -73,26 +73,26 @@ def make_recipe(
 
 
 def from_recipe(
-    recipe: str | os.PathLike | Mapping[str, Any],
+    recipe: str | os.PathLike[str] | Mapping[str, Any],
     model: AttentionModel | None = None,
     picture: Picture | None = None,
 ) -> RenderedView:
     """Make a recipe's picture again.
 
     Args:
-        recipe: path of a JSON file, or what `make_recipe` returned.
-        model: the loaded model, where you have it or the recipe cannot load it; else it is loaded.
-        picture: the photo, where it has no path or was moved; else it is read from its path, which may be relative to
-            the recipe's folder.
+        recipe: path of a JSON file, or the result of `make_recipe`.
+        model: the model, if it is already loaded or the recipe cannot load it; None loads it.
+        picture: the photo, if the recipe has no path for it or it was moved; None reads it from its path, which may be
+            relative to the recipe's folder.
 
     Returns:
         The picture, from one forward pass.
 
     Raises:
-        RecipeError: not a recipe, or the model or the photo is another one than the recipe's.
+        RecipeError: not a recipe, of another version, or for another model or photo than these.
         PictureError: the photo cannot be read.
         ModelError: the model cannot be loaded.
-        WeightsError: its weights cannot be had.
+        WeightsError: its weights are unavailable.
     """
     content, folder = _read_recipe(recipe)
     try:
@@ -100,10 +100,16 @@ def from_recipe(
         path, digest = content["picture"]["path"], content["picture"]["sha256"]
         settings, arrangement = ViewSettings(**content["settings"]), content["arrangement"]
     except (KeyError, TypeError) as error:
-        raise RecipeError(f"not a whole recipe: {error}") from error
+        raise RecipeError(
+            f"the recipe lacks a part, or has one that this version does not know ({error}); make it again with "
+            "va.view.make_recipe, or with the version that wrote it"
+        ) from error
     photo = load_picture(picture if picture is not None else _find_picture(path, folder))
     if pixel_digest(np.asarray(photo)) != digest:
-        raise RecipeError(f"the photo is not the recipe's: its pixels differ from those of {path!r} then")
+        raise RecipeError(
+            f"the photo is not the recipe's: its pixels differ from those of {path!r} when the recipe was made; "
+            "give the original with picture=..."
+        )
     if model is None:
         model = _load_model(wanted)
     for fact, value in _facts(model.name, model.layout.grid, len(model.sites)).items():
@@ -117,7 +123,7 @@ def _facts(name: str, grid: tuple[int, int], layers: int) -> dict[str, Any]:
     return {"name": name, "grid": list(grid), "layers": layers}
 
 
-def _read_recipe(recipe: str | os.PathLike | Mapping[str, Any]) -> tuple[Mapping[str, Any], Path]:
+def _read_recipe(recipe: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[Mapping[str, Any], Path]:
     folder = Path()
     if not isinstance(recipe, Mapping):
         path = Path(recipe)
@@ -128,15 +134,23 @@ def _read_recipe(recipe: str | os.PathLike | Mapping[str, Any]) -> tuple[Mapping
             raise RecipeError(f"{path}: cannot be read ({error.strerror})") from error
         except ValueError as error:
             raise RecipeError(f"{path}: not a recipe, which is a JSON file ({error})") from error
-    if not isinstance(recipe, Mapping) or recipe.get("format") != FORMAT:
-        found = recipe.get("format") if isinstance(recipe, Mapping) else type(recipe).__name__
-        raise RecipeError(f"not a recipe that this version reads: its format is {found!r}, not {FORMAT}")
+    if not isinstance(recipe, Mapping) or "format" not in recipe:
+        raise RecipeError(
+            "not a recipe, which is a JSON object with a format number; make one with va.view.make_recipe"
+        )
+    recipe_format = recipe["format"]
+    if recipe_format != FORMAT:
+        newer = isinstance(recipe_format, int) and recipe_format > FORMAT
+        raise RecipeError(
+            f"the recipe has format {recipe_format!r}, and vitattn_widgets {__version__} reads format {FORMAT}; "
+            f"{'update vitattn_widgets' if newer else 'make the recipe again'}, or use the version that wrote it"
+        )
     return recipe, folder
 
 
 def _find_picture(path: str | None, folder: Path) -> Path:
     if path is None:
-        raise RecipeError("the recipe's photo came without a file; give it with picture=...")
+        raise RecipeError("the recipe's photo had no file; give the photo with picture=...")
     for place in (Path(path), folder / path, folder / Path(path).name):
         if place.is_file():
             return place
@@ -149,16 +163,19 @@ def _load_model(wanted: Mapping[str, Any]) -> AttentionModel:
         raise RecipeError(f"the recipe's {wanted['name']} has no published weights; give the model with model=...")
     checkpoint = arguments.get("checkpoint")
     if checkpoint and Path(checkpoint).is_file() and _file_digest(Path(checkpoint)) != wanted["checkpoint_sha256"]:
-        raise RecipeError(f"{checkpoint}: holds other weights than when the recipe was made")
-    if isinstance(arguments.get("img_size"), list):
+        raise RecipeError(
+            f"{checkpoint}: holds other weights than when the recipe was made; put the original file there, "
+            "or give the model with model=..."
+        )
+    if isinstance(arguments.get("img_size"), list):  # JSON has no tuples
         arguments = {**arguments, "img_size": tuple(arguments["img_size"])}
     return load_model(**arguments)
 
 
 def pixel_digest(pixels: np.ndarray) -> str:
-    """SHA-256 of a picture's size and pixels, whatever file they came in."""
+    """SHA-256 of a picture's shape and pixels, whatever its file type."""
     digest = hashlib.sha256(repr(pixels.shape).encode())
-    digest.update(np.ascontiguousarray(pixels))
+    digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()
 
 
@@ -171,17 +188,20 @@ def _file_digest(path: Path) -> str:
 
 
 def python_code(
-    model: AttentionModel, settings: ViewSettings, arrangement: str = "overlay", path: str | os.PathLike | None = None
+    model: AttentionModel,
+    settings: ViewSettings,
+    arrangement: str = "overlay",
+    path: str | os.PathLike[str] | None = None,
 ) -> str:
-    """A few lines of Python that make a picture; those whose weights or photo have no name say so in a comment."""
+    """A few lines of Python that make a picture; a comment says so if its weights or photo have no name."""
     if model.loaded_with is not None:
         arguments = dict(model.loaded_with)
         named = "".join(f", {name}={value!r}" for name, value in arguments.items() if name != "model")
         loading = f"model = va.load_model({arguments.get('model')!r}{named})"
     else:
-        loading = f"model = va.load_model(your_module)  # {model.name}: a module of yours, or random weights"
+        loading = f"model = va.load_model(your_module)  # {model.name}: your own module, or random weights"
     photo = repr(os.fspath(path)) if path is not None else "your_picture"
-    comment = "" if path is not None else "  # the picture came without a path"
+    comment = "" if path is not None else "  # the picture has no path"
     drawing = "va.render_view(capture, settings)"
     if arrangement == "side by side":
         drawing = f"va.view.render_arranged(capture, settings, {arrangement!r})"

@@ -1,4 +1,4 @@
-"""The one composition that every front end calls: a capture and settings in, a picture and its caption out."""
+"""The composition that every front end calls: a capture and settings in, a picture and its caption out."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class RenderedView:
 
     Attributes:
         image: uint8 ``(H, W, 3)``, of the view's or the photo's size.
-        grid_map: float32 ``(rows, cols)``, the raw map, one value a patch.
+        grid_map: float32 ``(rows, cols)``, the raw map, one value per patch.
         heat: float32 ``(H, W)`` of the view, smoothed and scaled to 0..1.
         value_range: the raw values that became 0 and 1.
         caption: what exactly is shown, in one line.
-        settings: what was asked for.
+        settings: those it was drawn with.
     """
 
     image: np.ndarray
@@ -39,10 +39,10 @@ class RenderedView:
 
 @dataclass(frozen=True, eq=False)
 class PreparedView:
-    """A picture before colours: all that does not depend on scale, opacity, colour map and ground.
+    """A picture before colouring: everything that does not depend on scale, opacity, colour map and ground.
 
     Attributes:
-        raw: the map and what it was made from.
+        raw: the map and what it was computed from.
         sinks: bool ``(rows, cols)``, the sinks of its layer.
         heat: float32 ``(H, W)`` of the view, smoothed, in raw units.
         caption: what is shown.
@@ -62,7 +62,7 @@ def render_view(
     Args:
         capture: from `capture_attention`.
         settings: what to show; None is the paper's map of the last layer.
-        limits: raw values to map to 0 and 1, in place of what ``settings.scale`` would choose.
+        limits: raw values to map to 0 and 1, instead of the choice of ``settings.scale``.
 
     Returns:
         The finished picture; the same capture and settings always give the same one.
@@ -76,9 +76,9 @@ def render_view(
 
 
 def render_aggregations(capture: AttentionCapture, settings: ViewSettings) -> list[RenderedView]:
-    """Draw every aggregation that the layer and the source have, each as `render_view` does.
+    """Draw every aggregation of the layer and the source, each as `render_view` does.
 
-    Side by side they are the paper's figures; of a source without heads there is one map.
+    Side by side they form the paper's figures; a source without heads has a single map.
     """
     settings = replace(settings, head=None)
     possible = settings.source_info.possible(capture.num_heads(settings.layer))
@@ -99,7 +99,7 @@ def render_views(capture: AttentionCapture, panels: Sequence[ViewSettings]) -> l
 
 
 def prepare_view(capture: AttentionCapture, settings: ViewSettings) -> PreparedView:
-    """The first steps of `render_view`: the raw map, its sinks, its smoothed heat and its caption, each found once.
+    """The first steps of `render_view`: the raw map, its sinks, its smoothed heat and its caption, each computed once.
 
     Raises:
         SettingsError: as `render_view` does.
@@ -125,8 +125,8 @@ def draw_view(
     Args:
         capture: from `capture_attention`.
         settings: what is shown.
-        prepared: from `prepare_view`, with settings that differ in scale, opacity, colour map and ground at most.
-        limits: raw values to map to 0 and 1; None is what ``settings.scale`` chooses.
+        prepared: from `prepare_view`, with settings that differ at most in scale, opacity, colour map and ground.
+        limits: raw values to map to 0 and 1; None is the choice of ``settings.scale``.
     """
     if limits is None:
         limits = _own_limits(settings, prepared)
@@ -149,8 +149,9 @@ def draw_view(
 def _own_limits(settings: ViewSettings, prepared: PreparedView) -> ValueRange:
     if settings.scale != "shared":
         return value_range(prepared.heat, settings.scale)
+    # alone, a shared scale is the range of all heads of the layer, if the map has their unit
     place = prepared.raw.place
-    ratio = place.head is None and place.aggregation == "mean_over_std"  # another unit than the heads' own
+    ratio = place.head is None and place.aggregation == "mean_over_std"
     if ratio or place.source.no_head:
         return value_range(prepared.heat, "map")
     return value_range(prepared.raw.heads)

@@ -1,4 +1,4 @@
-"""What to show and how: the value that every front end builds from its controls."""
+"""What to show and how: the settings that every front end builds from its controls."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ..maps.settings import MAP_FIELDS, MapSettings, require_choices
 from .drawing import DEFAULT_CMAP, SCALES, color_table
 
 GROUNDS = ("view", "original")
-"""What a map is laid over: the pixels that the model saw, or the whole photo."""
+"""The picture under a map: the pixels that the model saw, or the whole photo."""
 
 RECOMMENDED = ("source", "sinks", "layer", "head", "query")
-"""The settings of `ViewSettings.recommended` that ask what the classifier used; the others are left as they are."""
+"""The settings that `ViewSettings.recommended` defines; the others keep their values when it is applied."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class ViewSettings(MapSettings):
 
     Attributes:
         layer, head, aggregation, query, source, target, sinks: which map; see `MapSettings`.
-        bilinear: interpolate between patches, else plain squares.
+        bilinear: interpolate between patches; otherwise plain squares.
         median: median over a disk of half a patch.
         gaussian: Gaussian of a quarter patch.
         scale: ``"map"`` (the map's own smallest to largest value), ``"shared"`` (one range over several panels; alone,
@@ -51,10 +51,10 @@ class ViewSettings(MapSettings):
 
     @classmethod
     def recommended(cls) -> ViewSettings:
-        """The view to ask what the classifier used: gradient times attention of the late layers, sinks outlined.
+        """The view that best shows what the classifier used: late layers' gradient times attention, sinks outlined.
 
-        Chosen by deletion and insertion and by masks of four data sets, not of one; see
-        ``tests/benchmarks/bench_maps.py``. Sinks stay in: a small object can look like one.
+        Chosen by deletion and insertion and by the masks of four data sets; see ``tests/benchmarks/bench_maps.py``.
+        Sinks are not left out, as a small object can look like one.
         """
         return cls(source="gradient_late", sinks="outline")
 
@@ -63,14 +63,14 @@ VIEW_FIELDS = tuple(field.name for field in fields(ViewSettings))
 """The names of all settings, those of `MapSettings` first."""
 
 LOOK = tuple(name for name in VIEW_FIELDS if name not in (*MAP_FIELDS, "scale"))
-"""The settings that all panels of a row have in common, so that they can be compared; the others tell panels apart."""
+"""The settings that all panels of a row share, so that they can be compared; the others distinguish the panels."""
 
 
 def with_look(settings: ViewSettings, look: ViewSettings) -> ViewSettings:
-    """A panel's settings, drawn as the whole row is: smoothing, opacity, colours and ground (`LOOK`) of `look`."""
+    """A panel's settings in the look of its row: smoothing, opacity, colours and ground (`LOOK`) of `look`."""
     return replace(settings, **{name: getattr(look, name) for name in LOOK})
 
 
 def without_look(settings: ViewSettings) -> ViewSettings:
-    """What a panel has of its own: the settings with their look and scale, which are the row's, at the defaults."""
+    """What is a panel's own: its settings with look and scale, which belong to the row, at their defaults."""
     return replace(with_look(settings, ViewSettings()), scale=ViewSettings.scale)

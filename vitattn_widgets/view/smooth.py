@@ -13,10 +13,10 @@ from skimage.filters import rank
 from skimage.morphology import disk
 
 MEDIAN_LEVELS = 384
-"""Levels of the fast median. Laid over the range that medians take, they stay far below one display level of 256."""
+"""Levels of the fast median. Laid over the range of the medians, a level is finer than one display level of 256."""
 
 MOST_PASSES = 8
-"""After this many tries to find the range of the medians, the slow exact filter is used instead."""
+"""After this many attempts to find the range of the medians, the slow exact filter is used instead."""
 
 
 def smooth_map(
@@ -30,7 +30,7 @@ def smooth_map(
     """Upscale a grid map to the view and smooth it, as in Calderaro et al. 2023, section 3.
 
     Convention: bilinear upscaling with half-pixel centres and clamped edges; then the median over a disk of radius
-    ``patch_size // 2``; then a Gaussian of standard deviation ``patch_size / 4``, cut at 4 of them. Both filters
+    ``patch_size // 2``; then a Gaussian of standard deviation ``patch_size / 4``, truncated at 4 of them. Both filters
     continue the map by reflection. Each step can be switched off; without `bilinear`, patches are plain squares.
 
     Args:
@@ -65,17 +65,16 @@ def upscale(grid_map: np.ndarray, size: tuple[int, int], bilinear: bool = True) 
 
 
 def disk_median(heat: np.ndarray, radius: int) -> np.ndarray:
-    """Median over a disk, continued by reflection; a fast stand-in for `scipy.ndimage.median_filter` on floats.
+    """Median over a disk, continued by reflection; a fast substitute for `scipy.ndimage.median_filter` on floats.
 
-    scikit-image's rank median is exact on whole numbers but knows few of them. So the map is rounded to
-    `MEDIAN_LEVELS` levels laid over the range that the medians take, not over the whole map: a median does not depend
-    on how far away a larger value is, so values outside that range may be clipped. The range is guessed from a thinned
-    map; where the result meets a clipped end or fills less than half of the levels, it is taken again over a better
-    one.
+    scikit-image's rank median is exact on whole numbers, but slow for many of them. So the map is rounded to
+    `MEDIAN_LEVELS` levels laid over the range of the medians, not of the whole map: a median does not depend on how far
+    away a larger value is, so values outside that range may be clipped. The range is estimated on a subsampled map; if
+    the result touches a clipped end or fills less than half of the levels, it is computed again over a better range.
 
     Args:
         heat: ``(height, width)``.
-        radius: of the disk, in pixels; below 1 nothing is changed.
+        radius: of the disk, in pixels; below 1 nothing changes.
 
     Returns:
         float32 ``(height, width)``, off by at most ``1 / MEDIAN_LEVELS`` of the range of the medians.
@@ -86,28 +85,32 @@ def disk_median(heat: np.ndarray, radius: int) -> np.ndarray:
     footprint = disk(radius)
     padded = np.pad(heat, radius, mode="symmetric")
     lowest, highest = float(heat.min()), float(heat.max())
-    low, high = _guess_range(heat, radius)
+    low, high = _estimate_range(heat, radius)
+    # the subsampled medians may miss the extremes; the second term opens a range that is empty
     margin = 0.02 * (high - low) + 1e-3 * (highest - lowest)
     if highest - lowest < np.finfo(np.float32).tiny:
         return heat
     for _ in range(MOST_PASSES):
         low, high = max(lowest, low - margin), min(highest, high + margin)
+        # codes are rounded values: code c stands for low + c * level, and rounding keeps the order, so the median of
+        # the codes is the code of the median
         level = (high - low) / (MEDIAN_LEVELS - 1)
         codes = ((padded.clip(low, high) - low) / level + 0.5).astype(np.uint16)
         codes = rank.median(codes, footprint)[radius:-radius, radius:-radius]
         first, last = int(codes.min()), int(codes.max())
+        # a median at an end of the range may lie beyond it, unless that end is the map's own extreme
         clipped = (first == 0 and low > lowest) or (last == MEDIAN_LEVELS - 1 and high < highest)
         if clipped:
             margin *= 4
-        elif 0 < last - first < MEDIAN_LEVELS // 2:
+        elif 0 < last - first < MEDIAN_LEVELS // 2:  # levels too coarse: zoom in, with one level to spare at each end
             low, high, margin = low + first * level, low + last * level, level
         else:
             return (codes * np.float32(level) + np.float32(low)).astype(np.float32)
     return ndimage.median_filter(heat, footprint=footprint, mode="reflect")
 
 
-def _guess_range(heat: np.ndarray, radius: int) -> tuple[float, float]:
-    """About the smallest and the largest median, from the exact medians of a thinned map."""
+def _estimate_range(heat: np.ndarray, radius: int) -> tuple[float, float]:
+    """Roughly the smallest and the largest median: the exact ones of a subsampled map."""
     step = max(1, radius // 2)
     medians = ndimage.median_filter(heat[::step, ::step], footprint=disk(radius // step), mode="reflect")
     return float(medians.min()), float(medians.max())

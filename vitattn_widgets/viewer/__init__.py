@@ -1,4 +1,4 @@
-"""What every door shares: kept captures, scripts and styles."""
+"""What the doors share: the store of captures, scripts and styles."""
 
 import lazy_loader
 

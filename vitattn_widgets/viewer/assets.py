@@ -1,4 +1,4 @@
-"""Scripts and styles of the doors: a file per noun, joined to what a browser loads as one."""
+"""Scripts and styles of the doors: one file per noun, joined into one text for the browser."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ def joined(own: Path, names: Iterable[str]) -> str:
     """The text of some files, one after the other.
 
     Args:
-        own: a door's own folder; files that it does not have are the shared ones.
-        names: file names in the order in which they are to be read; of two equal CSS rules the later one wins.
+        own: a door's own folder; files that are not there are taken from `SHARED`.
+        names: file names in reading order; of two equal CSS rules the later one wins.
 
     Raises:
-        FileNotFoundError: a file that is in neither folder.
+        FileNotFoundError: a file is in neither folder.
     """
     paths = [own / name if (own / name).is_file() else SHARED / name for name in names]
     return "\n".join(path.read_text(encoding="utf-8") for path in paths)

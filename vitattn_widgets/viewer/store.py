@@ -1,6 +1,6 @@
-"""Captures kept for going back to, within a budget of bytes: one forward pass a model and photo, whoever asks.
+"""Captures kept within a budget of bytes: one forward pass per model and photo, however many callers ask.
 
-What a source needs beyond that, as the gradients of a class, is worked out once and kept with the capture.
+What a source needs beyond that, such as the gradients of a class, is computed once and kept with the capture.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ _Key = tuple["AttentionModel", Hashable]
 class CaptureStore:
     """Captures by model and photo; over the budget, the least recently used are dropped.
 
-    May be shared between threads: captures of different photos run side by side, and of those who ask for the same one
-    at the same time, one runs the model and the others wait for its result.
+    Safe to share between threads: captures of different photos run side by side; of several callers that request the
+    same one at the same time, one runs the model and the others wait for its result.
 
     Args:
-        budget: bytes of captures to keep (`AttentionCapture.nbytes`). A capture larger than that is handed out but not
+        budget: bytes of captures to keep (`AttentionCapture.nbytes`). A capture larger than that is returned but not
             kept.
-        finish: what is done to every new capture before it is kept and handed out; None is nothing.
+        finish: applied to every new capture before it is kept and returned.
     """
 
     def __init__(
         self, budget: int = DEFAULT_BUDGET, finish: Callable[[AttentionCapture], AttentionCapture] | None = None
     ) -> None:
         if budget < 0:
-            raise SettingsError(f"a budget must be a number of bytes from 0 on, got {budget}")
+            raise SettingsError(f"a budget must be a number of bytes, 0 or more, got {budget}")
         self.budget = budget
         self._finish = finish
         self._kept: OrderedDict[_Key, AttentionCapture] = OrderedDict()
@@ -54,7 +54,7 @@ class CaptureStore:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the captures kept now, at most `budget`."""
+        """Bytes of the captures that are kept, at most `budget`."""
         with self._lock:
             return self._nbytes()
 
@@ -75,44 +75,45 @@ class CaptureStore:
 
         Args:
             model: from `load_model`.
-            key: what names the photo; whoever uses the same key must mean the same pixels.
-            picture: gives the photo; called only where its capture is not kept.
-            settings: what is to be shown; what their source needs is added to the capture, and kept with it.
+            key: names the photo; the same key must always mean the same pixels.
+            picture: returns the photo; called only if its capture is not kept.
+            settings: of the map to show; what their source needs is added to the capture and kept with it.
 
         Raises:
-            PictureError: the photo cannot be read. Nothing is kept then.
-            SettingsError: the settings ask for a class that the model does not have.
-            ModelError: no gradient flows through the model, which the settings' source needs.
+            PictureError: the photo cannot be read; nothing is kept.
+            SettingsError: the settings name a class that the model does not have.
+            ModelError: the settings' source needs gradients, which do not flow through the model.
         """
         capture = self._plain(model, key, picture)
         if settings is None or not needs_completion(capture, settings):
             return capture
         with self._completing(model):
             capture = self._plain(model, key, picture)
-            if not needs_completion(capture, settings):  # somebody else completed it in the meantime
+            if not needs_completion(capture, settings):  # another thread completed it in the meantime
                 return capture
             completed = complete_capture(model, capture, settings)
             with self._lock:
+                # a capture that was dropped in the meantime is not brought back
                 if completed is not capture and self._kept.get((model, key)) is capture:
                     self._keep((model, key), completed)
         return completed
 
     def _completing(self, model: AttentionModel) -> RLock:
-        """The lock that lets one capture of a model be completed at a time."""
+        """The lock under which captures of a model are completed, one at a time."""
         with self._lock:
             return self._locks.setdefault(model, RLock())
 
     def _plain(self, model: AttentionModel, key: Hashable, picture: Callable[[], Picture]) -> AttentionCapture:
+        """The capture as `finish` left it, or with what earlier settings added."""
         entry = (model, key)
+        own: Future[AttentionCapture] = Future()
         with self._lock:
             if entry in self._kept:
                 self._kept.move_to_end(entry)
                 return self._kept[entry]
-            running = self._running.get(entry)
-            mine = running is None
-            if mine:
-                running = self._running[entry] = Future()
-        if not mine:
+            running = self._running.setdefault(entry, own)
+        # the model runs outside the lock; callers that find another's future wait for it
+        if running is not own:
             return running.result()
         try:
             capture = capture_attention(model, picture())
@@ -121,22 +122,22 @@ class CaptureStore:
         except BaseException as error:
             with self._lock:
                 self._running.pop(entry, None)
-            running.set_exception(error)
+            own.set_exception(error)
             raise
         with self._lock:
-            # after a clear() the entry is no longer expected, so it is handed out but not kept
-            if self._running.get(entry) is running:
+            # after a clear() the entry is not expected any more, so it is returned but not kept
+            if self._running.get(entry) is own:
                 del self._running[entry]
                 self._keep(entry, capture)
-        running.set_result(capture)
+        own.set_result(capture)
         return capture
 
     def discard(self, key: Hashable) -> None:
-        """Drop what is kept of one photo, whatever the model."""
+        """Drop everything that is kept of one photo, for every model."""
         with self._lock:
-            for kept in (self._kept, self._running):
-                for entry in [entry for entry in kept if entry[1] == key]:
-                    del kept[entry]
+            for entries in (self._kept, self._running):
+                for entry in [entry for entry in entries if entry[1] == key]:
+                    del entries[entry]
 
     def clear(self) -> None:
         """Drop everything."""
@@ -147,9 +148,9 @@ class CaptureStore:
     def _keep(self, entry: _Key, capture: AttentionCapture) -> None:
         self._kept[entry] = capture
         while self._nbytes() > self.budget:
-            # the newest goes first where it alone is over the budget, else it would push out all others for nothing
-            alone = capture.nbytes > self.budget
-            self._kept.popitem(last=alone)
+            # a capture that alone exceeds the budget goes first, or it would push out all others for nothing
+            too_large = capture.nbytes > self.budget
+            self._kept.popitem(last=too_large)
 
     def _nbytes(self) -> int:
         return sum(capture.nbytes for capture in self._kept.values())

@@ -1,1 +1,1 @@
-"""Stand-ins: pictures drawn by code, for when the real photos are not there."""
+"""Stand-ins: pictures drawn by code, for use where the real photos are missing."""

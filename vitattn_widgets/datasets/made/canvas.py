@@ -1,6 +1,7 @@
 """What the made pictures share: noise, backdrops, clutter, light. Pictures are float32 ``(3, height, width)``, 0..1.
 
-Everything draws from the generator that it is given, so that a picture depends on its seed alone.
+All randomness comes from the generator that is passed in, so that a picture depends on its seed alone. The order of the
+draws is part of the picture: changing it changes every picture.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ from PIL import Image, ImageDraw, ImageFilter
 Color = tuple[float, float, float] | np.ndarray
 
 Window = tuple[EllipsisType, slice, slice]
-"""The part of a picture, or of one of its planes, that something small lies in."""
+"""The part of a picture, or of one of its planes, that contains something small."""
 
 SIZES = ((224, 224), (224, 224), (240, 224), (224, 240), (256, 224), (224, 256))
-"""(height, width) of made pictures; drawn evenly, so that square ones come most often."""
+"""(height, width) of made pictures, drawn uniformly; the square one is listed twice, so it is the most frequent."""
 
 _BANK_SIDE = 512
 
 _SLOPES = {"cloud": 2.0, "rough": 1.2, "grain": 0.0}
+"""How fast the spectrum of each kind of noise falls with frequency."""
 
 GROUNDS = (
     (0.82, 0.79, 0.74),
@@ -52,14 +54,14 @@ class Light:
 
 @lru_cache(maxsize=1)
 def _noise_bank() -> dict[str, np.ndarray]:
-    """Tiles of noise ``(512, 512)``, mean 0, std 1, that repeat seamlessly; a slope of the spectrum a kind."""
+    """A tile of each kind of noise, ``(512, 512)``, mean 0, std 1, that repeats seamlessly."""
     rng = np.random.default_rng(20231)
     frequency = np.hypot(np.fft.fftfreq(_BANK_SIDE)[:, None], np.fft.rfftfreq(_BANK_SIDE)[None]) * _BANK_SIDE
     frequency[0, 0] = 1
     bank = {}
     for kind, slope in _SLOPES.items():
         spectrum = np.fft.rfft2(rng.standard_normal((_BANK_SIDE, _BANK_SIDE))) / frequency**slope
-        if kind == "grain":  # a band around a period of five pixels
+        if kind == "grain":  # a band around periods of five pixels
             spectrum *= np.exp(-(((frequency - _BANK_SIDE / 5) / 30) ** 2))
         else:
             spectrum *= frequency > 2
@@ -86,14 +88,14 @@ def coordinates(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def make_light(rng: np.random.Generator) -> Light:
-    """Light from above and some side."""
+    """Light from above, from a random side."""
     angle, height = rng.uniform(-np.pi, 0), rng.uniform(0.5, 0.85)
     flat = np.sqrt(1 - height**2)
     return Light(float(np.cos(angle) * flat), float(np.sin(angle) * flat), float(height))
 
 
 def vary(rng: np.random.Generator, color: Color, amount: float = 0.05) -> np.ndarray:
-    """A colour near another one, float32 ``(3, 1, 1)``."""
+    """A colour near the given one, float32 ``(3, 1, 1)``."""
     near = np.asarray(color, np.float64).ravel() + rng.normal(0, amount, 3)
     return np.clip(near, 0.02, 0.98).astype(np.float32)[:, None, None]
 
@@ -103,13 +105,13 @@ def pick(rng: np.random.Generator, colors: tuple[Color, ...], amount: float = 0.
     return vary(rng, colors[rng.integers(len(colors))], amount)
 
 
-def paint(picture: np.ndarray, cover: np.ndarray, color: np.ndarray) -> None:
-    """Lay a colour, ``(3, 1, 1)`` or a picture, over the picture in place; `cover` ``(height, width)`` in 0..1."""
+def paint(picture: np.ndarray, cover: np.ndarray, color: np.ndarray | float) -> None:
+    """Paint a colour ``(3, 1, 1)``, a picture or a grey over a picture in place; `cover` ``(height, width)``, 0..1."""
     picture += cover * (color - picture)
 
 
 def backdrop(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """A ground for things to lie on: cloth, planks, soil, checks, or a table before a wall."""
+    """A ground for things to lie on: cloth, planks, soil, checks, or a table in front of a wall."""
     x, y = coordinates(shape)
     base = pick(rng, GROUNDS, 0.06)
     other = np.clip(base * rng.uniform(0.6, 1.25), 0, 1)
@@ -144,14 +146,14 @@ def blob(
     """An uneven round patch.
 
     Args:
-        rng: where its outline comes from.
+        rng: draws the outline.
         shape: of the picture.
         center: (x, y) in pixels.
         radius: mean radius in pixels.
         soft: width of its edge in pixels.
 
     Returns:
-        The window of the picture that it lies in, and its depth there: 0 outside, rising to 1 within `soft` pixels.
+        The window of the picture that contains it, and its depth there: 0 outside, rising to 1 within `soft` pixels.
     """
     window = _window(shape, np.array([center]), radius * 1.5 + soft)
     x, y = coordinates(shape)
@@ -173,7 +175,7 @@ def curve(
 
 
 def stroke(shape: tuple[int, int], points: np.ndarray, width: float) -> tuple[Window, np.ndarray]:
-    """A line through points, smooth at its edge: the window that it lies in, and its cover 0..1 there."""
+    """A line through points with smooth edges: the window that contains it, and its cover 0..1 there."""
     window = _window(shape, points, width + 2)
     top, left = window[1].start, window[2].start
     sheet = Image.new("L", (window[2].stop - left, window[1].stop - top))
@@ -201,7 +203,7 @@ def _window(shape: tuple[int, int], points: np.ndarray, reach: float) -> Window:
 
 
 def clutter(rng: np.random.Generator, picture: np.ndarray, mark: Color) -> None:
-    """Put things that mean nothing on a backdrop: twigs, stains in the colour `mark`, pebbles, soft shadows."""
+    """Put distractions on a backdrop: twigs, stains in the colour `mark`, pebbles, soft shadows."""
     shape = picture.shape[1:]
     size = np.array([shape[1], shape[0]])
     for _ in range(rng.integers(0, 3)):
@@ -220,13 +222,20 @@ def clutter(rng: np.random.Generator, picture: np.ndarray, mark: Color) -> None:
 
 
 def _near_edge(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[float, float]:
-    """A place in the outer part of the picture, where the thing itself seldom lies."""
+    """A place in the outer part of the picture, which the object itself seldom reaches."""
     angle, far = rng.uniform(0, 2 * np.pi), rng.uniform(0.62, 1.3)
     return shape[1] * (0.5 + 0.5 * far * np.cos(angle)), shape[0] * (0.5 + 0.5 * far * np.sin(angle))
 
 
+def scene(rng: np.random.Generator, stains: tuple[Color, ...]) -> tuple[np.ndarray, Light]:
+    """What every made picture starts with: a cluttered ground, stained in one of some colours, and the light."""
+    picture = backdrop(rng, SIZES[rng.integers(len(SIZES))])
+    clutter(rng, picture, stains[rng.integers(len(stains))])
+    return picture, make_light(rng)
+
+
 def cast_shadow(picture: np.ndarray, cover: np.ndarray, light: Light, height: float = 14) -> None:
-    """Darken the ground behind a thing, away from the light."""
+    """Darken the ground behind an object, away from the light."""
     sheet = Image.fromarray((cover * 255).astype(np.uint8))
     moved = sheet.transform(sheet.size, Image.Transform.AFFINE, (1, 0, light.x * height, 0, 1, light.y * height))
     shade = np.asarray(moved.filter(ImageFilter.BoxBlur(5)), np.float32) / 255
@@ -234,7 +243,7 @@ def cast_shadow(picture: np.ndarray, cover: np.ndarray, light: Light, height: fl
 
 
 def finish(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
-    """Exposure, tint, falling off to one side, sensor noise; uint8 ``(height, width, 3)``."""
+    """Add exposure, tint, a falloff to one side and sensor noise; returns uint8 ``(height, width, 3)``."""
     shape = picture.shape[1:]
     x, y = coordinates(shape)
     angle = rng.uniform(0, 2 * np.pi)

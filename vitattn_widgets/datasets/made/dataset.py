@@ -1,4 +1,4 @@
-"""Stand-ins: photo sets whose pictures are drawn by code when they are asked for, each from its own seed."""
+"""Stand-ins: photo sets whose pictures are drawn by code when they are loaded, each from its own seed."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from typing import Self
 
 GENERATOR_VERSION = 1
-"""Raised whenever a seed draws another picture than before."""
+"""Increased whenever a seed draws another picture than before."""
 
 PER_CLASS = (200, 40, 40)
-"""Pictures a class of the train, validation and test split."""
+"""Pictures per class of the train, validation and test splits."""
 
 KINDS = {
     "imagenet": (made_objects.CLASSES, made_objects.draw_object),
@@ -38,21 +38,25 @@ PARTS = {"demo": ("imagenet", "fruitsgb", "cassava")} | {name: (name,) for name 
 
 @dataclass(frozen=True)
 class MadePhotos(PhotoSet):
-    """Pictures made by code, with masks.
+    """Pictures drawn by code, with masks.
 
     Attributes:
-        seed: what they are drawn from, together with generator version, kind, split and number.
-        drawn: (kind, number) a picture; the number modulo the kind's classes is its class there.
+        seed: what they are drawn from, together with the generator's version, kind, split and number.
+        drawn: one (kind, number) per picture; the number modulo the kind's count of classes is its class there.
     """
 
     seed: int = 0
     drawn: tuple[tuple[str, int], ...] = field(default=(), repr=False)
 
     def load(self, index: int) -> Image.Image:
-        return Image.fromarray(draw(self.drawn[index][0], self.split, self.seed, self.drawn[index][1])[0])
+        return Image.fromarray(self._draw(index)[0])
 
     def mask(self, index: int) -> np.ndarray:
-        return draw(self.drawn[index][0], self.split, self.seed, self.drawn[index][1])[1].copy()
+        return self._draw(index)[1].copy()  # the drawing is cached
+
+    def _draw(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        kind, number = self.drawn[index]
+        return draw(kind, self.split, self.seed, number)
 
     def take(self, indices: Sequence[int]) -> Self:
         return replace(super().take(indices), drawn=tuple(self.drawn[index] for index in indices))
@@ -64,9 +68,9 @@ def draw(kind: str, split: str, seed: int, number: int) -> tuple[np.ndarray, np.
 
     Args:
         kind: of `KINDS`.
-        split: of ``"train"``, ``"validation"``, ``"test"``; each has pictures of its own.
+        split: of `SPLITS`; each has pictures of its own.
         seed: of the data set.
-        number: of the picture; modulo the number of classes it is the class.
+        number: of the picture; modulo the count of classes it is the class.
 
     Returns:
         uint8 picture ``(height, width, 3)`` and uint8 mask of the evidence ``(height, width)``.
@@ -83,15 +87,19 @@ def make_dataset(name: str, seed: int = 0, per_class: tuple[int, int, int] = PER
     Args:
         name: of `PARTS`.
         seed: other seeds give other pictures.
-        per_class: pictures a class of the three splits.
+        per_class: pictures per class of the three splits.
     """
     class_names = tuple(class_name for kind in PARTS[name] for class_name in KINDS[kind][0])
-    splits = {split: _made_split(name, class_names, split, seed, n) for split, n in zip(SPLITS, per_class, strict=True)}
+    train, validation, test = (
+        _made_split(name, class_names, split, seed, count) for split, count in zip(SPLITS, per_class, strict=True)
+    )
     what = json.dumps([GENERATOR_VERSION, name, seed, list(per_class), list(class_names)])
     return Dataset(
         info=INFOS[name],
         class_names=class_names,
-        **splits,
+        train=train,
+        validation=validation,
+        test=test,
         stand_in=True,
         root=None,
         seed=seed,
@@ -100,7 +108,8 @@ def make_dataset(name: str, seed: int = 0, per_class: tuple[int, int, int] = PER
 
 
 def _made_split(name: str, class_names: tuple[str, ...], split: str, seed: int, per_class: int) -> MadePhotos:
-    drawn, labels = [], []
+    drawn: list[tuple[str, int]] = []
+    labels: list[int] = []
     for turn in range(per_class):
         first = 0
         for kind in PARTS[name]:

@@ -1,44 +1,30 @@
-"""Made fruits, good and bad: six kinds, turned, lit, on some ground; a bad one has spots of rot.
+"""Made fruits, good and bad: six kinds, rotated and lit, on varied ground; a bad one has spots of rot.
 
-The mask of a bad fruit is its rot; the mask of a good one is the fruit, for there all of its skin is the evidence.
+The mask of a bad fruit is its rot; the mask of a good one is the whole fruit, since all of its skin is the evidence.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from .canvas import (
-    SIZES,
-    Color,
-    Light,
-    backdrop,
-    blob,
-    cast_shadow,
-    clutter,
-    coordinates,
-    curve,
-    draw_line,
-    finish,
-    make_light,
-    noise,
-    paint,
-    vary,
-)
+from .canvas import Color, Light, blob, cast_shadow, coordinates, curve, draw_line, finish, noise, paint, scene, vary
 
 KINDS = ("apple", "banana", "guava", "lime", "orange", "pomegranate")
 
 CLASSES = tuple(f"{quality} {kind}" for quality in ("bad", "good") for kind in KINDS)
 
 ROT = ((0.24, 0.14, 0.07), (0.15, 0.09, 0.06), (0.33, 0.20, 0.10), (0.10, 0.09, 0.07))
-"""Colours of rotten spots, and of the stains on the ground that are none."""
+"""Colours of rotten spots, and of the stains on the ground, which are not rot."""
 
 BROWNING = np.array([0.62, 0.5, 0.42], np.float32)[:, None, None]
-"""What the skin around a rotten spot is multiplied by."""
+"""What the colour of the skin around a rotten spot is multiplied by."""
 
 UP = -math.pi / 2
+"""Upwards as an angle: y points down."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +33,8 @@ class Body:
 
     Attributes:
         cover: 0..1 ``(height, width)``.
-        normal: of its surface: x, y, z, each ``(height, width)``.
-        along: angle around the fruit, or place along it, from -1 to 1.
+        normal: of its surface, as x, y, z, each ``(height, width)``.
+        along: angle around the fruit, or position along a banana, from -1 to 1.
         center: (x, y) in pixels.
         radius: in pixels.
     """
@@ -67,10 +53,9 @@ def draw_fruit(rng: np.random.Generator, label: int) -> tuple[np.ndarray, np.nda
         uint8 picture ``(height, width, 3)`` and uint8 mask ``(height, width)``.
     """
     quality, kind = CLASSES[label].split()
-    shape = SIZES[rng.integers(len(SIZES))]
-    picture = backdrop(rng, shape)
-    clutter(rng, picture, ROT[rng.integers(len(ROT))])
-    light, turn = make_light(rng), rng.uniform(-np.pi, np.pi)
+    picture, light = scene(rng, ROT)
+    shape = picture.shape[1:]
+    turn = rng.uniform(-np.pi, np.pi)
     body = _body(rng, kind, shape, turn)
     cast_shadow(picture, body.cover, light)
     _appendages(rng, kind, picture, body, turn)
@@ -95,13 +80,14 @@ def _body(rng: np.random.Generator, kind: str, shape: tuple[int, int], turn: flo
     angle = np.arctan2(dy, dx) - turn
     top = np.cos(angle - UP)  # 1 at the stem
     narrow = rng.uniform(0.9, 1.0)
-    outline = {
+    outlines: dict[str, Callable[[], np.ndarray]] = {
         "apple": lambda: 1 - 0.2 * np.exp(7 * (top - 1)) - 0.07 * np.exp(7 * (-top - 1)) + 0.03 * (1 - top**2),
         "guava": lambda: 0.93 - 0.08 * top + 0.05 * top**2,
         "lime": lambda: 0.80 + 0.17 * top**2 + 0.14 * np.exp(14 * (top - 1)) + 0.08 * np.exp(14 * (-top - 1)),
-        "orange": lambda: np.float32(1.0),
+        "orange": lambda: np.ones_like(top),
         "pomegranate": lambda: 0.97 + 0.02 * np.cos(6 * angle),
-    }[kind]() * (1 - (1 - narrow) * (1 - top**2))
+    }
+    outline = outlines[kind]() * (1 - (1 - narrow) * (1 - top**2))
     far = np.hypot(dx, dy)
     share = far / (radius * outline)
     cover = np.clip((1 - share) * radius * 0.9 + 0.5, 0, 1)
@@ -131,7 +117,7 @@ def _crescent(rng: np.random.Generator, shape: tuple[int, int], turn: float, cen
 
 
 def _skin(rng: np.random.Generator, kind: str, body: Body) -> np.ndarray:
-    """Colour of the skin before light falls on it, ``(3, height, width)``."""
+    """Colour of the skin before lighting, ``(3, height, width)``."""
     shape = body.cover.shape
     colors: dict[str, tuple[tuple[Color, Color], ...]] = {
         "apple": (((0.74, 0.10, 0.10), (0.88, 0.55, 0.20)), ((0.80, 0.16, 0.14), (0.85, 0.72, 0.30)),
@@ -163,12 +149,12 @@ def _skin(rng: np.random.Generator, kind: str, body: Body) -> np.ndarray:
 
 
 def _rot(rng: np.random.Generator, skin: np.ndarray, body: Body) -> np.ndarray:
-    """Put spots of rot on the skin; returns where they lie, 0..1."""
+    """Put spots of rot on the skin; returns where they are, 0..1."""
     shape = body.cover.shape
     rot = np.zeros(shape, np.float32)
     depth_of_fruit = body.normal[2] * body.cover
     inside = np.argwhere(depth_of_fruit > 0.55)
-    wanted = rng.uniform(0.035, 0.16) * body.cover.sum() + 300
+    least = rng.uniform(0.035, 0.16) * body.cover.sum() + 300  # pixels of rot
     colors = ROT[rng.integers(len(ROT))]
     mould = rng.random() < 0.3
     spotted = rng.random() < 0.4  # many small spots instead of few large ones
@@ -182,26 +168,23 @@ def _rot(rng: np.random.Generator, skin: np.ndarray, body: Body) -> np.ndarray:
         paint(skin[window], halo * 0.75, skin[window] * BROWNING)
         paint(skin[window], np.clip(depth * 2 - 0.6, 0, 1), vary(rng, colors, 0.02) * rough)
         if mould and radius > 11:
-            paint(
-                skin[window],
-                np.clip(depth * 3 - 2.2, 0, 1) * 0.8,
-                vary(rng, (0.72, 0.76, 0.70), 0.04) * rough,
-            )
+            mouldy = vary(rng, (0.72, 0.76, 0.70), 0.04) * rough
+            paint(skin[window], np.clip(depth * 3 - 2.2, 0, 1) * 0.8, mouldy)
         rot[window] = np.maximum(rot[window], np.clip(depth * 2.2 - 0.1, 0, 1))
-        if (rot > 0.5).sum() > wanted:
+        if (rot > 0.5).sum() > least:
             break
     return rot
 
 
 def _lit(skin: np.ndarray, body: Body, light: Light, gloss: float, dull: np.ndarray) -> np.ndarray:
-    """Skin under the light: diffuse, and a highlight where it is not rotten."""
+    """The skin under the light: diffuse, with a highlight where it is not rotten."""
     nx, ny, nz = body.normal
     facing = np.clip(nx * light.x + ny * light.y + nz * light.z, 0, 1)
     half = np.array([light.x, light.y, light.z + 1])
     half = (half / np.linalg.norm(half)).tolist()
     mirror = np.clip(nx * half[0] + ny * half[1] + nz * half[2], 0, 1)
     mirror = mirror**4
-    mirror = mirror * mirror * mirror  # the 24th power, much faster than by pow
+    mirror = mirror * mirror * mirror  # with the square below the 24th power, much faster than pow
     return skin * (0.36 + 0.74 * facing) + gloss * (1 - 0.8 * dull) * mirror * mirror
 
 
@@ -210,7 +193,7 @@ def _direction(turn: float, angle: float = UP) -> np.ndarray:
 
 
 def _appendages(rng: np.random.Generator, kind: str, picture: np.ndarray, body: Body, turn: float) -> None:
-    """What sticks out behind the fruit: a pomegranate's crown, an apple's leaf."""
+    """What sticks out behind the fruit: a pomegranate's crown."""
     if kind == "pomegranate":
         for spread in (-0.34, -0.12, 0.12, 0.34):
             foot = body.center + body.radius * 0.85 * _direction(turn, UP + 0.6 * spread)
@@ -222,7 +205,7 @@ def _appendages(rng: np.random.Generator, kind: str, picture: np.ndarray, body: 
 
 
 def _stem(rng: np.random.Generator, kind: str, picture: np.ndarray, body: Body, turn: float) -> None:
-    """What lies before the fruit: stem, calyx."""
+    """What is in front of the fruit: stem, leaf, calyx."""
     shape = picture.shape[1:]
     if kind == "apple":
         foot = body.center + body.radius * 0.72 * _direction(turn)

@@ -1,8 +1,8 @@
 """Made cassava leaves: palmate, on varied ground, healthy or with one of four kinds of damage.
 
-The looks follow the diseases that the classes are named after: bacterial blight (angular, dark, water-soaked spots
+The damage follows the diseases that the classes are named after: bacterial blight (angular, dark, water-soaked spots
 between veins), brown streak disease (yellow along the veins, browning), green mite (fine pale mottling) and mosaic
-disease (patches of yellow and a bent leaf). The mask is the damage; of a healthy leaf, the leaf.
+disease (patches of yellow and a bent leaf). The mask is the damage, or the whole leaf if it is healthy.
 """
 
 from __future__ import annotations
@@ -10,25 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image, ImageFilter
 
-from .canvas import (
-    SIZES,
-    backdrop,
-    cast_shadow,
-    clutter,
-    coordinates,
-    draw_line,
-    finish,
-    make_light,
-    noise,
-    paint,
-    vary,
-)
+from .canvas import cast_shadow, coordinates, draw_line, finish, noise, paint, scene, vary
 
 CLASSES = ("cbb", "cbsd", "cgm", "cmd", "healthy")
 
 LITTER = ((0.40, 0.30, 0.14), (0.62, 0.52, 0.18), (0.24, 0.22, 0.10))
-"""Colours of bits on the ground, near those of the damage."""
+"""Colours of the stains on the ground, near those of the damage."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +27,10 @@ class Leaf:
     Attributes:
         cover: 0..1.
         lobe: number of the lobe that a pixel belongs to.
-        along: place along the lobe's midrib, 0 at the stalk, 1 at the tip.
-        across: signed place across it, in pixels.
+        along: position along the lobe's midrib, 0 at the stalk, 1 at the tip.
+        across: signed distance from it, in pixels.
         vein: how much of a pixel is midrib or side vein, 0..1.
-        side_vein: position between side veins: whole numbers on a vein.
+        side_vein: position between side veins; whole numbers are on a vein.
         length: of the longest lobe in pixels.
     """
 
@@ -61,10 +50,8 @@ def draw_leaf(rng: np.random.Generator, label: int) -> tuple[np.ndarray, np.ndar
         uint8 picture ``(height, width, 3)`` and uint8 mask ``(height, width)``.
     """
     name = CLASSES[label]
-    shape = SIZES[rng.integers(len(SIZES))]
-    picture = backdrop(rng, shape)
-    clutter(rng, picture, LITTER[rng.integers(len(LITTER))])
-    light = make_light(rng)
+    picture, light = scene(rng, LITTER)
+    shape = picture.shape[1:]
     if rng.random() < 0.5:
         _leaf_behind(rng, picture)
     center = np.array([shape[1], shape[0]]) * rng.uniform(0.38, 0.62, 2)
@@ -91,12 +78,14 @@ def make_leaf(
     length: float,
     bent: bool,
 ) -> Leaf:
-    """Lay out a leaf of five or seven lobes around `center`, the middle one in the direction `turn`."""
+    """Lay out a leaf of five or seven lobes around `center`, with the middle one in the direction `turn`."""
     count = int(rng.choice([5, 7]))
     spread = rng.uniform(0.78, 0.92) * np.pi
-    directions = np.linspace(-spread, spread, count) + rng.normal(0, 0.05, count)
-    lengths = length * (1 - 0.42 * (directions / np.pi) ** 2) * rng.normal(1, 0.05 if not bent else 0.16, count)
-    widths = lengths * rng.uniform(0.17, 0.24) * rng.normal(1, 0.04 if not bent else 0.18, count)
+    directions: np.ndarray = np.linspace(-spread, spread, count) + rng.normal(0, 0.05, count)
+    lengths: np.ndarray = (
+        length * (1 - 0.42 * (directions / np.pi) ** 2) * rng.normal(1, 0.05 if not bent else 0.16, count)
+    )
+    widths: np.ndarray = lengths * rng.uniform(0.17, 0.24) * rng.normal(1, 0.04 if not bent else 0.18, count)
     x, y = coordinates(shape)
     dx, dy = x - float(center[0]), y - float(center[1])
     far = np.hypot(dx, dy)
@@ -125,7 +114,7 @@ def make_leaf(
 
 
 def _leaf_behind(rng: np.random.Generator, picture: np.ndarray) -> None:
-    """A darker leaf under the one that counts, without damage."""
+    """A darker, undamaged leaf behind the one that counts."""
     shape = picture.shape[1:]
     center = np.array([shape[1], shape[0]]) * rng.uniform(0, 1, 2)
     leaf = make_leaf(rng, shape, center, rng.uniform(-np.pi, np.pi), min(shape) * rng.uniform(0.4, 0.6), bent=False)
@@ -143,10 +132,11 @@ def _blade(rng: np.random.Generator, leaf: Leaf) -> np.ndarray:
 
 
 def _spots(rng: np.random.Generator, skin: np.ndarray, leaf: Leaf) -> np.ndarray:
-    """Bacterial blight: dark angular fields bounded by veins, in a yellow edge."""
+    """Bacterial blight: dark angular spots bounded by veins, each with a yellow halo."""
     field = np.floor(leaf.side_vein).astype(np.int64)
     strip = np.floor(leaf.across / rng.uniform(7, 10) + 0.5).astype(np.int64)
     chance = rng.random(4096).astype(np.float32)
+    # hashing the cell between two veins gives all of its pixels the same chance
     number = (field * 73 + strip * 131 + leaf.lobe * 977) % 4096
     ill = chance[number] < np.clip(rng.uniform(0.2, 0.34) + 0.12 * noise(rng, leaf.cover.shape, "cloud"), 0.12, 0.6)
     ill = ill & (np.abs(leaf.side_vein - np.round(leaf.side_vein)) > 0.07) & (leaf.along < 0.97)
@@ -189,7 +179,5 @@ def _mosaic(rng: np.random.Generator, skin: np.ndarray, leaf: Leaf) -> np.ndarra
 
 
 def _blur(values: np.ndarray, radius: int) -> np.ndarray:
-    from PIL import Image, ImageFilter
-
     sheet = Image.fromarray((values * 255).astype(np.uint8)).filter(ImageFilter.BoxBlur(radius))
     return np.asarray(sheet, np.float32) / 255

@@ -1,4 +1,4 @@
-"""Ten made objects on varied ground, in place of ten classes of ImageNet. The mask is the object."""
+"""Ten made objects on varied ground, in place of ImageNet's classes. The mask is the object."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from .canvas import SIZES, Light, backdrop, cast_shadow, clutter, finish, make_light, noise, paint, vary
+from .canvas import Light, cast_shadow, finish, noise, paint, scene, vary
 
 _RED, _BLUE, _YELLOW, _GREEN = (0.80, 0.16, 0.14), (0.14, 0.36, 0.70), (0.93, 0.76, 0.15), (0.16, 0.46, 0.20)
 
@@ -29,13 +29,13 @@ PALETTES = {
     "tree": ((_GREEN, (0.22, 0.55, 0.24), _BROWN), ((0.10, 0.36, 0.22), _GREEN, _BROWN)),
     "umbrella": ((_PURPLE, _PINK, _BLACK), (_BLACK, _PURPLE, _BROWN), (_PINK, _WHITE, _STEEL)),
 }
-"""Colours that an object usually has, drawn evenly; no colour belongs to one object alone, so its shape counts too."""
+"""The colours of each object, drawn uniformly. Objects share colours, so the shape matters too."""
 
 STAINS = (_RED, _BLUE, _YELLOW, _GREEN, _WHITE, _ORANGE, _PURPLE, _BROWN, _TEAL, _PINK)
 """Colours of the stains on the ground."""
 
 Part = tuple[np.ndarray, int | None]
-"""A polygon ``(points, 2)`` in units of the object's half size (y up), and its colour: 0, 1, 2, or None for a hole."""
+"""A polygon ``(points, 2)`` in units of half the object's size (y up), and its colour: 0, 1, 2, or None for a hole."""
 
 
 def _disk(
@@ -169,7 +169,7 @@ SHAPES: dict[str, Callable[[np.random.Generator], list[Part]]] = {
 CLASSES = tuple(SHAPES)
 
 UPRIGHT = {"cup", "house", "tree", "bottle", "mushroom", "umbrella"}
-"""Objects that stand, more or less."""
+"""Objects that stand more or less upright."""
 
 
 def draw_object(rng: np.random.Generator, label: int) -> tuple[np.ndarray, np.ndarray]:
@@ -179,10 +179,8 @@ def draw_object(rng: np.random.Generator, label: int) -> tuple[np.ndarray, np.nd
         uint8 picture ``(height, width, 3)`` and uint8 mask ``(height, width)``.
     """
     name = CLASSES[label]
-    shape = SIZES[rng.integers(len(SIZES))]
-    picture = backdrop(rng, shape)
-    clutter(rng, picture, STAINS[rng.integers(len(STAINS))])
-    light = make_light(rng)
+    picture, light = scene(rng, STAINS)
+    shape = picture.shape[1:]
     radius = min(shape) * rng.uniform(0.27, 0.42)
     center = np.array([shape[1], shape[0]]) / 2 + rng.uniform(-0.5, 0.5, 2) * (min(shape) - 2 * radius)
     turn = rng.normal(0, 0.25) if name in UPRIGHT else rng.uniform(-np.pi, np.pi)
@@ -197,7 +195,7 @@ def draw_object(rng: np.random.Generator, label: int) -> tuple[np.ndarray, np.nd
 def _rasterise(
     parts: list[Part], colors: list[np.ndarray], shape: tuple[int, int], center: np.ndarray, radius: float, turn: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Colour ``(3, height, width)`` and cover ``(height, width)`` of polygons, each pixel from four samples."""
+    """Colour ``(3, height, width)`` and cover ``(height, width)`` of polygons; each pixel averages four samples."""
     size = (2 * shape[1], 2 * shape[0])
     inks = [tuple((color.ravel() * 255).astype(int).tolist()) for color in colors]
     body, cover = Image.new("RGB", size, inks[0]), Image.new("L", size)
@@ -213,7 +211,7 @@ def _rasterise(
 
 
 def _shaded(rng: np.random.Generator, color: np.ndarray, cover: np.ndarray, light: Light, radius: float) -> np.ndarray:
-    """The object's colour, rounded towards its edges and lit, with a worn surface."""
+    """The object's colour, rounded at the edges and lit, with a worn surface."""
     sheet = Image.fromarray((cover * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(radius * 0.12))
     height = np.asarray(sheet, np.float32) / 255
     slope_y, slope_x = np.gradient(height)

@@ -1,7 +1,7 @@
-// Clicks on the picture, a head, a cell or a sample become one "select" event; the address follows what is shown.
+// Clicks on the picture, a head, a cell or a sample become one "select" event; the page's address follows the picture.
 
 const choose = (chosen) => {
-  window.vitattnChosen = chosen; // read when the event is sent, see CHOSEN in demo_events.py
+  window.vitattnChosen = chosen; // read when the event is sent, see CHOSEN in events.py
   trigger("select");
 };
 

@@ -1,4 +1,4 @@
-// Carries out what the server answers (demo_updates.py): new values, and menus where they differ from the last ones.
+// Applies the updates of updates.py: new values, and menus that differ from the last ones.
 (updates) => {
   const menus = (window.vitattnMenus ??= {});
   return Object.entries(updates).map(([name, { menu, classes, ...value }]) => {

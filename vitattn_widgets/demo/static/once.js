@@ -1,6 +1,5 @@
 
-// A picture that is pasted anywhere on the page is brought like an upload; this needs no HTTPS, as reading the clipboard
-// from a button does.
+// A picture pasted anywhere on the page is uploaded. Unlike reading the clipboard from a button, this needs no HTTPS.
 document.addEventListener("paste", async (event) => {
   const picture = [...(event.clipboardData?.files ?? [])].find((file) => file.type.startsWith("image/"));
   if (!picture) return;
@@ -9,11 +8,11 @@ document.addEventListener("paste", async (event) => {
     const { path } = await upload(picture);
     choose({ upload: { path, orig_name: picture.name } });
   } catch {
-    choose({ upload: null }); // the server has the words for it
+    choose({ upload: null }); // the server answers with the message
   }
 });
 
-// What stands in the class picker gives way to what is typed.
+// Typing replaces the current text of the class menu.
 document.addEventListener("focusin", ({ target }) => {
   if (target.matches("#va-target input")) target.select();
 });

@@ -1,11 +1,11 @@
-// Is this map worth anything? A button, and the sentences and curves that come back.
+// Is this map worth anything? A button, and the sentences and curves of the answer.
 
 function checkOf({ get, send }) {
   const button = element(
     "button",
     {
       type: "button",
-      title: "Remove what the map marks, shuffle the model's last weights, silence heads: a few seconds",
+      title: "Removes what the map marks, shuffles the model's last weights, silences heads; takes a few seconds",
       onclick: () => send({ kind: "check" }),
     },
     "Is this map worth anything?",
@@ -27,7 +27,7 @@ function checkOf({ get, send }) {
         element("ul", {}, ...sentences.map((sentence) => element("li", {}, sentence))),
         element("img", {
           src: URL.createObjectURL(blobOf(image, "image/png")),
-          alt: "Curves of the class's probability while patches are removed and given back, in four orders",
+          alt: "Curves of the class's probability as patches are removed and restored, in four orders",
         }),
       );
     },

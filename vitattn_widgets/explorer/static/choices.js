@@ -1,4 +1,4 @@
-// What the map is of: source, class, layer, head, aggregation, query. What has no meaning is greyed with the reason.
+// Which map: source, class, layer, head, aggregation, query. A control without effect is greyed, with the reason.
 
 function choicesOf({ id, get, set, setAll }) {
   const source = selectOf("Source", [], (value) => set("source", value));
@@ -6,7 +6,7 @@ function choicesOf({ id, get, set, setAll }) {
     "button",
     {
       type: "button",
-      title: "The recommended source for this question: gradient x attention of the late layers, sinks outlined",
+      title: "Shows the recommended view for this question: gradient x attention of the late layers, sinks outlined",
       onclick: () => setAll(get("_menus").recommended),
     },
     "What did the classifier use?",
@@ -47,16 +47,16 @@ function choicesOf({ id, get, set, setAll }) {
     head.choose(chosen ?? "all");
     head.disable(made.noHead);
     aggregation.choose(get("aggregation"));
-    const alone = chosen === null || made.noHead ? "" : `head ${chosen} alone is shown`;
+    const alone = chosen === null || made.noHead ? "" : `only head ${chosen} is shown`;
     aggregation.disable(made.noAggregation || alone);
-    const ratio = made.aggregations.includes("mean_over_std") ? "" : "a mean over a deviation is no attention matrix";
+    const ratio = made.aggregations.includes("mean_over_std") ? "" : "mean / std is not an attention matrix";
     aggregation.disableOne("mean_over_std", count < 2 ? "needs at least two heads" : ratio);
   };
 
   const updateQuery = (here) => {
     const chosen = get("query");
     const isPatch = Array.isArray(chosen);
-    const click = here.patches ? "a patch: click the picture" : "no patch queries in this layer";
+    const click = here.patches ? "a patch: click the picture" : "this layer has no patch queries";
     query.fill([
       { value: "default", label: `${here.default} (default)` },
       ...here.queries,

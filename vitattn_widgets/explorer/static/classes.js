@@ -1,13 +1,13 @@
-// A menu of the predicted classes, and a search whose matches join it; names and order come from the kernel.
+// A menu of the predicted classes, and a search that adds its matches; names and order come from the kernel.
 
-const FOUND = 50; // classes that a search lists
+const FOUND = 50; // most classes that a search lists
 
 function classesOf(onchange) {
   const select = element("select", {
     "aria-label": "Class",
     onchange: () => onchange(select.value === "" ? null : Number(select.value)),
   });
-  const search = element("input", { type: "search", placeholder: "search by name", "aria-label": "Search a class by name" });
+  const search = element("input", { type: "search", placeholder: "search by name", "aria-label": "Search for a class by name" });
   const reason = element("small", { class: "va-reason" });
   const node = element(
     "fieldset",

@@ -1,13 +1,13 @@
-// Views kept side by side on one colour scale, and what one of two has more than the other.
+// Views kept side by side on one colour scale, and the difference of two of them.
 
 function compareOf(wires) {
   const { id, get, set, setAll, send } = wires;
   const pin = element("button", { type: "button", class: "va-pin", onclick: () => send({ kind: "pin" }) });
-  const presets = element("span", { class: "va-presets", role: "group", "aria-label": "Compare at once" });
+  const presets = element("span", { class: "va-presets", role: "group", "aria-label": "Fill the comparison" });
   const scale = radiosOf("Scale", `${id}-panel-scale`, (value) => set("panel_scale", value));
   const figure = element(
     "button",
-    { type: "button", title: "the row as a figure, PNG", onclick: () => send({ kind: "download", what: "comparison" }) },
+    { type: "button", title: "Saves the row as a figure (PNG)", onclick: () => send({ kind: "download", what: "comparison" }) },
     "Figure",
   );
   const clear = element("button", { type: "button", onclick: () => set("panels", []) }, "Clear");
@@ -23,7 +23,7 @@ function compareOf(wires) {
     difference.choice,
   );
   const tools = element("span", { class: "va-tools" }, scale.node, figure, clear);
-  const hint = element("p", { class: "va-hint" }, "Keep this view beside others: all on one colour scale, with one bar.");
+  const hint = element("p", { class: "va-hint" }, "Keep this view beside others, all on one colour scale.");
   const node = element(
     "section",
     { class: "va-compare", "aria-label": "Comparison" },
@@ -47,7 +47,7 @@ function compareOf(wires) {
     node.dataset.drawn = JSON.stringify({ version, range, titles: row.panels.map(({ title }) => title) });
   };
 
-  // why a preset has no meaning for what is shown
+  // why a preset is unavailable for the current view
   const reasons = () => {
     const { layers } = get("_facts");
     if (!layers) return {};
@@ -61,7 +61,7 @@ function compareOf(wires) {
     };
   };
 
-  // what stays as it is is not touched: it would be laid out anew with every move of a slider
+  // leaves the page alone if nothing changed: else the browser would lay it out again with every move of a slider
   let updated = "";
   const update = () => {
     const busy = get("_busy") || !get("_shown").image;
@@ -115,8 +115,8 @@ function compareOf(wires) {
   };
 }
 
-// Asks for the row when it can be seen and its look is behind, once no control has moved for a moment, so that it never
-// stands in the way of the main picture; while a slider goes on moving also now and then.
+// Asks for the row if it is visible and outdated, once no control has moved for a moment, so that it never delays the main
+// picture; while a slider keeps moving, also now and then.
 function followerOf({ get, send }, node) {
   const [quiet, patience] = [150, 800]; // milliseconds
   let visible = false;
@@ -160,7 +160,7 @@ function paint(canvas, bitmap) {
   canvas.getContext("2d").drawImage(bitmap, 0, 0);
 }
 
-// the panels: a click puts the controls back to one; arrow keys go through them, with Shift they move one, Delete removes
+// the panels: a click sets the controls to one; arrow keys go through them, with Shift they move one, Delete removes it
 function panelsOf(putBack, keep) {
   const list = element("ol", { class: "va-panels" });
   let views = [];
@@ -221,14 +221,15 @@ function panelsOf(putBack, keep) {
         const node = list.children[index];
         const words = title || "this view";
         node.words.replaceChildren(element("small", {}, views.length > 1 ? `${index + 1} ` : ""), words);
-        node.show.title = `${caption}\nClick: back to this view. Drag, or Shift and an arrow key: move it. Delete: remove it.`;
-        node.show.setAttribute("aria-label", `Panel ${index + 1} of ${views.length}: ${words}. Put the controls back to it`);
+        const keys = "Click: set the controls to this view. Drag, or Shift and an arrow key: move it. Delete: remove it.";
+        node.show.title = `${caption}\n${keys}`;
+        node.show.setAttribute("aria-label", `Panel ${index + 1} of ${views.length}: ${words}. Set the controls to it`);
         node.away.setAttribute("aria-label", `Remove panel ${index + 1}: ${words}`);
         node.away.title = "Remove";
         paint(node.canvas, bitmaps[index]);
       });
     },
-    // marks the panel that the controls show; whether there is one
+    // marks the panel that the controls show; returns whether there is one
     update(get) {
       let found = false;
       views.forEach((view, index) => {
@@ -242,7 +243,7 @@ function panelsOf(putBack, keep) {
   };
 }
 
-// what one of two panels has more than the other, with a bar of its own
+// the difference of two panels, with its own colour bar
 function differenceOf(choose) {
   const title = element("span", { class: "va-panel-title" });
   const canvas = element("canvas", { role: "img" });
@@ -255,7 +256,7 @@ function differenceOf(choose) {
   const chosen = (place, value) => {
     const next = [...pair];
     next[place] = value;
-    if (value !== "" && next[1 - place] === value) next[1 - place] = pair[place]; // the other way round
+    if (value !== "" && next[1 - place] === value) next[1 - place] = pair[place]; // swaps the two
     pair = next;
     fill();
     if (pair.includes("")) choose([]);
@@ -291,7 +292,7 @@ function differenceOf(choose) {
       if (shown.length || !pair.includes("") || count < 2) pair = shown.length ? shown.map(String) : ["", ""];
       fill();
       this.choice.classList.toggle("va-absent", count < 2);
-      this.choice.classList.toggle("va-beside-it", count > 4); // the difference then stands below the panels
+      this.choice.classList.toggle("va-beside-it", count > 4); // the difference is then below the panels
       node.hidden = !bitmap;
       title.textContent = difference.title ?? "";
       caption.textContent = difference.caption ?? difference.reason ?? "";

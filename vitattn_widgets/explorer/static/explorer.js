@@ -1,5 +1,5 @@
-// The explorer's face: native controls bound to the widget's traits, and a picture that is updated in place.
-// Everything shown comes from the kernel; these files only lay it out. All of this folder's are joined into one module.
+// The explorer in the browser: native controls bound to the widget's traits, and a picture that is updated in place.
+// Everything shown comes from the kernel; these files only lay it out. They are joined into one module.
 
 const CONTROLS = [
   ...["model", "picture", "arrangement", "layer", "head", "aggregation", "query", "source", "target", "sinks"],
@@ -8,12 +8,12 @@ const CONTROLS = [
 
 let explorers = 0;
 
-// what the parts of the page need of the widget's model; a view that is gone must not hear of it any more
+// what the parts of the page need of the widget's model; `cut` stops the listeners of a view that was removed
 function wiresOf(model) {
   const listeners = [];
   const setAll = (values) => {
     for (const [name, value] of Object.entries(values)) model.set(name, value);
-    model.save_changes(); // one message is on its way at a time; of later values the last one follows
+    model.save_changes(); // one message is under way at a time; of the values set meanwhile, the last one follows
   };
   return {
     id: `va-${(explorers += 1)}`,
@@ -31,7 +31,7 @@ function wiresOf(model) {
   };
 }
 
-// draws bitmaps in the order in which they were asked for: one that is decoded after a later one is dropped
+// draws bitmaps in the order of the calls: one that is decoded after a later one is dropped
 function latest(draw) {
   let newest = 0;
   let drawn = 0;

@@ -48,7 +48,7 @@ function looksOf({ id, get, set }) {
       const overlaid = get("arrangement") === "overlay";
       opacity.input.disabled = !overlaid;
       opacity.input.value = get("opacity");
-      opacity.output.textContent = overlaid ? percent(get("opacity")) : "for an overlay only";
+      opacity.output.textContent = overlaid ? percent(get("opacity")) : "for overlays only";
       const known = get("_menus").cmaps ?? [];
       const chosen = get("cmap");
       cmap.fill(entries(known.includes(chosen) ? known : [...known, chosen]));

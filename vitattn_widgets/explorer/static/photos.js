@@ -1,4 +1,4 @@
-// The head of the page: photos to choose from, a place to bring more, and the model.
+// The head of the page: the photos, an upload box, and the model.
 
 const UPLOAD_PART = 1 << 20; // bytes; notebook servers refuse messages larger than about 10 MB
 
@@ -11,7 +11,7 @@ function photosOf({ get, set, send }) {
   });
   const place = element(
     "label",
-    { class: "va-upload", title: "Upload one or several pictures" },
+    { class: "va-upload", title: "Upload one or more pictures" },
     input,
     element("b", { "aria-hidden": "true" }, "+"),
     element("span", {}, "upload"),

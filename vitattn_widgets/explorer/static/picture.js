@@ -32,7 +32,7 @@ function pictureOf(chosenQuery, choosePatch, clearQuery) {
   const read = () => {
     const patch = hovered ?? shown?.query;
     if (!patch) {
-      reading.textContent = "Hover a patch for its value; click it to make it the query.";
+      reading.textContent = "Hover over a patch for its value; click it to make it the query.";
       return;
     }
     const [row, col] = patch;
@@ -60,7 +60,7 @@ function pictureOf(chosenQuery, choosePatch, clearQuery) {
     event.preventDefault();
     event.stopPropagation(); // else a classic notebook moves to another cell
     if (event.key === "Escape") return clearQuery();
-    // not the query that is shown: of keys in quick succession, each goes on from where the last one went
+    // from the chosen query, not the shown one, so that keys in quick succession add up
     const chosen = chosenQuery();
     choosePatch(nextPatch(chosen, event.key, shown.grid));
   });

@@ -1,4 +1,4 @@
-// The exported page: it chooses among maps that were drawn before, and blends them with the photo.
+// The exported page: it chooses among finished maps and blends them with the photo.
 
 async function showPage() {
   const root = document.getElementById("va-page");
@@ -27,7 +27,7 @@ async function showPage() {
     return { ...facts.recipe.settings, source, layer, query, ...chosen, opacity: state.opacity };
   };
 
-  // what can be chosen
+  // controls
   const source = selectOf("Source", Object.entries(facts.sources).map(([value, { title }]) => ({ value, label: title })), (value) =>
     choose({ source: value }),
   );
@@ -55,7 +55,7 @@ async function showPage() {
   hold.addEventListener("keydown", (event) => [" ", "Enter"].includes(event.key) && press(true));
   hold.addEventListener("keyup", () => press(false));
 
-  // what can be kept
+  // downloads and texts to copy
   const code = document.getElementById("va-code");
   const recipe = document.getElementById("va-recipe");
   const copyOf = (text) => {
@@ -81,8 +81,8 @@ async function showPage() {
       "div",
       { class: "va-line va-keep" },
       element("span", { class: "va-label" }, "Keep"),
-      element("button", { type: "button", title: "the picture", onclick: savePicture }, "PNG"),
-      element("button", { type: "button", title: "JSON from which va.from_recipe makes this picture again", onclick: saveRecipe }, "Recipe"),
+      element("button", { type: "button", title: "Saves the picture", onclick: savePicture }, "PNG"),
+      element("button", { type: "button", title: "Saves JSON from which va.from_recipe draws this picture again", onclick: saveRecipe }, "Recipe"),
       element("button", { type: "button", onclick: () => print() }, "Print"),
     ),
   );
@@ -100,9 +100,9 @@ async function showPage() {
     head.choose(made.noHead ? "all" : (state.head ?? "all"));
     head.disable(made.noHead);
     aggregation.choose(state.aggregation);
-    aggregation.disable(made.noAggregation || (state.head === null ? "" : `head ${state.head} alone is shown`));
+    aggregation.disable(made.noAggregation || (state.head === null ? "" : `only head ${state.head} is shown`));
     for (const one of facts.aggregations) {
-      const why = made.aggregations.includes(one) ? "needs at least two heads" : "a mean over a deviation is no attention matrix";
+      const why = made.aggregations.includes(one) ? "needs at least two heads" : "mean / std is not an attention matrix";
       aggregation.disableOne(one, sheet.choices.includes(one) ? "" : why);
     }
     opacity.input.value = state.opacity;
@@ -122,7 +122,7 @@ async function showPage() {
     legend.draw({ range: sheet.ranges[map], unit: sheet.units[map], colors: facts.colors });
   };
 
-  // of sheets asked for in quick succession the last one is drawn
+  // of maps chosen in quick succession, only the last one is drawn
   let newest = 0;
   const showMap = async () => {
     const turn = (newest += 1);
@@ -170,23 +170,23 @@ async function showPage() {
     remember();
   };
 
-  // the page's address may say what to show; what does not exist is passed over
+  // the page's address may choose the map; what does not exist is ignored
   const recall = () => {
-    const asked = new URLSearchParams(location.hash.slice(1));
+    const wanted = new URLSearchParams(location.hash.slice(1));
     const whole = (name, below) => {
-      const value = Number(asked.get(name) ?? NaN);
+      const value = Number(wanted.get(name) ?? NaN);
       return Number.isInteger(value) && value >= 0 && value < below ? value : null;
     };
-    if (asked.get("source") in facts.sources) state.source = asked.get("source");
+    if (wanted.get("source") in facts.sources) state.source = wanted.get("source");
     state.layer = whole("layer", facts.layers.length) ?? state.layer;
-    if (asked.has("layer")) state.head = whole("head", facts.layers[state.layer].heads);
-    if (facts.aggregations.includes(asked.get("aggregation"))) state.aggregation = asked.get("aggregation");
-    const share = Number(asked.get("opacity") ?? NaN);
+    if (wanted.has("layer")) state.head = whole("head", facts.layers[state.layer].heads);
+    if (facts.aggregations.includes(wanted.get("aggregation"))) state.aggregation = wanted.get("aggregation");
+    const share = Number(wanted.get("opacity") ?? NaN);
     if (share >= 0 && share <= 1) state.opacity = share;
     fit();
   };
 
-  // the rest is unpacked while nobody waits for it
+  // unpacks the other maps while the browser is idle
   const idle = () => new Promise((go) => (globalThis.requestIdleCallback ? requestIdleCallback(go) : setTimeout(go, 50)));
   const unpackAll = async () => {
     for (const { index, choices } of sheets.values()) {
@@ -209,5 +209,5 @@ async function showPage() {
 
 showPage().catch((error) => {
   document.querySelector(".va-status").textContent =
-    `This browser cannot unpack the maps (${error.message}); below is the map that the page opens with. Browsers from 2023 on can.`;
+    `This browser cannot unpack the maps (${error.message}), so the page shows only one. Use a browser from 2023 or later.`;
 });

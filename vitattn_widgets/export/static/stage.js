@@ -1,4 +1,4 @@
-// The picture: the photo, a heat map blended over it, and the patch that is read.
+// The picture: the photo, the heat map blended over it, and the patch whose value is read.
 
 function stageOf(root, facts) {
   const stage = root.querySelector(".va-stage");
@@ -34,9 +34,9 @@ function stageOf(root, facts) {
     );
   };
 
-  const say = () => {
-    if (!shown.values) reading.textContent = "Raw values of patches were left out of this page for want of room.";
-    else if (!read) reading.textContent = "Hover or tap a patch for its raw value; arrow keys move over patches.";
+  const updateReading = () => {
+    if (!shown.values) reading.textContent = "The raw values of the patches did not fit into this page.";
+    else if (!read) reading.textContent = "Hover over or tap a patch for its raw value; arrow keys move from patch to patch.";
     else {
       const value = number(Number(shown.values[read[0] * facts.grid[1] + read[1]].toPrecision(facts.valueDigits)));
       reading.textContent = `Patch row ${read[0]}, col ${read[1]}: ${value} (${shown.unit})`;
@@ -49,7 +49,7 @@ function stageOf(root, facts) {
     read = patch;
     if (!shown) return;
     drawMarks();
-    say();
+    updateReading();
   };
 
   const patchAt = (event) => patchUnder(event, canvas, view);
@@ -75,7 +75,7 @@ function stageOf(root, facts) {
       heatPen.putImageData(pixels, 0, 0);
       stage.setAttribute("aria-label", `${next.caption}. Arrow keys read the value of a patch, Escape stops reading.`);
       drawMarks();
-      say();
+      updateReading();
     },
     blend(photo, opacity, alone) {
       pen.globalAlpha = 1;

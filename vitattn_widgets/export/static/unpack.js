@@ -1,4 +1,4 @@
-// Undo what the page's maps were packed with: deflate, differences, and a cubic spline where not every pixel was kept.
+// Unpacks the page's maps: deflate, then differences, then a cubic spline if not every pixel was kept.
 
 async function inflate(text) {
   const packed = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
@@ -6,18 +6,18 @@ async function inflate(text) {
   return new Response(stream).arrayBuffer();
 }
 
-// each code was stored less its left neighbour, and that less the same of the row above
+// every code was stored minus its left neighbour, then minus the same difference in the row above
 function sumDifferences(codes, height, width) {
   for (let row = 0; row < height; row += 1) {
     let left = 0;
     for (let at = row * width; at < (row + 1) * width; at += 1) {
       left += codes[at];
-      codes[at] = left + (row ? codes[at - width] : 0); // a byte array takes it modulo 256
+      codes[at] = left + (row ? codes[at - width] : 0); // a byte array wraps around at 256
     }
   }
 }
 
-// which four coefficients give a pixel, and how much of each
+// the four coefficients of every pixel, and their weights
 function splineTaps(pixels, count) {
   const from = new Int32Array(4 * pixels);
   const share = new Float64Array(4 * pixels);
@@ -59,7 +59,7 @@ function splineOf([rows, cols], [height, width]) {
   };
 }
 
-// the upper bytes of float32, all first bytes first
+// float32 from its upper bytes: all first bytes come first
 function floatsOf(bytes, count, kept) {
   const bits = new Uint32Array(count);
   for (let part = 0; part < kept; part += 1) {
@@ -68,7 +68,7 @@ function floatsOf(bytes, count, kept) {
   return new Float32Array(bits.buffer);
 }
 
-// { samples, size, exact, valueBytes, grid } and the texts of the blocks -> a function of sheet and number of maps
+// takes { samples, size, exact, valueBytes, grid } and the texts of the blocks; gives a function of sheet and number of maps
 function unpackerOf({ samples, size, exact, valueBytes, grid }, texts) {
   const [height, width] = samples;
   const pixels = height * width;

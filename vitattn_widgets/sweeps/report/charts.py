@@ -1,4 +1,4 @@
-"""The figures of a sweep's report as SVG: mean maps on one scale, and two groups of values against each other."""
+"""The figures of a sweep's report as SVG: mean maps on one scale, and histograms of two groups, back to back."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ BINS = 24
 """Bars of a histogram."""
 
 WIDTH, HALF = 640, 96
-"""Width of a histogram and height of each of its halves, in its own units."""
+"""Width of a figure of histograms and height of each half, in SVG units."""
 
 SCALE_PERCENTILE = 99.0
-"""What the brightest colour of mean maps stands for, of all their values but those of sinks."""
+"""Percentile of all values, except those of sinks, that the brightest colour of mean maps stands for."""
 
 LEAST_TOP = 2.0
-"""It stands for at least so many times the average patch: maps that are nearly uniform shall look so."""
+"""Smallest value of the brightest colour, in times the average patch, so that nearly uniform maps look uniform."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class MapScale:
     """One scale for several mean maps, in times the average patch.
 
     Attributes:
-        top: what the brightest colour stands for; 0 is the darkest.
-        clipped: some values lie above it.
+        top: value of the brightest colour; the darkest is 0.
+        clipped: some values are above `top`.
     """
 
     top: float
@@ -40,7 +40,7 @@ class MapScale:
 
     @classmethod
     def of(cls, maps: Sequence[np.ndarray], sinks: np.ndarray) -> MapScale:
-        """The scale of maps in times the average patch; sinks, which would blacken the rest, have no say."""
+        """The scale of maps in times the average patch; sinks are ignored, as they would make all else black."""
         values = np.stack(maps)
         counted = values[:, ~sinks] if not sinks.all() else values
         top = max(float(np.percentile(counted, SCALE_PERCENTILE)), LEAST_TOP)
@@ -48,13 +48,13 @@ class MapScale:
 
 
 def map_tile(relative: np.ndarray, scale: MapScale, sinks: np.ndarray, words: str) -> str:
-    """One mean map, a square a patch, with the sinks framed.
+    """One mean map, one square per patch, with the sinks framed.
 
     Args:
         relative: ``(rows, cols)``, in times the average patch.
         scale: shared by all tiles.
         sinks: bool ``(rows, cols)``.
-        words: what it is, for those who cannot see it.
+        words: text alternative for screen readers.
     """
     rows, cols = relative.shape
     stream = io.BytesIO()
@@ -72,7 +72,7 @@ def map_tile(relative: np.ndarray, scale: MapScale, sinks: np.ndarray, words: st
 
 
 def color_bar(scale: MapScale) -> str:
-    """The colours of all tiles with what they stand for."""
+    """The colours of all tiles with their values."""
     colors = css_colors(DEFAULT_CMAP)
     one = 100 / scale.top
     mark = f'<span style="left:{one:.2f}%">1, uniform</span>' if one > 8 else ""
@@ -89,9 +89,9 @@ class Group:
     """Values of some photos, as one half of a figure.
 
     Attributes:
-        words: what they are.
+        words: name of the group.
         values: float ``(photos,)``, finite.
-        name: CSS class of its colour.
+        name: CSS class of the colour.
     """
 
     words: str
@@ -100,13 +100,13 @@ class Group:
 
 
 def mirrored(above: Group, below: Group, unit: str, uniform: float | None = None) -> str:
-    """Two groups of values back to back, each as shares of its own photos, with their means.
+    """Histograms of two groups back to back, each as shares of its own photos, with their means.
 
     Args:
         above: drawn upwards.
         below: drawn downwards.
-        unit: what the values are.
-        uniform: value of a map that is the same everywhere; a dashed line.
+        unit: name of the quantity.
+        uniform: value of a uniform map, drawn as a dashed line.
     """
     top = _round_up(max(float(group.values.max()) for group in (above, below)))
     edges = np.linspace(0, top, BINS + 1)
@@ -156,5 +156,5 @@ def mirrored(above: Group, below: Group, unit: str, uniform: float | None = None
 
 
 def _round_up(value: float) -> float:
-    """The next multiple of 0.2, so that ticks are round; at most 1."""
+    """The next multiple of 0.2, for round ticks; at most 1."""
     return float(min(1.0, max(0.2, np.ceil(value / 0.2 - 1e-9) * 0.2)))

@@ -1,4 +1,4 @@
-"""The photos of a sweep that an expert should look at first, drawn, each with the reason in words."""
+"""The photos of a sweep that an expert should look at first: pictures, and the reasons in words."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ SIDE = 256
 """Longest side of a picture in the report, in pixels."""
 
 SIGNS = {"border_share_without_sinks": "on the border", "flat_share_without_sinks": "on flat ground"}
-"""What makes a photo worth looking at, and how it is called."""
+"""The measures that make a photo worth a look, and their names in a reason."""
 
 HIGH = 0.9
-"""A share is named as a reason where more than this part of the set have less."""
+"""A share counts as a reason if more than this part of the set has less."""
 
 
 @dataclass(frozen=True)
-class Card:
+class Highlight:
     """One photo to look at.
 
     Attributes:
         photo: its name.
-        label: its class; empty where nothing says one.
-        predicted: empty without a classifier.
+        label: its class; empty if unknown.
+        predicted: predicted class; empty without a classifier.
         confidence: 0..1.
-        right: whether the prediction is its class; None where the model has no such class.
-        reasons: why it is here, one phrase each.
+        right: whether the prediction is the photo's class; None if the model has no such class.
+        reasons: for looking at it, one phrase each.
         view: JPEG of what the model saw.
-        overlay: JPEG of the map over it.
+        overlay: JPEG of the map over the view.
         caption: what exactly the map is.
     """
 
@@ -61,14 +61,14 @@ class Card:
     caption: str
 
 
-def draw_cards(model: AttentionModel, photos: PhotoSet, result: SweepResult, count: int) -> list[Card]:
-    """Capture and draw the first photos of `look_first`, each in one more forward pass.
+def draw_highlights(model: AttentionModel, photos: PhotoSet, result: SweepResult, count: int) -> list[Highlight]:
+    """Capture and draw the first photos of `look_first`, each with one more forward pass.
 
-    A photo that can no longer be read is passed over.
+    A photo that can no longer be read is skipped.
     """
     table = result.of_layer()
     layer = result.layers[-1]
-    settings = ViewSettings(  # no median, which would take away single patches that were measured
+    settings = ViewSettings(  # the median would remove single patches that were measured
         layer=layer,
         median=False,
         gaussian=False,
@@ -77,24 +77,24 @@ def draw_cards(model: AttentionModel, photos: PhotoSet, result: SweepResult, cou
         sinks="leave_out" if result.sinks(layer).any() else "show",
     )
     place = {plain_text(name): index for index, name in enumerate(photos.names)}
-    cards: list[Card] = []
+    highlights: list[Highlight] = []
     for _, line in table.sort_values("look_first").iterrows():
-        if len(cards) >= count:
+        if len(highlights) >= count:
             break
         try:
             capture = capture_attention(model, photos.load(place[line["photo"]]))
         except PictureError:
             continue
-        cards.append(_draw(capture, line, reasons(table, line), settings))
-    return cards
+        highlights.append(_draw(capture, line, reasons(table, line), settings))
+    return highlights
 
 
 def reasons(table: DataFrame, line: Series) -> tuple[str, ...]:
-    """Why a photo should be looked at: the shares of its map that few others reach.
+    """Why a photo deserves a look: the shares of its map that few others reach.
 
     Args:
-        table: a row a photo, of one layer.
-        line: one of them.
+        table: one row per photo, of one layer.
+        line: one of these rows.
     """
     below = {sign: float((table[sign] < line[sign]).mean()) for sign in SIGNS}
     highest = max(below, key=lambda sign: below[sign])
@@ -105,12 +105,12 @@ def reasons(table: DataFrame, line: Series) -> tuple[str, ...]:
     )
 
 
-def _draw(capture: AttentionCapture, line: Series, why: tuple[str, ...], settings: ViewSettings) -> Card:
+def _draw(capture: AttentionCapture, line: Series, why: tuple[str, ...], settings: ViewSettings) -> Highlight:
     import pandas
 
     rendered = render_view(capture, settings)
     texts = {name: "" if pandas.isna(line[name]) else str(line[name]) for name in ("label", "predicted")}
-    return Card(
+    return Highlight(
         photo=line["photo"],
         confidence=float(line["confidence"]),
         right=None if pandas.isna(line["right"]) else bool(line["right"]),
@@ -123,9 +123,9 @@ def _draw(capture: AttentionCapture, line: Series, why: tuple[str, ...], setting
 
 
 def small_jpeg(picture: np.ndarray) -> bytes:
-    """A picture within `SIDE` pixels as a JPEG file."""
-    shown = Image.fromarray(picture)
-    shown.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    """The JPEG file of a picture, reduced to `SIDE` pixels."""
+    small = Image.fromarray(picture)
+    small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     stream = io.BytesIO()
-    shown.save(stream, "JPEG", quality=82, optimize=True)
+    small.save(stream, "JPEG", quality=82, optimize=True)
     return stream.getvalue()

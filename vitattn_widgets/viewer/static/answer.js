@@ -1,4 +1,4 @@
-// What the model answers to the photo.
+// The model's predictions for the photo.
 
 function answerOf() {
   const list = element("ol", { class: "va-predictions" });

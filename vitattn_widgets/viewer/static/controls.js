@@ -1,4 +1,4 @@
-// Native controls; each has a node to put somewhere and methods that bring it up to date.
+// Native controls: each is a node to place on the page, with methods to update it.
 
 function selectOf(label, options, onchange) {
   const select = element("select", { "aria-label": label, onchange: () => onchange(select.value) });
@@ -20,13 +20,13 @@ function radiosOf(legend, group, onchange) {
   const row = element("span", { class: "va-segments" });
   const reason = element("small", { class: "va-reason" });
   const node = element("fieldset", { class: "va-field" }, element("legend", {}, legend, reason), row);
-  let shown = "";
+  let current = "";
   return {
     node,
     fill(options) {
       const next = JSON.stringify(options);
-      if (shown === next) return;
-      shown = next;
+      if (current === next) return;
+      current = next;
       row.replaceChildren(
         ...options.map(({ value, label }) =>
           element(

@@ -1,4 +1,4 @@
-// Elements of the page, and numbers as people read them.
+// Page elements, and numbers formatted for reading.
 
 const PRECISION = 3;
 const FOCUSABLE = new Set(["button", "input", "select", "summary"]);
@@ -10,7 +10,7 @@ function element(tag, attributes = {}, ...children) {
     else if (value === true) node.setAttribute(name, "");
     else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, value);
   }
-  // where the focus can be, JupyterLab's shortcuts would take the arrow keys from sliders, menus and the picture
+  // JupyterLab's shortcuts would otherwise take the arrow keys from focused sliders, menus and the picture
   if (FOCUSABLE.has(tag) || "tabindex" in attributes) node.setAttribute("data-lm-suppress-shortcuts", "true");
   node.append(...children);
   return node;

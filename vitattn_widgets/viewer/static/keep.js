@@ -1,7 +1,7 @@
-// The foot of the page: files to keep, and the code that makes the picture.
+// The foot of the page: downloads, and the code that makes the picture.
 
 function keepOf({ send }) {
-  const code = element("pre", { tabindex: "0", "aria-label": "Python that makes this picture" });
+  const code = element("pre", { tabindex: "0", "aria-label": "Python code that makes this picture" });
   const copy = element("button", { type: "button", onclick: () => copyText(code, copy) }, "Copy");
   const download = (what, label, title) =>
     element("button", { type: "button", title, onclick: () => send({ kind: "download", what }) }, label);
@@ -16,7 +16,7 @@ function keepOf({ send }) {
         element("span", { class: "va-label" }, "Keep"),
         download("png", "PNG", "the picture"),
         download("npz", "NPZ", "the raw map, for numpy.load"),
-        download("recipe", "Recipe", "JSON from which va.from_recipe makes this picture again"),
+        download("recipe", "Recipe", "JSON from which va.from_recipe rebuilds this picture"),
         download("page", "Page", "every layer and head as one HTML file that needs neither Python nor a network"),
       ),
       element("details", {}, element("summary", {}, "Show code"), element("div", { class: "va-code" }, code, copy)),
@@ -29,7 +29,7 @@ async function copyText(code, button) {
     await navigator.clipboard.writeText(code.textContent);
     button.textContent = "Copied";
   } catch {
-    // without permission to the clipboard the text is selected, ready for Ctrl-C
+    // without permission to use the clipboard, the text is selected, ready for Ctrl-C
     getSelection().selectAllChildren(code);
     button.textContent = "Press Ctrl-C";
   }

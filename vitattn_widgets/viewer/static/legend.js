@@ -1,4 +1,4 @@
-// A colour bar with numbers and what they are.
+// A colour bar with its numbers and their unit.
 
 function legendOf() {
   const bar = element("canvas", { class: "va-bar", width: 256, height: 1, "aria-hidden": "true" });

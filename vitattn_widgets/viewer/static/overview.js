@@ -1,4 +1,4 @@
-// All layers and heads at a glance, each a button to go there.
+// All layers and heads at a glance; each cell is a button that goes there.
 
 function overviewOf(choose) {
   const canvas = element("canvas", { "aria-hidden": "true" });
@@ -13,7 +13,7 @@ function overviewOf(choose) {
       "h3",
       {},
       "All layers and heads ",
-      element("small", {}, "plain attention; a layer a column, a head a row; each map on its own scale"),
+      element("small", {}, "plain attention; one column per layer, one row per head; each map on its own scale"),
     ),
     element("div", { class: "va-table" }, element("span"), columns, rows, plane),
   );

@@ -1,4 +1,4 @@
-// Where patches lie on a picture. A view has its grid [rows, cols], its size [width, height], and the boxes that show it.
+// Where patches are on a picture. A view has a grid [rows, cols], a size [width, height] and the boxes that show it.
 
 const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
@@ -24,7 +24,7 @@ function patchUnder(event, canvas, { grid: [rows, cols], size: [width, height], 
   return null;
 }
 
-// the patch that an arrow key goes to: the middle one first
+// the patch that an arrow key moves to; the first press chooses the middle one
 function nextPatch(patch, key, [rows, cols]) {
   if (!patch) return [rows >> 1, cols >> 1];
   const [down, right] = ARROWS[key];
