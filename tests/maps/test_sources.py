@@ -280,3 +280,13 @@ def test_class_attention_layers_join_the_patches_before_them() -> None:
         whole += np.eye(17)
         rollout = whole / whole.sum(-1, keepdims=True) @ rollout
     np.testing.assert_allclose(rollout_row(capture, -1, None), rollout[0], atol=1e-6)
+
+
+def test_a_query_that_only_equals_a_valid_one_is_refused_even_after_it(
+    wide_model: va.models.AttentionModel, wide_capture: va.capture.AttentionCapture
+) -> None:
+    settings = va.ViewSettings(source="norm", query=(1, 1))
+    capture = va.complete_capture(wide_model, wide_capture, settings)
+    va.maps.source_maps(capture, settings)
+    with pytest.raises(va.errors.SettingsError, match=r"query \(True, 1\) does not exist"):
+        va.maps.source_maps(capture, va.ViewSettings(source="norm", query=(True, 1)))

@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 import vitattn_widgets as va
-from vitattn_widgets.datasets.photos import Dataset, DatasetInfo, PhotoSet
+from vitattn_widgets.datasets.catalogue import DatasetInfo
+from vitattn_widgets.datasets.photos import Dataset, PhotoSet
 
 COLOURS = {"red": (200, 60, 60), "green": (60, 200, 60), "blue": (60, 60, 200)}
 INFO = DatasetInfo("fruitsgb", "Colours", None, "made by a test", "none", "none")

@@ -80,19 +80,19 @@ def difference_words(first: Panel, second: Panel, largest: float) -> tuple[str, 
 def _facets(panel: Panel) -> list[Facet | None]:
     """Source, layer, head or aggregation, query, class, sinks and smoothing of a panel; None for those it lacks."""
     capture, settings = panel.capture, panel.settings
-    place = resolve(capture, settings)
-    source, layer, head = place.source, place.layer, place.head
+    resolved = resolve(capture, settings)
+    source, layer, head = resolved.source, resolved.layer, resolved.head
     heads = None
     if head is not None:
-        heads = Facet(f"head {head}", f"head {head} of 0..{place.heads - 1}", marked=True)
+        heads = Facet(f"head {head}", f"head {head} of 0..{resolved.heads - 1}", marked=True)
     elif not source.no_head:
-        heads = Facet(TITLES[settings.aggregation], FORMULAS[settings.aggregation].format(heads=place.heads))
+        heads = Facet(TITLES[settings.aggregation], FORMULAS[settings.aggregation].format(heads=resolved.heads))
     elif source.fuses_heads:
         heads = Facet(TITLES[settings.aggregation], f"heads fused by {settings.aggregation}")
-    query = query_words(place.query)
+    query = query_words(resolved.query)
     target = None
-    if place.target is not None:
-        name = capture.class_names[place.target]
+    if resolved.target is not None:
+        name = capture.class_names[resolved.target]
         target = Facet(name, f"class {name}")
     left_out = settings.sinks == "leave_out"
     sinks = Facet("without sinks", "sinks left out") if left_out else Facet("with sinks", "")

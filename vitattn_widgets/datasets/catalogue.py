@@ -2,7 +2,29 @@
 
 from __future__ import annotations
 
-from .photos import DatasetInfo
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What a data set is and where it comes from.
+
+    Attributes:
+        name: what `load_dataset` calls it.
+        title: its name in figures and messages.
+        class_names: its classes, or None where they follow from the folder.
+        how_to_get: how to get it onto this computer.
+        licence: what may be done with it, as far as is known.
+        citation: what to cite.
+    """
+
+    name: str
+    title: str
+    class_names: tuple[str, ...] | None
+    how_to_get: str
+    licence: str
+    citation: str
+
 
 IMAGENET = DatasetInfo(
     name="imagenet",

@@ -11,7 +11,7 @@ from ..errors import DataError, PictureError
 from ..images import picture_size
 from ..models.classes import class_key
 from .annotations import Annotation, boxes_of_photos, boxes_on_photo, match_annotations, read_annotations
-from .catalogue import INFOS
+from .catalogue import INFOS, DatasetInfo
 from .layouts import (
     OTHER_WORDS,
     SUFFIXES,
@@ -23,7 +23,7 @@ from .layouts import (
     wordnet_names,
 )
 from .masks import Box
-from .photos import UNLABELLED, WHOLE, DatasetInfo, FolderPhotos
+from .photos import UNLABELLED, WHOLE, FolderPhotos
 
 PHOTO_FOLDERS = ("images", "JPEGImages")
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from ..errors import DataError
 from ..images import load_picture, picture_size
+from .catalogue import DatasetInfo
 from .masks import IGNORE, Box, box_mask
 
 if TYPE_CHECKING:
@@ -27,27 +28,6 @@ UNLABELLED = ""
 
 WHOLE = "all"
 """The only split of a folder that is not divided into splits."""
-
-
-@dataclass(frozen=True)
-class DatasetInfo:
-    """What a data set is and where it comes from.
-
-    Attributes:
-        name: what `load_dataset` calls it.
-        title: its name in figures and messages.
-        class_names: its classes, or None where they follow from the folder.
-        how_to_get: how to get it onto this computer.
-        licence: what may be done with it, as far as is known.
-        citation: what to cite.
-    """
-
-    name: str
-    title: str
-    class_names: tuple[str, ...] | None
-    how_to_get: str
-    licence: str
-    citation: str
 
 
 @dataclass(frozen=True)

@@ -84,19 +84,19 @@ def paper_figure(captures: Sequence[AttentionCapture], settings: ViewSettings | 
 
 
 def _title(capture: AttentionCapture, settings: ViewSettings) -> str:
-    place = resolve(capture, settings)
-    source = place.source
-    parts = [capture.model_name, layer_words(capture, place.layer)]
+    resolved = resolve(capture, settings)
+    source = resolved.source
+    parts = [capture.model_name, layer_words(capture, resolved.layer)]
     if not source.plain:
         parts.append(f"{source.title} ({source.reference})")
-    if place.target is not None:
+    if resolved.target is not None:
         name = "each photo's predicted class"
         if settings.target is not None:
-            name = f"the class {capture.class_names[place.target]}"
+            name = f"the class {capture.class_names[resolved.target]}"
         parts[-1] += f" for {name}"
     if settings.sinks != "show":
         parts.append({"outline": "sinks outlined", "leave_out": "sinks left out"}[settings.sinks])
-    parts.append(f"query: {query_words(place.query)}")
+    parts.append(f"query: {query_words(resolved.query)}")
     return ", ".join(parts)
 
 
@@ -134,7 +134,7 @@ def comparison_figure(
     shapes = [min(max(picture.shape[1] / picture.shape[0], 0.6), 2.0) for picture in pictures]
     widths = [max(shapes[column::columns]) for column in range(columns)]  # in heights of a panel
     titles = [*comparison.titles, *([minus.title] if minus else [])]
-    titles = [_wrapped(title, PANEL_INCHES * widths[place % columns]) for place, title in enumerate(titles)]
+    titles = [_wrapped(title, PANEL_INCHES * widths[number % columns]) for number, title in enumerate(titles)]
     above = 0.17 * max(title.count("\n") + 1 for title in titles)
     across = PANEL_INCHES * max(sum(widths), 2.0) + 0.9 * (1 + difference)
     figure = Figure((across, (PANEL_INCHES + above) * rows + 0.25), layout="compressed", dpi=150)

@@ -37,14 +37,14 @@ class RawMap:
     """The map that settings choose, before smoothing, and what it was computed from.
 
     Attributes:
-        place: the settings, resolved.
+        resolved: the settings, resolved.
         heads: float32 ``(heads, rows, cols)``, the source's maps; without the sinks if these are left out.
         prefix_share: see `SourceMaps`.
         grid_map: float32 ``(rows, cols)``, one value per patch.
         with_sinks: `grid_map` before sinks were left out.
     """
 
-    place: ResolvedMap
+    resolved: ResolvedMap
     heads: np.ndarray
     prefix_share: np.ndarray
     grid_map: np.ndarray
@@ -58,14 +58,14 @@ def raw_map(capture: AttentionCapture, settings: MapSettings) -> RawMap:
         SettingsError: a layer, head, query or class that this capture does not have, an aggregation that the source
             does not have, or a capture without what the source needs (`complete_capture`).
     """
-    place = resolve(capture, settings)
-    source = _source_maps(capture, place)
-    whole = _one_map(source.maps, place)
-    if place.sinks != "leave_out":
-        return RawMap(place, source.maps, source.prefix_share, whole, whole)
+    resolved = resolve(capture, settings)
+    source = _source_maps(capture, resolved)
+    whole = _one_map(source.maps, resolved)
+    if resolved.sinks != "leave_out":
+        return RawMap(resolved, source.maps, source.prefix_share, whole, whole)
     # before aggregation: a sink of one head must not decide a maximum or a standard deviation over the heads
-    heads = leave_out(source.maps, find_sinks(capture, place.layer), each=place.source.plain)
-    return RawMap(place, heads, source.prefix_share, _one_map(heads, place), whole)
+    heads = leave_out(source.maps, find_sinks(capture, resolved.layer), each=resolved.source.plain)
+    return RawMap(resolved, heads, source.prefix_share, _one_map(heads, resolved), whole)
 
 
 def grid_map(capture: AttentionCapture, settings: MapSettings) -> np.ndarray:
@@ -73,10 +73,10 @@ def grid_map(capture: AttentionCapture, settings: MapSettings) -> np.ndarray:
     return raw_map(capture, settings).grid_map
 
 
-def _one_map(maps: np.ndarray, place: ResolvedMap) -> np.ndarray:
-    if place.source.no_head:
+def _one_map(maps: np.ndarray, resolved: ResolvedMap) -> np.ndarray:
+    if resolved.source.no_head:
         return maps[0]
-    return aggregate_heads(maps, place.aggregation) if place.head is None else maps[place.head]
+    return aggregate_heads(maps, resolved.aggregation) if resolved.head is None else maps[resolved.head]
 
 
 def source_maps(capture: AttentionCapture, settings: MapSettings) -> SourceMaps:
@@ -88,29 +88,29 @@ def source_maps(capture: AttentionCapture, settings: MapSettings) -> SourceMaps:
     return _source_maps(capture, resolve(capture, settings))
 
 
-def _source_maps(capture: AttentionCapture, place: ResolvedMap) -> SourceMaps:
-    layer, query = place.layer, place.query
-    if place.source.plain:
+def _source_maps(capture: AttentionCapture, resolved: ResolvedMap) -> SourceMaps:
+    layer, query = resolved.layer, resolved.query
+    if resolved.source.plain:
         return SourceMaps(capture.patch_attention(layer, query), capture.prefix_share(layer, query))
-    fusion = place.aggregation if place.source.fuses_heads else None
+    fusion = resolved.aggregation if resolved.source.fuses_heads else None
     # only what these maps depend on, so that a new head or aggregation finds them again
-    question = (layer, query, place.target, fusion)
-    return remembered(capture, ("maps", place.source.name), question, lambda: _compute(capture, place))
+    question = (layer, query, resolved.target, fusion)
+    return remembered(capture, ("maps", resolved.source.name), question, lambda: _compute(capture, resolved))
 
 
-def _compute(capture: AttentionCapture, place: ResolvedMap) -> SourceMaps:
-    layer, query = place.layer, place.query
-    match place.source.name:
+def _compute(capture: AttentionCapture, resolved: ResolvedMap) -> SourceMaps:
+    layer, query = resolved.layer, resolved.query
+    match resolved.source.name:
         case "norm":
             rows = norm_rows(capture, layer, query)
         case "gradient":
-            rows = gradient_rows(capture, layer, query, capture.class_gradients(place.target))
+            rows = gradient_rows(capture, layer, query, capture.class_gradients(resolved.target))
         case "rollout":
-            rows = rollout_row(capture, layer, query, place.aggregation)[None]
+            rows = rollout_row(capture, layer, query, resolved.aggregation)[None]
         case "gradient_late":
-            rows = late_gradient_row(capture, layer, query, capture.class_gradients(place.target))[None]
+            rows = late_gradient_row(capture, layer, query, capture.class_gradients(resolved.target))[None]
         case "relevance":
-            rows = relevance_row(capture, layer, query, capture.class_gradients(place.target))[None]
+            rows = relevance_row(capture, layer, query, capture.class_gradients(resolved.target))[None]
         case other:
             raise NotImplementedError(f"no arithmetic for the source {other!r}")
     return _split(rows, rows.shape[-1] - capture.layout.num_patches, capture.layout.grid)

@@ -105,7 +105,7 @@ def prepare_view(capture: AttentionCapture, settings: ViewSettings) -> PreparedV
         SettingsError: as `render_view` does.
     """
     raw = raw_map(capture, settings)
-    sinks = find_sinks(capture, raw.place.layer)
+    sinks = find_sinks(capture, raw.resolved.layer)
     heat = smooth_map(
         raw.grid_map,
         capture.view.shape[:2],
@@ -150,8 +150,8 @@ def _own_limits(settings: ViewSettings, prepared: PreparedView) -> ValueRange:
     if settings.scale != "shared":
         return value_range(prepared.heat, settings.scale)
     # alone, a shared scale is the range of all heads of the layer, if the map has their unit
-    place = prepared.raw.place
-    ratio = place.head is None and place.aggregation == "mean_over_std"
-    if ratio or place.source.no_head:
+    resolved = prepared.raw.resolved
+    ratio = resolved.head is None and resolved.aggregation == "mean_over_std"
+    if ratio or resolved.source.no_head:
         return value_range(prepared.heat, "map")
     return value_range(prepared.raw.heads)

@@ -11,6 +11,7 @@ from ...maps.aggregate import FORMULAS
 from ...models.tokens import query_words
 from ..measure import SINK_PHOTOS
 from ..result import LEAST, Difference
+from .html import percent
 
 if TYPE_CHECKING:
     from ..result import SweepResult
@@ -29,11 +30,6 @@ CAVEATS = (
     "Attention on the border or on flat ground is correct where the object itself reaches the border or is smooth: the "
     "flat patches are those in which brightness varies least, whatever they show.",
 )
-
-
-def percent(share: float) -> str:
-    """A share as a percentage; a line never breaks before the sign."""
-    return f"{100 * share:.{1 if share < 0.0995 else 0}f}\u00a0%"
 
 
 GLOSSARY = {

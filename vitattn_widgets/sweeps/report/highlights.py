@@ -15,7 +15,7 @@ from ...errors import PictureError
 from ...view.render import render_view
 from ...view.settings import ViewSettings
 from ..photos import plain_text
-from .findings import percent
+from .html import percent
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series

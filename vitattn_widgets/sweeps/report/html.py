@@ -19,3 +19,8 @@ def bullet_list(lines: Sequence[str]) -> str:
 def breakable(name: str) -> str:
     """A long name, which may be broken after underscores and dots."""
     return escape(name).replace("_", "_<wbr>").replace(".", ".<wbr>")
+
+
+def percent(share: float) -> str:
+    """A share as a percentage; a line never breaks before the sign."""
+    return f"{100 * share:.{1 if share < 0.0995 else 0}f}\u00a0%"

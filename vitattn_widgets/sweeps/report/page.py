@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...evaluation.measures import FLAT_PART, border_share, uniform_map
-from .findings import CAVEATS, GLOSSARY, findings, map_words, percent
+from .findings import CAVEATS, GLOSSARY, findings, map_words
 from .highlights import Highlight
-from .html import breakable, bullet_list, section
+from .html import breakable, bullet_list, percent, section
 from .recipe import recipe_section
 from .sections import class_section, difference_section, highlight_section, layer_section, mean_map_section
 

@@ -12,9 +12,8 @@ from ...evaluation.measures import MEASURES, border_share, uniform_map
 from ...view.encode import data_url
 from ..measure import SWEPT
 from .charts import Group, MapScale, color_bar, map_tile, mirrored
-from .findings import percent
 from .highlights import SIGNS, Highlight
-from .html import breakable, section
+from .html import breakable, percent, section
 
 if TYPE_CHECKING:
     from pandas import DataFrame
