@@ -8,6 +8,7 @@ then the patches, then the latents of a pool; a token that is not a query of a l
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from itertools import groupby
 
 import numpy as np
@@ -52,7 +53,7 @@ def rollout_row(capture: AttentionCapture, layer: int, query: Query | None, fusi
         return np.abs((heads.mean(0) if fusion == "mean" else heads.amax(0)).double().numpy())
 
     def step(weights: np.ndarray, mixed: list[np.ndarray], residual: bool) -> tuple[np.ndarray, np.ndarray]:
-        matrix = np.sum(mixed, axis=0) / len(mixed)
+        matrix = reduce(np.add, mixed) / len(mixed)
         total = matrix.sum(-1) + residual
         share = np.divide(weights, total, out=np.zeros_like(weights), where=total > 0)
         return share * residual, share @ matrix
@@ -85,7 +86,7 @@ def relevance_row(capture: AttentionCapture, layer: int, query: Query | None, gr
         return product[0].clamp_min(0).mean(0).double().numpy()
 
     def step(weights: np.ndarray, mixed: list[np.ndarray], residual: bool) -> tuple[np.ndarray, np.ndarray]:
-        return weights * residual, weights @ np.sum(mixed, axis=0)
+        return weights * residual, weights @ reduce(np.add, mixed)
 
     start = _start(capture, layer, query)
     row = _descend(capture, layer, start, rows, step)
