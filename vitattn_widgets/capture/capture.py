@@ -137,6 +137,15 @@ class AttentionCapture:
         """
         return resolve_index(layer, self.num_layers, "layer", self.model_name)
 
+    def layer_words(self, layer: int = -1) -> str:
+        """A layer as people read it: its number, the last layer's number, its module.
+
+        Raises:
+            SettingsError: no such layer.
+        """
+        layer = self.layer_index(layer)
+        return f"layer {layer} of 0..{self.num_layers - 1} ({self.layer_names[layer]})"
+
     def queries(self, layer: int = -1) -> tuple[str, ...]:
         """The named queries of a layer; if ``"mean"`` is one, each patch ``(row, col)`` is one too."""
         return self.layers[self.layer_index(layer)].tokens.names
@@ -299,9 +308,3 @@ class ClassGradients:
             float32 ``(1, head, len(queries), key)``.
         """
         return pick(self.outputs[layer], queries) @ values.mT
-
-
-def layer_words(capture: AttentionCapture, layer: int) -> str:
-    """A layer as people read it: its number, the last layer's number, its module."""
-    layer = capture.layer_index(layer)
-    return f"layer {layer} of 0..{capture.num_layers - 1} ({capture.layer_names[layer]})"

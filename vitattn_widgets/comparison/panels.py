@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..capture.capture import AttentionCapture, layer_words
+from ..capture.capture import AttentionCapture
 from ..maps.aggregate import FORMULAS, TITLES
 from ..maps.settings import resolve
 from ..models.tokens import query_words
@@ -98,7 +98,7 @@ def _facets(panel: Panel) -> list[Facet | None]:
     sinks = Facet("without sinks", "sinks left out") if left_out else Facet("with sinks", "")
     return [
         Facet(source.title, source.title),
-        Facet(f"layer {layer}", layer_words(capture, layer)),
+        Facet(f"layer {layer}", capture.layer_words(layer)),
         heads,
         Facet(query, f"query: {query}"),
         target,

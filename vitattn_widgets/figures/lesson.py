@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..capture.capture import AttentionCapture, layer_words
+from ..capture.capture import AttentionCapture
 from ..errors import DataError, SettingsError
 from ..evaluation.evaluate import BASELINES
 from ..evaluation.measures import MEASURES
@@ -101,7 +101,7 @@ def heads_figure(capture: AttentionCapture, layer: int = -1) -> Figure:
     scale = ScalarMappable(Normalize(*views[0].value_range), cmap=plain.cmap)
     figure.colorbar(scale, ax=axes, shrink=0.7).set_label("share of the attention to patches", fontsize=7)
     query = query_words(capture.query_or_default(layer))
-    figure.suptitle(f"{capture.model_name}, {layer_words(capture, plain.layer)}, query: {query}", fontsize=8)
+    figure.suptitle(f"{capture.model_name}, {capture.layer_words(plain.layer)}, query: {query}", fontsize=8)
     return figure
 
 

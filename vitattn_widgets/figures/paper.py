@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..capture.capture import AttentionCapture, layer_words
+from ..capture.capture import AttentionCapture
 from ..comparison.compare import compare_views, difference_view
 from ..comparison.panels import Panel
 from ..errors import SettingsError
@@ -86,7 +86,7 @@ def paper_figure(captures: Sequence[AttentionCapture], settings: ViewSettings | 
 def _title(capture: AttentionCapture, settings: ViewSettings) -> str:
     resolved = resolve(capture, settings)
     source = resolved.source
-    parts = [capture.model_name, layer_words(capture, resolved.layer)]
+    parts = [capture.model_name, capture.layer_words(resolved.layer)]
     if not source.plain:
         parts.append(f"{source.title} ({source.reference})")
     if resolved.target is not None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from ..capture.capture import AttentionCapture, layer_words
 from ..errors import SettingsError
 from ..models.tokens import Query, resolve_index
 from .aggregate import AGGREGATIONS, possible_aggregations
 from .sources import CATALOGUE, SOURCES, Source
+
+if TYPE_CHECKING:  # torch would make every help text of the command line wait
+    from ..capture.capture import AttentionCapture
 
 SINKS = ("show", "outline", "leave_out")
 """What to do with patches that draw attention whatever the picture shows."""
@@ -111,7 +113,7 @@ def resolve(capture: AttentionCapture, settings: MapSettings) -> ResolvedMap:
     heads = capture.num_heads(layer)
     head = None
     if settings.head is not None and not source.no_head:
-        head = resolve_index(settings.head, heads, "head", layer_words(capture, layer))
+        head = resolve_index(settings.head, heads, "head", capture.layer_words(layer))
     query = capture.query_or_default(layer, settings.query)
     capture.query_indices(layer, query)  # raises for a query that this layer does not have
     return ResolvedMap(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..capture.capture import AttentionCapture, layer_words
+from ..capture.capture import AttentionCapture
 from ..maps.aggregate import FORMULAS
 from ..maps.attribution import RawMap, late_layers, raw_map
 from ..maps.settings import MapSettings, ResolvedMap
@@ -26,7 +26,7 @@ def caption(capture: AttentionCapture, settings: MapSettings) -> str:
 def caption_of(capture: AttentionCapture, raw: RawMap, sinks: np.ndarray) -> str:
     """`caption` for callers that already hold the raw map and the sinks of its layer."""
     resolved = raw.resolved
-    parts = [capture.model_name, layer_words(capture, resolved.layer), *_source_words(capture, resolved)]
+    parts = [capture.model_name, capture.layer_words(resolved.layer), *_source_words(capture, resolved)]
     share = float(raw.prefix_share.mean())
     if resolved.head is not None:
         parts.append(f"head {resolved.head} of 0..{resolved.heads - 1}")
