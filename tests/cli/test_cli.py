@@ -229,6 +229,7 @@ def test_a_class_that_does_not_exist_is_one_line(
 
 def test_help_waits_for_nothing_heavy() -> None:
     heavy = ("torch", "timm", "gradio", "pandas", "matplotlib", "anywidget", "accelerate")
-    code = f"import sys, vitattn_widgets.cli as cli; cli._parser(); print([name for name in {heavy} if name in sys.modules])"
+    parser = "import sys; from vitattn_widgets import cli; cli._parser()"
+    code = f"{parser}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
