@@ -18,7 +18,7 @@ import timm
 import torch
 
 import vitattn_widgets as va
-from vitattn_widgets.export.page import MOST_BYTES
+from vitattn_widgets.export.page import MAX_BYTES
 
 MODELS = ("vit_tiny_patch16_224", "vit_base_patch16_224", "vit_large_patch16_224", "vit_base_patch14_dinov2")
 
@@ -45,7 +45,7 @@ def main() -> None:
         begun = time.perf_counter()
         page = va.export.make_page(model, capture, name="photo.jpg")
         seconds = time.perf_counter() - begun
-        assert len(page.content) <= MOST_BYTES
+        assert len(page.content) <= MAX_BYTES
         kept = f"{page.samples[0]} x {page.samples[1]} of {page.size[0]} x {page.size[1]}"
         row = (name, weights, page.maps, f"{len(page.content) / 1e6:.2f}", kept, page.error, f"{seconds:.1f}")
         print(" | ".join(map(str, row)), flush=True)

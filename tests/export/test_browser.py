@@ -140,7 +140,7 @@ def test_other_settings_show_render_views_picture_too(opened, model, capture, se
 
 def test_maps_kept_as_splines_differ_as_little_as_the_page_says(opened, model, capture, content, monkeypatch):
     whole = len(va.export.make_page(model, capture).content)
-    monkeypatch.setattr(page_module, "MOST_BYTES", whole - 4_000)
+    monkeypatch.setattr(page_module, "MAX_BYTES", whole - 4_000)
     made = va.export.make_page(model, capture, va.ViewSettings(opacity=1.0))
     assert made.error > 0
     page = opened(made.content)

@@ -174,7 +174,7 @@ def test_a_model_without_classifier_says_so_and_has_no_predictions():
 
 def test_where_not_every_pixel_fits_the_page_says_what_it_kept(wide_model, wide_capture, monkeypatch):
     whole = va.export.make_page(wide_model, wide_capture)
-    monkeypatch.setattr(page_module, "MOST_BYTES", len(whole.content) - 4_000)
+    monkeypatch.setattr(page_module, "MAX_BYTES", len(whole.content) - 4_000)
     page = va.export.make_page(wide_model, wide_capture)
     assert len(page.content) <= len(whole.content) - 4_000
     assert not PageReader(page.content).facts["maps"]["exact"]

@@ -22,7 +22,7 @@ FOLDER = ROOT / "notebooks"
 SMALL = {"MADE": "(4, 2, 2)", "EPOCHS": "1", "PHOTOS_PER_CLASS": "6", "TABLE_PHOTOS": "4"}
 """What a test run changes: these values of the parameters cell and where the data lie, and nothing else."""
 
-MOST_LINES = 10
+MAX_LINES = 10
 
 ATTENTION = ["mean", "max", "mean / std"]
 EVERY_SOURCE = ["mean", "max", "norm, mean", "norm, max", "rollout, mean", "rollout, max", "gradient_late", "relevance"]
@@ -76,7 +76,7 @@ def test_the_notebook_is_stored_without_outputs_and_with_ids_of_its_own(name: st
 
 def test_cells_are_short_define_nothing_and_look_at_no_environment(name: str) -> None:
     for cell in code_cells(read_pair(name)[1]):
-        assert len(cell.source.splitlines()) <= MOST_LINES, cell.source
+        assert len(cell.source.splitlines()) <= MAX_LINES, cell.source
         assert "environ" not in cell.source
         for node in ast.walk(parsed(cell)):
             assert not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda | ast.Global), cell.source

@@ -345,7 +345,7 @@ def test_the_interval_of_a_difference_is_the_bootstraps(monkeypatch: pytest.Monk
     few = difference(right, wrong[:4])
     assert math.isnan(few.low)
     assert few.interval == "too few photos for an interval (fewer than 5)"
-    monkeypatch.setattr(result_module, "MOST_RESAMPLED", 259)
+    monkeypatch.setattr(result_module, "MAX_RESAMPLED", 259)
     normal = difference(right, wrong)
     assert normal[:3] == found[:3]
     assert (normal.low, normal.high) == pytest.approx((other.low, other.high), abs=0.004)

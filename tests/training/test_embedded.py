@@ -153,7 +153,7 @@ def test_embedding_halves_the_weights_measures_and_refuses_what_is_too_large(
     written = json.loads((tmp_path / "small.json").read_text())
     assert written["fresh"] == {"seed": embedded.FRESH_SEED, "split": "test", "pictures": 54, "accuracy": accuracy}
     assert (tmp_path / "small.safetensors").stat().st_size < 0.55 * (tmp_path / "best.safetensors").stat().st_size
-    monkeypatch.setattr(embedded, "MOST_BYTES", 1000)
+    monkeypatch.setattr(embedded, "MAX_BYTES", 1000)
     with pytest.raises(va.errors.ModelError, match="the package allows 1,000"):
         embedded.embed(tmp_path / "best.safetensors", tmp_path / "large.safetensors")
     assert not (tmp_path / "large.safetensors").exists()

@@ -114,7 +114,7 @@ def _paper_figure(options: argparse.Namespace) -> Figure:
 
 def _compared_figure(options: argparse.Namespace, texts: list[str]) -> Figure:
     from ..comparison.compare import compare_views, difference_view, shared_scale
-    from ..figures.paper import MOST_COLUMNS, comparison_figure
+    from ..figures.paper import MAX_COLUMNS, comparison_figure
 
     requests = read_panels(texts, options.photos)
     settings = [request.settings(view_settings(options)) for request in requests]
@@ -130,7 +130,7 @@ def _compared_figure(options: argparse.Namespace, texts: list[str]) -> Figure:
     if options.difference:
         first, second = panels
         print(difference_view(first, second, scale).caption)
-    return comparison_figure(panels, scale, options.difference, _columns(requests, MOST_COLUMNS))
+    return comparison_figure(panels, scale, options.difference, _columns(requests, MAX_COLUMNS))
 
 
 def _columns(requests: list[PanelText], most: int) -> int | None:

@@ -27,9 +27,9 @@ LIKENESS = 0.95
 rotated, mirrored, shifted and noisy copies: above 0.97 nearly all pairs are copies, around 0.95 half are."""
 
 STRICT_LIKENESS = 0.985
-"""The likeness demanded instead where more than `MOST_COPIES` photos are alike."""
+"""The likeness demanded instead where more than `MAX_COPIES` photos are alike."""
 
-MOST_COPIES = 16
+MAX_COPIES = 16
 """More similar photos than this share a style (one table, one light) rather than being copies."""
 
 _WORDS = (
@@ -181,13 +181,13 @@ def _alike(colors: np.ndarray, members: np.ndarray) -> list[tuple[int, int]]:
     """Pairs of photos of one class that look like copies of each other."""
     rows, cols = _similar(colors, LIKENESS)
     groups = _components(np.stack([rows, cols], 1), len(members))
-    crowd = np.bincount(groups)[groups] > MOST_COPIES
+    crowd = np.bincount(groups)[groups] > MAX_COPIES
     # within a crowd only the strict likeness counts; a crowd that even so stays large has no copies at all
     strict_rows, strict_cols = rows[crowd[rows]], cols[crowd[rows]]
     likeness = (colors[strict_rows] * colors[strict_cols]).sum(1)
     strict = np.stack([strict_rows, strict_cols], 1)[likeness > STRICT_LIKENESS]
     crowds = _components(strict, len(members))
-    small = np.bincount(crowds)[crowds] <= MOST_COPIES
+    small = np.bincount(crowds)[crowds] <= MAX_COPIES
     pairs = np.concatenate([np.stack([rows, cols], 1)[~crowd[rows]], strict[small[strict[:, 0]]]])
     return [(int(members[row]), int(members[col])) for row, col in pairs]
 

@@ -31,7 +31,7 @@ COARSE_STEPS = (14, 20, 24, 32, 48, 64)
 CODES = (255, 127, 63, 31, 15)
 """Numbers of steps to which coefficients may be quantised; fewer take fewer bytes."""
 
-LEAST_BYTES = 0.15
+MIN_BYTES = 0.15
 """Lower bound of the bytes that a packed coefficient takes; sizes that exceed the room even so are not tried."""
 
 PROBED = 6
@@ -106,7 +106,7 @@ def pack_sheets(sheets: Sequence[Sheet], room: int, text: float = 4 / 3) -> Pack
             return packed
     candidates: list[tuple[PackedSheets, tuple[int, int], int]] = []
     for samples in (_coarse(size, step) for step in (*STEPS, *COARSE_STEPS)):
-        if samples[0] * samples[1] * LEAST_BYTES * text <= room / count:
+        if samples[0] * samples[1] * MIN_BYTES * text <= room / count:
             guesses = ((guess(samples, codes, LEVELS), codes) for codes in CODES)
             candidates += [(probed, samples, codes) for probed, codes in guesses if probed]
     for _, samples, codes in sorted(candidates, key=lambda candidate: candidate[0].error):

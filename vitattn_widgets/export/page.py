@@ -34,7 +34,7 @@ from .payload import PageContents, page_facts, page_text
 if TYPE_CHECKING:
     from ..models.loading import AttentionModel
 
-MOST_BYTES = 3_000_000
+MAX_BYTES = 3_000_000
 """Largest page in bytes: small enough for an e-mail attachment."""
 
 PHOTO_BYTES = 400_000
@@ -166,7 +166,7 @@ def make_page(
     sheets = [layer.sheet for layer in layers]
     # the maps get the room that a page without them leaves, less 2 kB for the text about them
     nothing = PackedSheets((b"",) * len(sheets), (0, 0), False, 0, 3)
-    packed = pack_sheets(sheets, MOST_BYTES - len(assemble(nothing, "")) - 2_000)
+    packed = pack_sheets(sheets, MAX_BYTES - len(assemble(nothing, "")) - 2_000)
     page = ExportedPage(
         content=b"",
         maps=sum(len(layer.choices) for layer in layers),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PANEL_INCHES = 1.7
 
-MOST_HEADS = 6
+MAX_HEADS = 6
 """Heads in one figure; with more, each would be too small to read."""
 
 COLUMNS = 6
@@ -91,7 +91,7 @@ def heads_figure(capture: AttentionCapture, layer: int = -1) -> Figure:
     from matplotlib.colors import Normalize
 
     plain = ViewSettings(layer=layer, bilinear=False, median=False, gaussian=False, scale="shared", opacity=1)
-    heads = range(min(capture.num_heads(layer), MOST_HEADS))
+    heads = range(min(capture.num_heads(layer), MAX_HEADS))
     views = render_views(capture, [replace(plain, head=head) for head in heads])
     shares = capture.prefix_share(layer)
     figure, axes = _panels(1, 1 + len(views))

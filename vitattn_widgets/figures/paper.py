@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PANEL_INCHES = 2.3
 
-MOST_COLUMNS = 8
+MAX_COLUMNS = 8
 """Panels in one row of a comparison; more fill several rows."""
 
 CURVES = {
@@ -129,7 +129,7 @@ def comparison_figure(
     comparison = compare_views(panels, scale)
     minus = difference_view(panels[0], panels[1], scale=scale) if difference else None
     pictures = [view.image for view in comparison.views] + ([minus.image] if minus else [])
-    columns = min(columns or ceil(len(pictures) / ceil(len(pictures) / MOST_COLUMNS)), len(pictures))
+    columns = min(columns or ceil(len(pictures) / ceil(len(pictures) / MAX_COLUMNS)), len(pictures))
     rows = ceil(len(pictures) / columns)
     shapes = [min(max(picture.shape[1] / picture.shape[0], 0.6), 2.0) for picture in pictures]
     widths = [max(shapes[column::columns]) for column in range(columns)]  # in heights of a panel

@@ -30,7 +30,7 @@ FORMAT = 1
 PARTS = 32
 """Approximate number of parts of a sweep: so many that a kill loses little."""
 
-MOST_BATCHES = 64
+MAX_BATCHES = 64
 """Largest number of batches in a part."""
 
 TABLES = ("parquet", "csv")
@@ -50,7 +50,7 @@ class Plan:
 
     @property
     def batches_a_part(self) -> int:
-        return min(MOST_BATCHES, ceil(ceil(self.photos / self.batch_size) / PARTS))
+        return min(MAX_BATCHES, ceil(ceil(self.photos / self.batch_size) / PARTS))
 
     @property
     def parts(self) -> int:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LEAST = 5
 """Smallest group that gets an interval: resampling fewer photos says next to nothing about others."""
 
-MOST_RESAMPLED = 20_000
+MAX_RESAMPLED = 20_000
 """Largest number of photos whose interval is computed by the bootstrap."""
 
 
@@ -142,11 +142,11 @@ class SweepResult:
 def difference(right: np.ndarray, wrong: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> Difference:
     """The difference of two groups' means and its 95 % interval.
 
-    The bootstrap over photos, each group resampled by itself (`bootstrap_interval`); for more than `MOST_RESAMPLED`
+    The bootstrap over photos, each group resampled by itself (`bootstrap_interval`); for more than `MAX_RESAMPLED`
     photos the normal approximation, which is then practically the same.
     """
     means = float(right.mean()), float(wrong.mean())
-    if min(len(right), len(wrong)) >= LEAST and len(right) + len(wrong) > MOST_RESAMPLED:
+    if min(len(right), len(wrong)) >= LEAST and len(right) + len(wrong) > MAX_RESAMPLED:
         half = 1.96 * float(np.sqrt(right.var() / len(right) + wrong.var() / len(wrong)))
         return Difference(*means, means[1] - means[0], means[1] - means[0] - half, means[1] - means[0] + half)
     if min(len(right), len(wrong)) < LEAST:

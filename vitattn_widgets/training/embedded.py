@@ -37,7 +37,7 @@ FRESH_SEED = 20231
 
 FRESH_PER_CLASS = 200
 
-MOST_BYTES = 4_000_000
+MAX_BYTES = 4_000_000
 
 
 def measure(model: AttentionModel, photos: PhotoSet, batch_size: int = 54) -> float:
@@ -118,7 +118,7 @@ def embed(best: Path, checkpoint: Path) -> float:
     """Write a run's best weights as the embedded model, in half precision, with its accuracy on fresh pictures.
 
     Raises:
-        ModelError: the file would be larger than `MOST_BYTES`.
+        ModelError: the file would be larger than `MAX_BYTES`.
     """
     from ..datasets.loading import load_dataset
     from ..models.checkpoints import read_weights, write_checkpoint
@@ -129,8 +129,8 @@ def embed(best: Path, checkpoint: Path) -> float:
     ]  # the tag names published weights, which were not used
     weights = {name: _halved(tensor) for name, tensor in read_weights(best).items()}
     size = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
-    if size > MOST_BYTES:
-        raise ModelError(f"the embedded model would take {size:,} bytes; the package allows {MOST_BYTES:,}")
+    if size > MAX_BYTES:
+        raise ModelError(f"the embedded model would take {size:,} bytes; the package allows {MAX_BYTES:,}")
     checkpoint.parent.mkdir(exist_ok=True)
     write_checkpoint(checkpoint, weights, card)
     fresh = load_dataset("demo", seed=FRESH_SEED, per_class=(1, 1, FRESH_PER_CLASS)).test

@@ -15,7 +15,7 @@ from skimage.morphology import disk
 MEDIAN_LEVELS = 384
 """Levels of the fast median. Laid over the range of the medians, a level is finer than one display level of 256."""
 
-MOST_PASSES = 8
+MAX_PASSES = 8
 """After this many attempts to find the range of the medians, the slow exact filter is used instead."""
 
 
@@ -90,7 +90,7 @@ def disk_median(heat: np.ndarray, radius: int) -> np.ndarray:
     margin = 0.02 * (high - low) + 1e-3 * (highest - lowest)
     if highest - lowest < np.finfo(np.float32).tiny:
         return heat
-    for _ in range(MOST_PASSES):
+    for _ in range(MAX_PASSES):
         low, high = max(lowest, low - margin), min(highest, high + margin)
         # codes are rounded values: code c stands for low + c * level, and rounding keeps the order, so the median of
         # the codes is the code of the median

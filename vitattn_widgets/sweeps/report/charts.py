@@ -22,7 +22,7 @@ WIDTH, HALF = 640, 96
 SCALE_PERCENTILE = 99.0
 """Percentile of all values, except those of sinks, that the brightest colour of mean maps stands for."""
 
-LEAST_TOP = 2.0
+MIN_TOP = 2.0
 """Smallest value of the brightest colour, in times the average patch, so that nearly uniform maps look uniform."""
 
 
@@ -43,7 +43,7 @@ class MapScale:
         """The scale of maps in times the average patch; sinks are ignored, as they would make all else black."""
         values = np.stack(maps)
         counted = values[:, ~sinks] if not sinks.all() else values
-        top = max(float(np.percentile(counted, SCALE_PERCENTILE)), LEAST_TOP)
+        top = max(float(np.percentile(counted, SCALE_PERCENTILE)), MIN_TOP)
         return cls(top, bool(values.max() > top * 1.005))
 
 

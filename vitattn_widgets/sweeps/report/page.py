@@ -19,7 +19,7 @@ from .sections import class_section, difference_section, highlight_section, laye
 if TYPE_CHECKING:
     from ..result import SweepResult
 
-MOST_SKIPPED = 40
+MAX_SKIPPED = 40
 """Largest number of lines about files that could not be read; ``skipped.txt`` holds all."""
 
 
@@ -107,8 +107,8 @@ def _group_words(result: SweepResult) -> str:
 def _skipped(result: SweepResult) -> str:
     if not result.skipped:
         return ""
-    more = len(result.skipped) - MOST_SKIPPED
-    lines = list(result.skipped[:MOST_SKIPPED]) + [f"and {more:,} more, in skipped.txt"] * (more > 0)
+    more = len(result.skipped) - MAX_SKIPPED
+    lines = list(result.skipped[:MAX_SKIPPED]) + [f"and {more:,} more, in skipped.txt"] * (more > 0)
     return section(f"Problems with files: {len(result.skipped):,}", bullet_list(lines))
 
 

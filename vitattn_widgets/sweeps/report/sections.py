@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..result import SweepResult
 
-MOST_CLASSES = 24
+MAX_CLASSES = 24
 """Largest number of classes with a mean map and with a line in the table by class; the files hold all."""
 
 FEW = 5
@@ -34,7 +34,7 @@ def mean_map_section(result: SweepResult) -> str:
     by_class = result.by_class()
     sizes = by_class["photos"]
     of_class = {name: maps[-1] * cells for name, maps in result.mean_maps.items()}
-    commonest = sizes.sort_values(ascending=False, kind="stable").index[:MOST_CLASSES]
+    commonest = sizes.sort_values(ascending=False, kind="stable").index[:MAX_CLASSES]
     # in the order of the table: highest border share first
     chosen = [name for name in by_class.index if name in set(commonest) and name in of_class]
     whole = sum(of_class[name] * sizes[name] for name in of_class) / sizes.sum()
@@ -139,7 +139,7 @@ def class_section(result: SweepResult) -> str:
     table = result.by_class()
     if len(table) < 2:
         return ""
-    top = table.head(MOST_CLASSES)
+    top = table.head(MAX_CLASSES)
     without_sinks = not result.sinks(result.layers[-1]).any()
     left_out = [name for name in (*SIGNS, "sink_share") if without_sinks]
     left_out += [] if top["accuracy"].notna().any() else ["accuracy"]
