@@ -44,7 +44,7 @@ EPOCHS = 3  # of the quick fine-tuning
 PHOTOS_PER_CLASS = 10  # that it learns from: few, on purpose
 MADE = (40, 10, 40)  # size of the stand-in: pictures per class for training, validation and test
 TABLE_PHOTOS = 40  # the last table covers at most this many photos of sick plants
-SEED = 0  # of the split, the made pictures and the fine-tuning
+SEED = 0  # of the split, the drawn pictures and the fine-tuning
 
 # %%
 # %matplotlib inline
@@ -119,8 +119,8 @@ print(f"the ten strongest tokens of each head hold {order[:, :10].sum(axis=1).ro
 # ### Eq. 3: softmax over the patches alone
 #
 # The class token also attends to itself. That share cannot be drawn on a photo, so eq. 3 takes the softmax over the
-# patch scores alone. What it leaves out is the *prefix share*: a map made of 1 % of the attention would look as
-# bright as one made of 90 %.
+# patch scores alone. What it leaves out is the *prefix share*: a map made of 1% of the attention would look as
+# bright as one made of 90%.
 
 # %%
 weights = np.exp(scores[:, len(capture.layout.prefix) :])
@@ -219,7 +219,7 @@ va.figures.measures_figure(worth)
 
 # %% [markdown]
 # The charge first: is more of the attention on flat ground, and on the border, than of a map that knows nothing?
-# Below is the difference from the uniform map, with a 95 % interval over photos, and the share of the photos on which
+# Below is the difference from the uniform map, with a 95% interval over photos, and the share of the photos on which
 # it is more. Where the interval contains 0, nothing has been shown.
 
 # %%
@@ -270,7 +270,7 @@ va.figures.comparison_figure(panels, scale="robust", difference=True, note=data.
 # ### Both maps on trial
 #
 # Prosecutor and defender each have a map now. The witness is the model. Patches are removed from the photo, those
-# that a map marks most strongly first, while we follow the probability of the answer; then they are given back to a
+# that a map marks most strongly first, while we follow the probability of the answer; then they are restored on a
 # blurred photo in the same order. Three orders that know nothing of the model are tried beside it. Then each map is
 # drawn once more with the weights of the last blocks shuffled: a map that hardly changes does not show what was
 # learnt there. Last, each head of the last layer is silenced in turn. For which of the two will the answer fall
@@ -348,7 +348,7 @@ table.differences(measure, baseline="centre blob").round(3)
 #
 # </details>
 #
-# **3. Your model is right 95 % of the time, and no map in section 8 beats the centre blob on the lesions. What would
+# **3. Your model is right 95% of the time, and no map in section 8 beats the centre blob on the lesions. What would
 # you look at in section 7 before you use it on a farm, and what would you still have to do?**
 #
 # <details><summary>Answer</summary>
@@ -367,4 +367,4 @@ table.differences(measure, baseline="centre blob").round(3)
 # decide what becomes of it. That a patch was *not* attended to does not mean that it was not used: its content may
 # have come through another one. A gradient says what a small change would do, not what happens without the patch; and
 # a photo with patches removed is one that the model never saw, so only the comparison of orders counts. The masks of
-# the stand-in are of made pictures: what you measured there holds for made pictures.
+# the stand-in are of drawn pictures: what you measured there holds for drawn pictures.

@@ -42,7 +42,7 @@ EPOCHS = 2  # of the quick fine-tuning
 PHOTOS_PER_CLASS = 40  # that it learns from
 MADE = (40, 10, 20)  # size of the stand-in: pictures per class for training, validation and test
 TABLE_PHOTOS = 40  # the last table covers at most this many photos of bad fruit
-SEED = 0  # of the split, the made pictures and the fine-tuning
+SEED = 0  # of the split, the drawn pictures and the fine-tuning
 
 # %%
 # %matplotlib inline
@@ -112,8 +112,8 @@ print(f"scores differ by up to {np.ptp(scores, axis=1).round(1)} within a head")
 # ### Eq. 3: softmax over the patches alone
 #
 # The class token also attends to itself. That share cannot be drawn on a photo, so eq. 3 takes the softmax over the
-# patch scores alone. What it leaves out is the *prefix share*: a map made of 1 % of the attention would look as
-# bright as one made of 90 %.
+# patch scores alone. What it leaves out is the *prefix share*: a map made of 1% of the attention would look as
+# bright as one made of 90%.
 
 # %%
 weights = np.exp(scores[:, len(capture.layout.prefix) :])
@@ -212,7 +212,7 @@ va.figures.measures_figure(worth)
 
 # %% [markdown]
 # Now the bad fruit alone, where the evidence is the blemish. The table says how much *more* of each map is there than
-# of the uniform map, with a 95 % interval over photos, and the share of the photos on which it is more. Where the
+# of the uniform map, with a 95% interval over photos, and the share of the photos on which it is more. Where the
 # interval contains 0, nothing has been shown. Photos without masks are measured on flat ground instead, where less is
 # better.
 
@@ -254,7 +254,7 @@ va.figures.comparison_figure(panels, scale="robust", difference=True, note=data.
 # ### Is this map worth anything?
 #
 # Now the photo is changed. Its patches are removed, those that the map marks most strongly first, while we follow the
-# probability of the answer; then they are given back to a blurred photo in the same order. Three orders that know
+# probability of the answer; then they are restored on a blurred photo in the same order. Three orders that know
 # nothing of the model are tried beside it. Then the same map is drawn once more with the weights of the last blocks
 # shuffled, and each head of the last layer is silenced in turn. Guess before you run it: for which of the two maps
 # will the answer fall faster?
@@ -351,5 +351,5 @@ table.differences(measure, baseline="centre blob").round(3)
 # decide what becomes of it. That a patch was *not* attended to does not mean that it was not used: its content may
 # have come through another one. Some patches draw attention whatever the photo shows. A gradient says what a small
 # change would do, not what happens without the spot; and a photo with patches removed is one that the model never
-# saw, so only the comparison of orders counts. The masks of the stand-in are of made pictures: what you measured
-# there holds for made pictures.
+# saw, so only the comparison of orders counts. The masks of the stand-in are of drawn pictures: what you measured
+# there holds for drawn pictures.

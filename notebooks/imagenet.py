@@ -44,7 +44,7 @@ PHOTOS_PER_CLASS = 40  # that it learns from
 MADE = (40, 10, 20)  # size of the stand-in: pictures per class for training, validation and test
 LAYER_PHOTOS = 60  # section 7 goes through all layers for at most this many test photos
 TABLE_PHOTOS = 40  # section 9 compares all maps on at most this many test photos
-SEED = 0  # of the split, the made pictures and the fine-tuning
+SEED = 0  # of the split, the drawn pictures and the fine-tuning
 
 # %%
 # %matplotlib inline
@@ -118,8 +118,8 @@ print(f"in head 0 the highest score is {np.ptp(scores[0]):.1f} above the lowest:
 # ### Eq. 3: softmax over the patches alone
 #
 # The class token also attends to itself. That share cannot be drawn on a photo, so eq. 3 takes the softmax over the
-# patch scores alone. What it leaves out is the *prefix share*: a map made of 1 % of the attention would look as
-# bright as one made of 90 %.
+# patch scores alone. What it leaves out is the *prefix share*: a map made of 1% of the attention would look as
+# bright as one made of 90%.
 
 # %%
 weights = np.exp(scores[:, len(capture.layout.prefix) :])
@@ -227,7 +227,7 @@ worth
 va.figures.measures_figure(worth)
 
 # %% [markdown]
-# How much *more* of each map is on the object than of the uniform map, with a 95 % interval over photos, and the
+# How much *more* of each map is on the object than of the uniform map, with a 95% interval over photos, and the
 # share of the photos on which it is more. Where the interval contains 0, nothing has been shown. Photos without masks
 # are measured on the border instead, where less is better.
 
@@ -287,7 +287,7 @@ va.figures.comparison_figure(panels, difference=True, note=data.describe())
 # ### Is this map worth anything?
 #
 # Now the photo is changed. Its patches are removed, those that the map marks most strongly first, while we follow the
-# probability of the class; then they are given back to a blurred photo in the same order. Three orders that know
+# probability of the class; then they are restored on a blurred photo in the same order. Three orders that know
 # nothing of the model are tried beside it. Then the same map is drawn once more with the weights of the last blocks
 # shuffled, and each head of the last layer is silenced in turn. The recommended settings are gradient times attention
 # of the late layers; beside them the paper's map. Guess first: for which of the two will the class fall faster?
@@ -377,4 +377,4 @@ table.differences(measure, baseline="centre blob").round(3)
 # That a patch was attended to does not mean that it decided the answer: values, later layers and the residual stream
 # decide what becomes of it. That a patch was *not* attended to does not mean that it was not used: its content may
 # have come through another one. A gradient says what a small change would do, not what happens without the patch. And
-# the masks of the stand-in are of made pictures: what you measured there holds for made pictures.
+# the masks of the stand-in are of drawn pictures: what you measured there holds for drawn pictures.

@@ -72,7 +72,7 @@ def wide_capture(wide_model: va.models.AttentionModel) -> va.capture.AttentionCa
 
 @pytest.fixture(scope="module")
 def whole_service(wide_model: va.models.AttentionModel) -> Iterator[DemoService]:
-    """A page's desk with a model, and one that cannot be had."""
+    """A page's service with one model that loads and one that does not."""
     from .demo.lab import MAX_PIXELS, MAX_UPLOAD
 
     models = [wide_model, "vit_tiny_patch16_384"]
@@ -83,7 +83,7 @@ def whole_service(wide_model: va.models.AttentionModel) -> Iterator[DemoService]
 
 @pytest.fixture
 def service(whole_service: DemoService) -> DemoService:
-    """A desk that nobody has used."""
+    """The service as if nobody had used it."""
     for key in list(whole_service.uploads._used):
         whole_service.uploads.drop(key)
     whole_service.store.clear()

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import vitattn_widgets as va
-from vitattn_widgets.images import MAX_PIXELS
+from vitattn_widgets.images import MAX_PIXELS, load_reduced
 
 from .conftest import noise_photo
 
@@ -213,3 +213,28 @@ def test_damaged_bytes_never_raise_anything_but_a_picture_error(tmp_path: Path) 
 def test_other_things_than_pictures_are_refused(picture: object, words: str) -> None:
     with pytest.raises(va.errors.PictureError, match=words):
         va.load_picture(picture)
+
+
+def test_a_jpeg_is_read_reduced_and_upright(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown after a quarter turn
+    Image.fromarray(gradient((800, 1200))).save(path, exif=exif)
+    assert load_reduced(path, 192).size == (200, 300)
+    assert load_reduced(path, 900).size == (800, 1200)
+    Image.fromarray(gradient((800, 1200))).save(tmp_path / "photo.png")
+    assert load_reduced(tmp_path / "photo.png", 192).size == (1200, 800)
+
+
+def test_reading_reduced_says_what_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "text.jpg").write_text("no picture")
+    with pytest.raises(va.errors.PictureError, match="not a picture of a known type"):
+        load_reduced(tmp_path / "text.jpg", 192)
+    with pytest.raises(va.errors.PictureError, match="no such file"):
+        load_reduced(tmp_path / "missing.jpg", 192)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000 + ".jpg", "a\0b.jpg"], ids=["too long", "null"])
+def test_a_name_that_no_file_can_have_is_reported(name: str) -> None:
+    with pytest.raises(va.errors.PictureError, match="is not the name of a file"):
+        va.load_picture(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import struct
 from pathlib import Path
 
@@ -52,16 +53,7 @@ def load_picture(picture: Picture) -> Image.Image:
         return _decode(picture, "the picture")
     if not isinstance(picture, str | os.PathLike):
         raise PictureError(f"a picture must be a path, a PIL picture or a uint8 array, got {type(picture).__name__}")
-    path = Path(picture)
-    if not path.exists():
-        raise PictureError(f"{path}: no such file")
-    if path.is_dir():
-        raise PictureError(f"{path}: is a folder; give the path of one picture")
-    try:
-        if path.stat().st_size == 0:
-            raise PictureError(f"{path}: the file is empty")
-    except PermissionError as error:
-        raise _forbidden(str(path)) from error
+    path = _existing(picture)
     return _read(path, str(path))
 
 
@@ -77,6 +69,24 @@ def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
             return image.size[::-1] if sideways else image.size
     except _DECODING as error:
         raise PictureError(f"{path}: cannot be read ({error})") from error
+
+
+def load_reduced(path: str | os.PathLike[str], side: int) -> Image.Image:
+    """Read a file by the rules of `load_picture`, but a JPEG at a fraction of its size: fast, for thumbnails.
+
+    Args:
+        path: of the file.
+        side: pixels that both sides keep at least, where the photo has them. A JPEG is decoded at 1, 1/2, 1/4 or 1/8
+            of its size; other types keep theirs.
+
+    Returns:
+        A PIL picture of mode ``RGB``.
+
+    Raises:
+        PictureError: as in `load_picture`; `MAX_PIXELS` limits what is decoded, the reduced picture.
+    """
+    path = _existing(path)
+    return _read(path, str(path), reduced_to=side)
 
 
 def read_picture(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -98,9 +108,31 @@ def read_picture(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Ima
     return _read(io.BytesIO(content), name, max_pixels)
 
 
-def _read(source: Path | io.BytesIO, where: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def _existing(picture: str | os.PathLike[str]) -> Path:
+    path = Path(picture)
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise PictureError(f"{path}: no such file") from error
+    except PermissionError as error:
+        raise _forbidden(str(path)) from error
+    except (OSError, ValueError) as error:  # a name that no file can have
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise PictureError(f"{str(path)[:60]!r}... is not the name of a file ({reason})") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise PictureError(f"{path}: is a folder; give the path of one picture")
+    if status.st_size == 0:
+        raise PictureError(f"{path}: the file is empty")
+    return path
+
+
+def _read(
+    source: Path | io.BytesIO, where: str, max_pixels: int = MAX_PIXELS, reduced_to: int | None = None
+) -> Image.Image:
     try:
         with Image.open(source, formats=FORMATS) as image:
+            if reduced_to is not None:
+                image.draft("RGB", (reduced_to, reduced_to))
             return _decode(image, where, max_pixels)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(where, max_pixels) from error

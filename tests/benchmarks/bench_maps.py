@@ -65,7 +65,7 @@ def faithfulness(
     grey = np.broadcast_to(np.rint(255 * np.array(model.preprocessing.mean)).astype(np.uint8), picture.shape)
     blank = perturbation.blurred(picture, capture.layout.patch_size)
     orders = {name: perturbation.map_order(grid_map) for name, grid_map in maps.items()}
-    orders |= {f"{name} order": perturbation.baseline_order(name, grid) for name in perturbation.BASELINES}
+    orders |= {f"{name} order": perturbation.baseline_order(name, grid) for name in perturbation.BASELINE_ORDERS}
     pictures = [np.stack([picture, grey, blank])]
     for order in orders.values():
         pictures += [

@@ -299,7 +299,8 @@ def test_eq_3_is_the_softmax_over_the_patch_keys_alone(wide_capture: va.capture.
 
 
 def test_patch_attention_stays_exact_where_the_prefix_takes_nearly_everything() -> None:
-    from vitattn_widgets.capture.attention import Scores, SoftmaxAttention, mean_row, split_prefix
+    from vitattn_widgets.capture.attention import Scores, SoftmaxAttention, mean_row
+    from vitattn_widgets.capture.patch_attention import split_prefix
 
     q = torch.full((1, 1, 5, 1), 1.0)
     k = torch.tensor([300.0, 1.0, 2.0, 3.0, 4.0]).view(1, 1, 5, 1)
@@ -311,7 +312,7 @@ def test_patch_attention_stays_exact_where_the_prefix_takes_nearly_everything() 
 
 
 def test_heads_that_give_patches_nothing_become_zeros_and_not_nan() -> None:
-    from vitattn_widgets.capture.attention import split_prefix
+    from vitattn_widgets.capture.patch_attention import split_prefix
 
     maps, share = split_prefix(np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]), 1, (1, 2))
     np.testing.assert_array_equal(maps, 0)
@@ -319,7 +320,7 @@ def test_heads_that_give_patches_nothing_become_zeros_and_not_nan() -> None:
 
 
 def test_signed_weights_are_normalised_by_their_absolute_sum() -> None:
-    from vitattn_widgets.capture.attention import split_prefix
+    from vitattn_widgets.capture.patch_attention import split_prefix
 
     maps, share = split_prefix(np.array([[-0.5, 1.0, -0.5]]), 1, (1, 2))
     np.testing.assert_allclose(maps[0, 0], [2 / 3, -1 / 3], rtol=1e-6)

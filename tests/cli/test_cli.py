@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 import vitattn_widgets as va
 from vitattn_widgets import cli
+from vitattn_widgets.cli.options import read_size
 from vitattn_widgets.demo.app import MAX_PIXELS, MAX_UPLOAD
 from vitattn_widgets.models import loading
 
@@ -166,7 +167,11 @@ def test_help_gives_the_defaults_that_an_option_has(command: str, capsys: pytest
         "map": ["Gaussian filter with a sigma of a quarter of a patch (default: on)", "last (default: -1)"],
         "sweep": ["(default: -1)", "photos per forward pass (default: 32)"],
         "demo": [f"(default: {MAX_UPLOAD >> 20})", f"(default: {MAX_PIXELS})"],
-        "finetune": ["(default: 0)", "(default: paper)", "start from the published weights --epochs"],
+        "finetune": [
+            "(default: 0)",
+            "(default: paper; recommended for demo)",
+            "start from the published weights --epochs",
+        ],
     }
     for expected in words.get(command, ["(default: inferno)"]):
         assert expected in printed
@@ -180,11 +185,35 @@ def test_every_command_has_help(command: list[str]) -> None:
     assert "usage: vitattn" in result.stdout
 
 
-def test_a_wrong_option_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["map", CAT, "-o", "out.png", "--query", "a,b"], "must be a token's name or ROW,COL such as 5,8, got 'a,b'"),
+        *(
+            (["map", CAT, "-o", "out.png", "--img-size", size], f"such as 224 or 224x320, got {size!r}")
+            for size in ("foo", "100x", "x100", "-1", "1x2x3")
+        ),
+        (["sweep", "demo", "--limit", "0"], "must be a whole number of at least 1, got '0'"),
+        (["sweep", "demo", "--batch-size", "1.5"], "must be a whole number of at least 1, got '1.5'"),
+        (["demo", "--port", "99999999"], "--port: must be a whole number from 0 to 65535, got '99999999'"),
+        (["demo", "--port", "-1"], "must be a whole number from 0 to 65535, got '-1'"),
+    ],
+)
+def test_a_wrong_option_prints_the_usage_and_one_line(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
     with pytest.raises(SystemExit) as caught:
-        cli.main(["map", CAT, "-o", "out.png", "--query", "a,b"])
+        cli.main(arguments)
     assert caught.value.code == 2
-    assert "invalid" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith("usage: vitattn")
+    assert words in error.splitlines()[-1]
+    assert "invalid" not in error
+
+
+@pytest.mark.parametrize(("text", "size"), [("224", (224, 224)), ("224x320", (224, 320))])
+def test_an_image_size_is_a_side_or_height_and_width(text: str, size: tuple[int, int]) -> None:
+    assert read_size(text) == size
 
 
 def test_the_cat_is_an_egyptian_cat(shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

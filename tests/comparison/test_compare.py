@@ -13,7 +13,7 @@ from matplotlib import colormaps
 from PIL import Image
 
 import vitattn_widgets as va
-from vitattn_widgets.comparison import compare
+from vitattn_widgets.capture import cache
 from vitattn_widgets.maps.attribution import RawMap
 from vitattn_widgets.view import render
 from vitattn_widgets.view.drawing import color_table, crop_slices, overlay_difference
@@ -57,9 +57,9 @@ def grids(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[np.ndarray], va
         return replace(raw, grid_map=known[settings.query].copy()) if settings.query in known else raw
 
     monkeypatch.setattr(render, "raw_map", raw_map)
-    compare._prepared.cache_clear()
+    cache._answers.clear()
     yield put
-    compare._prepared.cache_clear()
+    cache._answers.clear()
 
 
 def mean_size(grid: np.ndarray) -> float:
@@ -206,7 +206,7 @@ def test_signed_attention_of_mixed_heads_is_measured_by_its_size() -> None:
 def test_drawing_one_panel_elsewhere_leaves_the_others_alone(completed: va.capture.AttentionCapture) -> None:
     """What is kept between drawings has no visible effect."""
     panels = panels_of(completed)
-    compare._prepared.cache_clear()
+    cache._answers.clear()
     before = va.compare_views(panels)
     moved = [replace(panel, settings=replace(panel.settings, opacity=0.1, cmap="viridis")) for panel in panels]
     va.compare_views(moved)

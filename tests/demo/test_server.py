@@ -23,7 +23,7 @@ from PIL import Image
 
 import vitattn_widgets as va
 from vitattn_widgets.demo.controls import BELOW, BESIDES, CONTROLS, ROWS, Controls
-from vitattn_widgets.demo.server import read_auth
+from vitattn_widgets.demo.server import ServerOptions, _start, read_auth
 from vitattn_widgets.maps.settings import SINKS
 
 from .. import model_zoo
@@ -233,7 +233,7 @@ def test_the_server_fetches_no_address_for_a_visitor(page, model: va.models.Atte
         "/gradio_api/file=../../../../etc/passwd",
         "/gradio_api/file=..%2f..%2f..%2f..%2fetc%2fpasswd",
         "/gradio_api/file={root}/pyproject.toml",
-        "/gradio_api/file={root}/vitattn_widgets/demo.py",
+        "/gradio_api/file={root}/vitattn_widgets/demo/server.py",
         "/gradio_api/file={uploads}",
         "/gradio_api/file={upload}",
         "/file={root}/README.md",
@@ -251,6 +251,8 @@ def test_no_file_of_the_server_can_be_read(page, client: Client, model, tmp_path
     uploads = Path(blocks.service.uploads._folder.name)
     upload = next(uploads.iterdir())
     request_path = request_path.format(root=ROOT, uploads=uploads, upload=upload)
+    _, named, local = request_path.partition("file=/")
+    assert not named or Path(f"/{local}").exists()  # a file that does not exist is refused anyway
     with socket.create_connection(("127.0.0.1", httpx.URL(address).port), timeout=10) as plain:
         # raw: clients would normalise such paths before sending them
         plain.sendall(f"GET {request_path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
@@ -391,6 +393,17 @@ def test_users_come_from_the_command_line_a_file_and_the_environment(tmp_path: P
     file.write_text("# nobody\n")
     with pytest.raises(va.errors.SettingsError, match="names no user"):
         read_auth([], file, {})
+
+
+def test_a_port_that_does_not_exist_is_one_line(model: va.models.AttentionModel) -> None:
+    page = va.build_demo(model)
+    try:
+        with pytest.raises(
+            va.errors.SettingsError, match=r"port 99999999: .* outside 0\.\.65535; choose another --port"
+        ):
+            _start(page, ServerOptions(port=99999999))
+    finally:
+        page.close(verbose=False)
 
 
 def free_port() -> int:

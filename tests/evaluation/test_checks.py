@@ -227,7 +227,7 @@ def test_a_check_gives_the_numbers_of_its_parts(
     randoms = [perturbation.baseline_order("random", (4, 6), seed) for seed in range(3)]
     expected = np.mean([slow_deletion(wide_model, capture, order, 3) for order in randoms], 0)
     np.testing.assert_allclose(check.deletion["random"], expected, atol=1e-5)
-    for order in ("map", *perturbation.BASELINES):
+    for order in ("map", *perturbation.BASELINE_ORDERS):
         assert check.insertion[order][-1] == check.deletion[order][0]
         assert check.insertion[order][0] == check.insertion["map"][0]
 
@@ -273,12 +273,12 @@ def known(**changes: object) -> va.evaluation.MapCheck:
 
 
 def test_the_sentences_follow_from_the_numbers() -> None:
-    removing, giving, shuffled, silenced = known().sentences
+    removing, restoring, shuffled, silenced = known().sentences
     assert removing == (
         "Removing patches in the order of this map hurts tabby more than removing them at random or from the centre; "
         "about as much as removing them from the edge."
     )
-    assert giving.startswith("Giving patches back in this order helps tabby more than giving them back at random or")
+    assert restoring.startswith("Restoring patches in this order helps tabby more than restoring them at random or")
     assert shuffled == (
         "With the weights shuffled from block 8 on, the map changes (rank correlation 0.10): it depends on what these "
         "blocks have learnt."
@@ -286,7 +286,7 @@ def test_the_sentences_follow_from_the_numbers() -> None:
     assert silenced == (
         "Of the heads of layer 11, head 1 matters most: with it silenced, tabby goes from 80.0% to 60.0%."
     )
-    worse = {"map": np.full(3, 0.6), **{name: known().deletion[name] for name in perturbation.BASELINES}}
+    worse = {"map": np.full(3, 0.6), **{name: known().deletion[name] for name in perturbation.BASELINE_ORDERS}}
     assert "less than removing them at random, from the centre or from the edge." in known(deletion=worse).sentences[0]
     assert "hardly changes (rank correlation 0.93): it does not show" in known(similarity=0.93).sentences[2]
     assert "one of the two maps is constant" in known(similarity=np.nan).sentences[2]

@@ -296,7 +296,7 @@ def test_the_real_models_page_is_exact_and_small(real_model, chelsea):
         np.testing.assert_array_equal(levels, np.floor(heat * 255 + 0.5))
     page = PageReader(page.content)
     assert "Egyptian cat" in page.of(class_="va-class")
-    assert page.of(class_="va-percent")[0] == f"{100 * chelsea.top(1)[0][1]:.1f} %"
+    assert page.of(class_="va-percent")[0] == f"{100 * chelsea.top(1)[0][1]:.1f}%"
 
 
 # ---- the command line ----

@@ -136,13 +136,45 @@ def test_the_papers_figure_takes_sources_classes_and_sinks(wide_model: va.models
     assert (
         "gradient x attention (the layer's term of Chefer et al. 2021) for the class class 1, sinks left out" in title
     )
-    assert bars(figure)[0][1] == "gradient x attention, scale: map"
+    label = "gradient x attention, from each map's lowest to its highest value"
+    assert " ".join(bars(figure)[0][1].split()) == label
 
     predicted = va.ViewSettings(source="relevance", sinks="outline")
     captures = [va.complete_capture(wide_model, capture, predicted) for capture in captures]
     figure = va.figures.paper_figure(captures, predicted)
     assert [axis.get_title() for axis in figure.axes[:2]] == ["what the model saw", "relevance"]
     assert "relevance (Chefer et al. 2021) for each photo's predicted class, sinks outlined" in figure.get_suptitle()
+
+
+@pytest.mark.parametrize(
+    ("scale", "source", "words"),
+    [
+        ("map", "attention", "attention, from each map's lowest to its highest value"),
+        (
+            "shared",
+            "attention",
+            "attention, from the lowest to the highest value of the layer's heads (mean / std: its own)",
+        ),
+        ("shared", "rollout", "rollout, from each map's lowest to its highest value"),
+        ("robust", "attention", "attention, from each map's 5th to 95th percentile"),
+    ],
+)
+def test_the_papers_bar_says_what_its_colours_span(
+    wide_capture: va.capture.AttentionCapture, scale: str, source: str, words: str
+) -> None:
+    figure = va.figures.paper_figure([wide_capture], va.ViewSettings(scale=scale, source=source))
+    assert " ".join(bars(figure)[0][1].split()) == words
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_papers_figure_leaves_little_empty(wide_capture: va.capture.AttentionCapture, count: int) -> None:
+    figure = va.figures.paper_figure([wide_capture] * count)
+    figure.draw_without_rendering()
+    panels = [axis.get_window_extent() for axis in figure.axes if axis.images]
+    below = min(panel.y0 for panel in panels) / figure.dpi
+    above = figure.get_figheight() - max(panel.y1 for panel in panels) / figure.dpi
+    assert below < 0.3
+    assert above < 0.6
 
 
 def test_figure_takes_a_source_a_class_by_name_and_sinks(tmp_path: Path, tiny: list[Path]) -> None:
@@ -266,7 +298,7 @@ def test_a_checkpoint_before_and_after_fine_tuning(
         (["--compare", "layer"], "possible: KEY=VALUE"),
         (["--compare", "layer="], "possible: KEY=VALUE"),
         (["--compare", "layer=1", "layer=x"], "--compare 'layer=x': layer must be a whole number, got 'x'"),
-        (["--compare", "query=a,b"], "query must be a name, or row and column such as 5,8"),
+        (["--compare", "query=a,b"], "query must be a token's name or ROW,COL such as 5,8, got 'a,b'"),
         (["--compare", "head=1 head=2"], "head is given twice; write a list (head=A,B)"),
         (["--compare", "target='Egyptian"], "a quotation mark is not closed"),
         (["--compare", "source=saliency"], "--compare 'source=saliency': source 'saliency' does not exist; possible:"),

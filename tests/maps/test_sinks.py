@@ -117,7 +117,7 @@ def test_the_real_models_corners_are_sinks(chelsea: va.capture.AttentionCapture)
     share = share_of(shown, sinks)
     assert share == pytest.approx(shown[sinks].sum(), rel=1e-5)
     patches = f"{sinks.sum()} sink patches"
-    assert va.view.caption(chelsea, va.ViewSettings()).endswith(f"{patches} hold {share:.0%}")
+    assert va.view.caption(chelsea, va.ViewSettings()).endswith(f"{patches} hold {share:.0%} of the map")
     assert f"{patches} (outlined) hold {share:.0%}" in va.view.caption(chelsea, va.ViewSettings(sinks="outline"))
     left_out = va.render_view(chelsea, va.ViewSettings(sinks="leave_out"))
     assert f"{patches} with {share:.0%} of the map are left out" in left_out.caption

@@ -57,6 +57,9 @@ def test_an_image_size_of_broken_patches_is_refused_with_near_ones() -> None:
 def test_an_unknown_name_is_reported_with_near_ones() -> None:
     with pytest.raises(va.errors.ModelError, match=r"timm has no model 'vit_tiny_patch16_242'; near names: vit_tiny"):
         va.load_model("vit_tiny_patch16_242")
+    with pytest.raises(va.errors.ModelError, match="timm has no model 'resnet19'") as caught:
+        va.load_model("resnet19")
+    assert "resnet18" not in str(caught.value)  # it has no attention to show
     with pytest.raises(va.errors.ModelError, match="has no model"):
         va.load_model("")
 

@@ -185,7 +185,7 @@ def check_the_check(notebook: NotebookNode) -> None:
     areas = re.findall(r"(\w+): deletion ([\d.]+), insertion ([\d.]+)", printed(notebook))
     assert [name for name, *_ in areas] == ["gradient_late", "attention"]
     assert all(0 <= float(area) <= 1 for _, *both in areas for area in both)
-    for words in ("Removing patches in the order", "Giving patches back in this order", "With the weights shuffled"):
+    for words in ("Removing patches in the order", "Restoring patches in this order", "With the weights shuffled"):
         assert printed(notebook).count(f"- {words}") == 2
     assert len(re.findall(r"- (Of the heads of|Silencing any one head of) layer", printed(notebook))) == 2
 
@@ -197,7 +197,7 @@ def test_it_runs_on_the_stand_in_with_the_embedded_model(
     notebook = run(name, tmp_path, monkeypatch)
     check_a_run(name, notebook, masks=True)
     assert "STAND-IN, pictures drawn by code" in printed(notebook)
-    assert "Model: using the embedded model, trained on made pictures" in printed(notebook)
+    assert "Model: using the embedded model, trained on drawn pictures" in printed(notebook)
 
 
 @pytest.mark.parametrize(

@@ -46,10 +46,10 @@ def test_the_page_needs_nothing_but_itself(swept: va.sweeps.SweepResult) -> None
 def test_the_numbers_are_the_tables(swept: va.sweeps.SweepResult) -> None:
     text = text_of(swept.report.read_text())
     photos = swept.of_layer()
-    assert f"accuracy {100 * photos['right'].mean():.0f} %" in text
-    assert f"on the border {100 * photos['border_share'].mean():.0f} % a uniform map has 67 %" in text
+    assert f"accuracy {100 * photos['right'].mean():.0f}%" in text
+    assert f"on the border {100 * photos['border_share'].mean():.0f}% a uniform map has 67%" in text
     found = swept.right_and_wrong()
-    interval = f"{found.difference:+.3f} , 95 % interval {found.low:+.3f} to {found.high:+.3f} (over photos)"
+    interval = f"{found.difference:+.3f} , 95% interval {found.low:+.3f} to {found.high:+.3f} (over photos)"
     assert interval in text
     for name, line in swept.by_class().iterrows():
         values = [f"{line[measure]:.3f}" for measure in ("confidence", "prefix_share", "border_share", "flat_share")]
@@ -99,7 +99,7 @@ def test_reasons_name_what_few_others_reach(swept: va.sweeps.SweepResult) -> Non
     table = swept.of_layer()
     highest = table.sort_values("border_share_without_sinks").iloc[-1]
     share = f"{100 * highest['border_share_without_sinks']:.0f}"
-    assert f"{share}\u00a0% on the border, more than 96\u00a0% of the set" in reasons(table, highest)
+    assert f"{share}% on the border, more than 96% of the set" in reasons(table, highest)
     middle = table.iloc[[len(table) // 2]].iloc[0]
     assert len(reasons(table, middle)) >= 1
 

@@ -81,7 +81,7 @@ def test_it_was_trained_by_the_recipe_of_this_version(card: dict) -> None:
 def test_name_classes_and_preprocessing_stand_in_the_card(demo: va.models.AttentionModel, card: dict) -> None:
     assert demo.name == "demo"
     assert demo.class_names == tuple(card["class_names"]) == va.load_dataset("demo").class_names
-    assert "embedded model, trained on made pictures" in demo.describe()
+    assert "embedded model, trained on drawn pictures" in demo.describe()
     for name in ("interpolation", "crop_pct", "crop_mode"):
         assert getattr(demo.preprocessing, name) == card["preprocessing"][name]
     assert list(demo.preprocessing.mean) == card["preprocessing"]["mean"]

@@ -100,6 +100,11 @@ def test_a_value_out_of_range_is_reported(changes: dict, message: str) -> None:
         va.training.training_recipe("fruitsgb").change(**changes)
 
 
+def test_the_default_recipe_is_the_papers_if_there_is_one() -> None:
+    names = {dataset: va.training.training_recipe(dataset).name for dataset in va.datasets.DATASETS}
+    assert names == dict.fromkeys(PAPER, "paper") | {"demo": "recommended"}
+
+
 def test_an_unknown_recipe_is_reported_with_the_possible_ones() -> None:
     with pytest.raises(va.errors.TrainingError, match="no recipe 'best' for cassava; possible: paper, recommended"):
         va.training.training_recipe("cassava", "best")

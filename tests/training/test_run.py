@@ -433,6 +433,7 @@ def test_the_command_line_trains_with_its_options(
     [
         (["fruitsgb", "--recipe", "mine"], "no recipe 'mine' for fruitsgb; possible: paper, recommended"),
         (["pets"], "no recipe for the data set 'pets'"),
+        (["demo", "--epochs", "0"], "epochs must be a whole number"),  # demo has a default recipe too
         (["fruitsgb", "--stand-in", "--epochs", "0"], "epochs must be a whole number"),
         (["fruitsgb", "--stand-in", "--model", "resnet18", "-o", "OUT"], "has no attention map"),
         (["fruitsgb", "--data", "nowhere"], "nowhere"),

@@ -1,4 +1,4 @@
-from .backward import capture_gradients as capture_gradients, capture_value_norms as capture_value_norms
+from .backward import capture_gradients as capture_gradients
 from .batches import AttentionRows as AttentionRows, capture_rows as capture_rows
 from .capture import (
     AttentionCapture as AttentionCapture,
@@ -7,3 +7,4 @@ from .capture import (
     Verification as Verification,
 )
 from .forward import capture_attention as capture_attention
+from .value_norms import capture_value_norms as capture_value_norms

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
-from ..models.families import output_projection
 from .capture import ClassGradients
+from .forward import require_same_model
 from .recorder import model_lock, watched_forward
 from .sites import SiteCalls, weighted_values
 
@@ -31,8 +31,8 @@ MAX_CLASSES = 8
 def capture_gradients(model: AttentionModel, capture: AttentionCapture, target: int | None = None) -> AttentionCapture:
     """Add the gradients of a class to a capture: one forward and one backward pass.
 
-    Neither the model nor the mode of the caller matters: frozen weights and ``torch.inference_mode`` around the call
-    are fine, and no parameter gets a gradient.
+    It works in whatever mode it is called: frozen weights and ``torch.inference_mode`` around the call are fine, and no
+    parameter gets a gradient.
 
     Args:
         model: the model of the capture.
@@ -76,44 +76,6 @@ def capture_gradients(model: AttentionModel, capture: AttentionCapture, target: 
     }
     outputs = tuple(by_name[layer.name].detach().to("cpu", torch.float32) for layer in capture.layers)
     return replace(capture, gradients=(*capture.gradients, ClassGradients(target, outputs))[-MAX_CLASSES:])
-
-
-def capture_value_norms(model: AttentionModel, capture: AttentionCapture) -> AttentionCapture:
-    """Add to a capture the length of each value vector after its head's part of the output projection; no pass is run.
-
-    Convention: ``||v_j W_o^h||`` of Kobayashi et al. 2020, "Attention is Not Only a Weight" (doi:10.18653/v1/
-    2020.emnlp-main.574). The projection's bias, which belongs to no token, is left out; so is a gate or the scale of a
-    normalisation between attention and projection, which depends on the query.
-
-    Returns:
-        The same capture with `value_norms`; the capture itself if it has them already.
-
-    Raises:
-        ModelError: another model than the capture's, or an attention module whose projection is not known.
-    """
-    if capture.value_norms:
-        return capture
-    require_same_model(model, capture)
-    norms = []
-    for layer in capture.layers:
-        projection = output_projection(model.sites[layer.name], layer.num_heads, layer.values.shape[3])
-        values = layer.values[0]  # head key width
-        if projection is not None:
-            values = values @ projection.to("cpu", torch.float32)
-        norms.append(values.norm(dim=-1).numpy())
-    return replace(capture, value_norms=tuple(norms))
-
-
-def require_same_model(model: AttentionModel, capture: AttentionCapture) -> None:
-    """Raise if a capture was made with another model.
-
-    Raises:
-        ModelError: names both.
-    """
-    if model.name != capture.model_name or tuple(model.sites) != capture.layer_names:
-        raise ModelError(
-            f"the capture was made with {capture.model_name}, not with {model.name}; give the model that made it"
-        )
 
 
 def _require_same_answer(model: AttentionModel, capture: AttentionCapture, logits: Tensor) -> None:

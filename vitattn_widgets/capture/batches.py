@@ -14,8 +14,9 @@ from torch import Tensor
 
 from ..images import Picture, load_picture
 from ..models.tokens import LayerTokens, TokenLayout, resolve_index
-from .attention import mean_row, split_prefix
+from .attention import mean_row
 from .forward import read_layer
+from .patch_attention import split_prefix
 from .recorder import watched_forward
 from .sites import SiteCalls
 

@@ -12,8 +12,9 @@ from torch import Tensor
 from ..errors import SettingsError
 from ..images import CropBox
 from ..models.tokens import LayerTokens, Query, TokenLayout, resolve_index
-from .attention import Attention, mean_row, pick, query_chunks, rebuild, split_prefix
+from .attention import Attention, mean_row, pick, query_chunks, rebuild
 from .cache import remembered
+from .patch_attention import split_prefix
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +211,8 @@ class AttentionCapture:
                 joined by ``+`` (their mean), or a patch ``(row, col)``; None is what the classifier reads.
 
         Returns:
-            float32 ``(heads, tokens)``, what multiplied the layer's values; rows sum to 1 unless the layer mixes heads.
+            float32 ``(heads, tokens)``, what multiplied the layer's values; rows sum to 1, unless the layer
+            mixes heads (CaiT) or subtracts two softmaxes.
 
         Raises:
             SettingsError: no such layer or query.
@@ -221,7 +223,7 @@ class AttentionCapture:
         """Attention over the patches alone, eq. 3 of Calderaro et al. 2023.
 
         Returns:
-            float32 ``(heads, rows, cols)``; each head sums to 1 (see `attention.split_prefix` for mixed heads).
+            float32 ``(heads, rows, cols)``; each head sums to 1 (see `split_prefix` for mixed heads).
 
         Raises:
             SettingsError: no such layer or query.
@@ -252,13 +254,13 @@ class AttentionCapture:
         index = self.layer_index(layer)
         captured, indices = self.layers[index], self.query_indices(index, query)
 
-        def work_out() -> np.ndarray:
+        def compute() -> np.ndarray:
             rows = mean_row(captured.attention, indices, captured.num_heads, captured.num_keys, torch.float64)
             row = rows[0].numpy()
             row.setflags(write=False)
             return row
 
-        return remembered(self, ("row", index), indices.tolist(), work_out)
+        return remembered(self, ("row", index), indices.tolist(), compute)
 
     def _split(self, layer: int, query: Query | None) -> tuple[np.ndarray, np.ndarray]:
         prefix = len(self.layers[self.layer_index(layer)].tokens.key_prefix)

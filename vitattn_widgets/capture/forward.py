@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import ModelError
 from ..images import Picture, load_picture
 from ..models.families import is_latent_pool
 from ..models.preprocess import View
@@ -116,3 +117,15 @@ def read_layer(model: AttentionModel, name: str, calls: SiteCalls) -> tuple[Site
     attention = read_site(site, calls, model.layout, name)
     queries, keys = attention.output.shape[2], attention.values.shape[2]
     return attention, layer_tokens(is_latent_pool(site), queries, keys, model.layout, f"{name} of {model.name}")
+
+
+def require_same_model(model: AttentionModel, capture: AttentionCapture) -> None:
+    """Raise if a capture was made with another model.
+
+    Raises:
+        ModelError: names both.
+    """
+    if model.name != capture.model_name or tuple(model.sites) != capture.layer_names:
+        raise ModelError(
+            f"the capture was made with {capture.model_name}, not with {model.name}; give the model that made it"
+        )

@@ -78,7 +78,7 @@ def _fused_call(
 
 
 def model_lock(module: nn.Module) -> threading.RLock:
-    """The lock under which one capture at a time runs on a model.
+    """The lock under which one pass at a time runs on a model.
 
     Reentrant: callers that prepare a model for a pass hold it around `watched_forward`, which acquires it as well.
     """

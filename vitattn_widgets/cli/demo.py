@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..models import DEFAULT_MODEL
-from .options import HelpFormatter, positive
+from .options import HelpFormatter, port_number, positive
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -38,7 +38,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="ADDRESS",
         help="address to listen on; 0.0.0.0 stands for all addresses of this computer",
     )
-    demo.add_argument("--port", type=int, default=7860, help="port to listen on")
+    demo.add_argument("--port", type=port_number, default=7860, metavar="N", help="port to listen on")
     demo.add_argument("--share", action="store_true", help="also print a public link, through Gradio's tunnel")
     demo.add_argument(
         "--auth",

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..training.recipes import AUGMENTATIONS, HEADS, OPTIMIZERS, PRECISIONS, SCHEDULES, TRAINED
-from .options import HelpFormatter
+from .options import HelpFormatter, printing
 
 _CHANGES = (
     "head",
@@ -59,7 +59,10 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FOLDER", help="folder to write to (default: runs/NAME-RECIPE)"
     )
-    parser.add_argument("--recipe", default="paper", help="paper, as published, or recommended, the kit's own")
+    parser.add_argument(
+        "--recipe",
+        help="paper, as published, or recommended, the kit's own (default: paper; recommended for demo)",
+    )
     _add_changes(parser)
     machine = parser.add_argument_group("execution")
     machine.add_argument(
@@ -109,14 +112,12 @@ def _add_changes(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
     from ..datasets.loading import load_dataset
-    from ..runs import is_main_process
     from ..training.recipes import training_recipe
     from ..training.run import finetune
 
-    recipe = training_recipe(
-        options.name, options.recipe
-    )  # before the data, so that an unknown name is reported at once
-    notify = print if is_main_process() else _quiet
+    # before the data, so that an unknown name is reported at once
+    recipe = training_recipe(options.name, options.recipe)
+    notify = printing()
     dataset = load_dataset(
         options.name, options.data, options.split_seed, options.stand_in, download=options.download, notify=notify
     )
@@ -133,7 +134,3 @@ def run(options: argparse.Namespace) -> None:
         **{name: value for name in _CHANGES if (value := getattr(options, name)) is not None},
     )
     notify(result.describe())
-
-
-def _quiet(_: str) -> None:
-    """Print nothing: the `notify` of all processes but the first."""

@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
     from ..capture.forward import capture_attention
     from ..images import load_picture
     from ..maps.completion import complete_capture
-    from ..maps.settings import resolve
+    from ..maps.resolve import resolve
     from ..models.tokens import query_words
     from ..view.render import render_view
 

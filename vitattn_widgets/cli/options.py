@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +15,7 @@ from ..models import DEFAULT_MODEL
 from ..models.classes import find_class
 from ..models.tokens import Query
 from ..view.drawing import DEFAULT_CMAP, SCALES
-from ..view.settings import GROUNDS, ViewSettings
+from ..view.settings import GROUNDS, SMOOTHING_STEPS, ViewSettings
 
 if TYPE_CHECKING:
     from ..models.loading import AttentionModel
@@ -51,7 +53,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--img-size",
-        type=_size,
+        type=read_size,
         metavar="SIZE",
         help="input size in pixels: SIDE, or HEIGHTxWIDTH (default: the model's own)",
     )
@@ -73,12 +75,13 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
         "that the classifier reads)",
     )
     drawn = parser.add_argument_group("drawing")
-    for step, words in (
-        ("bilinear", "interpolate between patches"),
-        ("median", "median filter over a disk with a radius of half a patch"),
-        ("gaussian", "Gaussian filter with a sigma of a quarter of a patch"),
-    ):
-        drawn.add_argument(f"--{step}", action=argparse.BooleanOptionalAction, default=True, help=words)
+    words_by_step = {
+        "bilinear": "interpolate between patches",
+        "median": "median filter over a disk with a radius of half a patch",
+        "gaussian": "Gaussian filter with a sigma of a quarter of a patch",
+    }
+    for step in SMOOTHING_STEPS:
+        drawn.add_argument(f"--{step}", action=argparse.BooleanOptionalAction, default=True, help=words_by_step[step])
     drawn.add_argument(
         "--scale",
         choices=SCALES,
@@ -99,24 +102,60 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
 
 
 def positive(text: str) -> int:
-    """Read a whole number of at least 1."""
-    number = int(text)
-    if number <= 0:
-        raise ValueError(text)
+    """Read a whole number of at least 1.
+
+    Raises:
+        ArgumentTypeError: the text is not one.
+    """
+    return _whole_number(text, 1, None, "a whole number of at least 1")
+
+
+def port_number(text: str) -> int:
+    """Read a port, 0..65535.
+
+    Raises:
+        ArgumentTypeError: the text is not one.
+    """
+    return _whole_number(text, 0, 65535, "a whole number from 0 to 65535")
+
+
+def _whole_number(text: str, least: int, most: int | None, words: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = None
+    if number is None or number < least or (most is not None and number > most):
+        raise argparse.ArgumentTypeError(f"must be {words}, got {text!r}")
     return number
 
 
 def read_query(text: str) -> Query:
-    """Read a query: a name, or ``ROW,COL``."""
+    """Read a query: a name, or ``ROW,COL``.
+
+    Raises:
+        ArgumentTypeError: a comma without a whole number on both sides.
+    """
     row, comma, col = text.partition(",")
     if not comma:
         return text
-    return int(row), int(col)
+    try:
+        return int(row), int(col)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be a token's name or ROW,COL such as 5,8, got {text!r}") from error
 
 
-def _size(text: str) -> tuple[int, int]:
-    height, _, width = text.partition("x")
-    return int(height), int(width or height)
+def read_size(text: str) -> tuple[int, int]:
+    """Read an input size ``(height, width)`` in pixels: ``SIDE``, or ``HEIGHTxWIDTH``.
+
+    Raises:
+        ArgumentTypeError: the text is neither.
+    """
+    sides = re.fullmatch("([0-9]{1,9})(?:x([0-9]{1,9}))?", text)
+    if sides is None:
+        raise argparse.ArgumentTypeError(
+            f"must be SIDE or HEIGHTxWIDTH in pixels, such as 224 or 224x320, got {text!r}"
+        )
+    return int(sides[1]), int(sides[2] or sides[1])
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:
@@ -157,16 +196,35 @@ def with_target(settings: ViewSettings, model: AttentionModel, target: str | Non
     return replace(settings, target=find_class(model.class_names, target))
 
 
-def load_chosen(options: argparse.Namespace) -> AttentionModel:
-    """Load the model that the options of `add_model` name, and print it in one line."""
-    return load_named(options.model, options.checkpoint, options)
+def printing() -> Callable[[str], None]:
+    """`print` in the first of several processes; the others print nothing."""
+    from ..runs import is_main_process
+
+    return print if is_main_process() else _quiet
 
 
-def load_named(name: str | None, checkpoint: Path | None, options: argparse.Namespace) -> AttentionModel:
-    """Load a model at the size and on the device that the options of `add_model` name, and print it in one line."""
+def _quiet(_: str) -> None:
+    """Print nothing."""
+
+
+def load_chosen(options: argparse.Namespace, notify: Callable[[str], None] = print) -> AttentionModel:
+    """Load the model that the options of `add_model` name; `notify` receives one line about it."""
+    return load_named(options.model, options.checkpoint, options, notify)
+
+
+def load_named(
+    name: str | None,
+    checkpoint: Path | None,
+    options: argparse.Namespace,
+    notify: Callable[[str], None] = print,
+) -> AttentionModel:
+    """Load a model at the size and on the device that the options of `add_model` name.
+
+    `notify` receives one line about it.
+    """
     from ..models.loading import load_model
 
     name = name or (None if checkpoint else DEFAULT_MODEL)
     model = load_model(name, checkpoint=checkpoint, img_size=options.img_size, device=options.device)
-    print(model.describe())
+    notify(model.describe())
     return model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -125,9 +126,10 @@ def _panel(text: str, values: dict[str, str]) -> dict[str, Any]:
 def _value(key: str, text: str) -> Any:
     try:
         return SETTINGS[key](text)
+    except argparse.ArgumentTypeError as error:
+        raise SettingsError(f"{key} {error}") from error
     except ValueError as error:
-        possible = "a name, or row and column such as 5,8" if key == "query" else "a whole number"
-        raise SettingsError(f"{key} must be {possible}, got {text!r}") from error
+        raise SettingsError(f"{key} must be a whole number, got {text!r}") from error
 
 
 def short_names(paths: Iterable[Path]) -> dict[Path, str]:

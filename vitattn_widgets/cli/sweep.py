@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..maps.aggregate import AGGREGATIONS
-from ..models import DEFAULT_MODEL
-from .options import HelpFormatter, add_model, positive
+from .options import HelpFormatter, add_model, load_chosen, positive, printing
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -82,16 +81,12 @@ def run(options: argparse.Namespace) -> None:
     """Run the command."""
     from ..datasets.folders import photo_folder
     from ..datasets.loading import DATASETS
-    from ..models.loading import load_model
-    from ..runs import is_main_process
     from ..sweeps.run import sweep
 
     if options.photos not in DATASETS:
         photo_folder(options.photos)  # before the model, so that a bad folder is reported before any download
-    name = options.model or (None if options.checkpoint else DEFAULT_MODEL)
-    model = load_model(name, checkpoint=options.checkpoint, img_size=options.img_size, device=options.device)
-    if is_main_process():
-        print(model.describe())
+    notify = printing()
+    model = load_chosen(options, notify)
     result = sweep(
         model,
         options.photos,
@@ -107,5 +102,4 @@ def run(options: argparse.Namespace) -> None:
         pictures=options.pictures,
         workers=options.workers,
     )
-    if is_main_process():
-        print(result.describe())
+    notify(result.describe())

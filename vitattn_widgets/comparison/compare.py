@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from weakref import ref
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..capture.cache import remembered
 from ..capture.capture import AttentionCapture
 from ..errors import SettingsError
 from ..view.drawing import (
@@ -39,8 +38,8 @@ NOT_ONE_PHOTO = (
     "compare them side by side instead"
 )
 
-KEPT_PANELS = 64
-"""Smoothed maps kept between drawings, about 0.2 MB each at 224 px: while one slider moves, most do not change."""
+KEPT_PANELS = 16
+"""Smoothed maps kept per capture, 0.2 MB each at 224 px: enough for a row of panels and the one that moves."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,27 +227,15 @@ def _difference_on_photo(
     return one[part_of(here)] - other[part_of(there)], where
 
 
-@dataclass(frozen=True)
-class _Question:
-    """The key of a prepared panel: its capture, held weakly, and its settings except for the way it is drawn."""
-
-    capture: ref[AttentionCapture]
-    key: str  # the settings as text: 0 and False differ in it, and values that cannot be hashed can be part of it
-    settings: ViewSettings = field(compare=False)
-
-
 def _prepare(panel: Panel) -> _Prepared:
     settings = replace(panel.settings, scale="map", opacity=1.0, cmap=DEFAULT_CMAP, on="view")
-    return _prepared(_Question(ref(panel.capture), repr(settings), settings))
 
+    def compute() -> _Prepared:
+        view = prepare_view(panel.capture, settings)
+        for array in (view.raw.grid_map, view.heat):
+            array.setflags(write=False)
+        factor = float(np.abs(view.raw.grid_map, dtype=np.float64).mean())
+        return _Prepared(view, factor or 1.0)
 
-@lru_cache(KEPT_PANELS)
-def _prepared(question: _Question) -> _Prepared:
-    capture, settings = question.capture(), question.settings
-    if capture is None:  # cannot be: `_prepare` holds the capture meanwhile
-        raise ReferenceError("the capture of this panel is gone")
-    view = prepare_view(capture, settings)
-    for array in (view.raw.grid_map, view.heat):
-        array.setflags(write=False)
-    factor = float(np.abs(view.raw.grid_map, dtype=np.float64).mean())
-    return _Prepared(view, factor or 1.0)
+    # the settings as text: in it, 0 and False differ
+    return remembered(panel.capture, "panels", repr(settings), compute, most=KEPT_PANELS)

@@ -11,9 +11,9 @@ import numpy as np
 
 from ..capture.capture import AttentionCapture
 from ..maps.aggregate import FORMULAS, TITLES
-from ..maps.settings import resolve
+from ..maps.resolve import resolve
 from ..models.tokens import query_words
-from ..view.settings import ViewSettings
+from ..view.settings import SMOOTHING_STEPS, STEP_TITLES, ViewSettings
 
 
 class Facet(NamedTuple):
@@ -108,11 +108,10 @@ def _facets(panel: Panel) -> list[Facet | None]:
 
 
 def _smoothing(panel: Panel) -> Facet:
-    steps = ("bilinear", "median", "gaussian")
-    off = [step for step in steps if not getattr(panel.settings, step)]
+    off = [STEP_TITLES[step] for step in SMOOTHING_STEPS if not getattr(panel.settings, step)]
     if not off:
         return Facet("smoothed", "")
-    words = "one square per patch" if len(off) == len(steps) else f"without {' and '.join(off)}"
+    words = "one square per patch" if len(off) == len(SMOOTHING_STEPS) else f"without {' and '.join(off)}"
     return Facet(words, words)
 
 

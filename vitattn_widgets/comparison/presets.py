@@ -9,7 +9,7 @@ import numpy as np
 
 from ..capture.capture import AttentionCapture
 from ..errors import SettingsError
-from ..maps.settings import fit_settings
+from ..maps.resolve import fit_settings
 from ..maps.sources import CATALOGUE
 from ..view.settings import ViewSettings
 
@@ -88,7 +88,7 @@ PRESETS: dict[str, Preset] = {
 
 
 def _fitted(capture: AttentionCapture, panels: Iterable[ViewSettings]) -> Panels:
-    """Settings fitted to the capture (`fit_settings`); of those that are then equal, the first."""
+    """Settings fitted to the capture (`fit_settings`), in order and without duplicates."""
     return tuple(dict.fromkeys(fit_settings(panel, capture) for panel in panels))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import DataError
-from ..images import load_picture, picture_size
+from ..images import FORMATS, load_picture, picture_size
 from .catalogue import DatasetInfo
 from .masks import IGNORE, Box, box_mask
 
@@ -110,7 +110,7 @@ class FolderPhotos(PhotoSet):
             return None
         path = self.root / self.masks[index]
         try:
-            with Image.open(path) as opened:
+            with Image.open(path, formats=FORMATS) as opened:
                 values = np.array(opened)
         except (OSError, SyntaxError, ValueError) as error:
             raise DataError(f"{path}: this mask cannot be read ({error}); replace or remove it") from error

@@ -1,4 +1,4 @@
-"""Door: the Gradio page."""
+"""The Gradio page."""
 
 import lazy_loader
 

@@ -14,10 +14,7 @@ from ..models.classes import find_class
 from ..models.tokens import Query
 from ..view.arrange import arranged_settings
 from ..view.drawing import DEFAULT_CMAP
-from ..view.settings import ViewSettings
-
-STEPS = ("bilinear", "median", "gaussian")
-"""The smoothing steps, each a switch of `ViewSettings`."""
+from ..view.settings import SMOOTHING_STEPS, ViewSettings
 
 BESIDES = ("every head", "all layers and heads", "compare")
 """The panels that can be shown below the picture."""
@@ -51,7 +48,7 @@ class Controls:
         head: ``"all"`` or a number.
         query: ``"default"``, a name such as ``"class"``, or a patch as ``"row,col"``.
         arrangement: see `arrange.render_arranged`.
-        smoothing: the steps of `STEPS` that are on.
+        smoothing: the steps of `SMOOTHING_STEPS` that are on.
         source, sinks: as in `ViewSettings`.
         target: `PREDICTED`, or a class by number, name or part of its name (`classes.find_class`).
         beside: one of `BESIDES`.
@@ -67,7 +64,7 @@ class Controls:
     arrangement: Any = "overlay"
     on: Any = "view"
     scale: Any = "map"
-    smoothing: Any = STEPS
+    smoothing: Any = SMOOTHING_STEPS
     opacity: Any = 0.5
     cmap: Any = DEFAULT_CMAP
     source: Any = "attention"
@@ -88,8 +85,8 @@ class Controls:
             SettingsError: a value of the wrong type or one that does not exist; an unknown or ambiguous class.
         """
         smoothing = self.smoothing
-        if not isinstance(smoothing, list | tuple) or not set(map(str, smoothing)) <= set(STEPS):
-            raise SettingsError(f"smoothing must be some of {', '.join(STEPS)}, got {short_text(smoothing)}")
+        if not isinstance(smoothing, list | tuple) or not set(map(str, smoothing)) <= set(SMOOTHING_STEPS):
+            raise SettingsError(f"smoothing must be some of {', '.join(SMOOTHING_STEPS)}, got {short_text(smoothing)}")
         for name in ("aggregation", "arrangement", "on", "scale", "cmap", "source", "sinks"):
             if not isinstance(getattr(self, name), str) or len(getattr(self, name)) > MAX_NAME:
                 raise SettingsError(f"{name} must be a word, got {short_text(getattr(self, name))}")
@@ -103,7 +100,7 @@ class Controls:
             source=self.source,
             target=_parse_class(self.target, class_names),
             sinks=self.sinks,
-            **{step: step in smoothing for step in STEPS},
+            **{step: step in smoothing for step in SMOOTHING_STEPS},
             scale=self.scale,
             opacity=float(self.opacity),
             cmap=self.cmap,
@@ -128,7 +125,7 @@ class Controls:
             aggregation=settings.aggregation,
             query=query_text(settings.query),
             target=PREDICTED if settings.target is None else str(settings.target),
-            smoothing=tuple(step for step in STEPS if getattr(settings, step)),
+            smoothing=tuple(step for step in SMOOTHING_STEPS if getattr(settings, step)),
             **{name: getattr(settings, name) for name in ("scale", "opacity", "cmap", "on", "source", "sinks")},
         )
 

@@ -35,7 +35,7 @@ _slots = BoundedSemaphore(AT_ONCE)
 WENT_WRONG = "Something went wrong on the server; its log has the details."
 
 CHOSEN = "(visit, chosen, ...values) => [visit, window.vitattnChosen, ...values]"
-"""Reads the last click: of clicks that come while Gradio is busy with one, it would send that one again."""
+"""Reads the last click from the browser: Gradio's own input would repeat the click that it is still busy with."""
 
 BUTTONS: dict[str, dict[str, Any]] = {
     "clear": {"query": None},

@@ -16,7 +16,7 @@ from ..evaluation.checks import MapCheck
 from ..figures.paper import check_figure, figure_bytes
 from ..view.arrange import view_boxes
 from ..view.captions import value_unit
-from ..view.drawing import css_colors
+from ..view.drawing import css_colors, tick_text
 from ..view.encode import data_url, encode_for_screen, picture_bytes, thumbnail
 from ..view.overview import render_overview
 from ..view.render import RenderedView
@@ -81,8 +81,7 @@ def _mark(rendered: RenderedView, box: Sequence[float], size: Sequence[int]) -> 
 
 def color_bar(rendered: RenderedView, cmap: str) -> str:
     """The colour bar of a picture: from its lowest to its highest value, with their unit."""
-    low, high = rendered.value_range
-    return bar(cmap, (f"{low:.3g}", f"{(low + high) / 2:.3g}", f"{high:.3g}"), value_unit(rendered.settings))
+    return _scale(cmap, rendered.value_range, value_unit(rendered.settings))
 
 
 def bar(cmap: str, ticks: Sequence[str], unit: str) -> str:
@@ -214,7 +213,7 @@ def _difference(view: DifferenceView | str | None, controls: Controls) -> str:
 
 def _scale(cmap: str, limits: tuple[float, float], unit: str) -> str:
     low, high = limits
-    return bar(cmap, [f"{value:.3g}" for value in (low, (low + high) / 2, high)], unit)
+    return bar(cmap, [tick_text(value, limits) for value in (low, (low + high) / 2, high)], unit)
 
 
 def _small(image: np.ndarray, alternative: str) -> str:

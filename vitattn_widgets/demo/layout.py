@@ -17,10 +17,10 @@ from ..maps.settings import SINKS
 from ..maps.sources import CATALOGUE
 from ..view.arrange import ARRANGEMENTS
 from ..view.drawing import CMAPS, DEFAULT_CMAP, SCALES
-from ..view.settings import GROUNDS
+from ..view.settings import GROUNDS, SMOOTHING_STEPS, STEP_TITLES
 from ..viewer.assets import joined
 from . import html
-from .controls import BESIDES, NO_PANEL, PREDICTED, ROWS, STEPS
+from .controls import BESIDES, NO_PANEL, PREDICTED, ROWS
 from .service import DemoService
 from .visitor import Visitor
 
@@ -145,11 +145,12 @@ def _comparing() -> dict[str, Component]:
 def _drawing() -> dict[str, Component]:
     """The controls of how the map is drawn."""
     grounds = list(zip(("model's view", "whole photo"), GROUNDS, strict=True))
+    steps = [(STEP_TITLES[step], step) for step in SMOOTHING_STEPS]
     return {
         "arrangement": gr.Radio(list(ARRANGEMENTS), value="overlay", label="Show"),
         "on": gr.Radio(grounds, value="view", label="On"),
         "scale": gr.Radio([("own", "map"), *SCALES[1:]], value="map", label="Scale"),
-        "smoothing": gr.CheckboxGroup(list(STEPS), value=list(STEPS), label="Smoothing"),
+        "smoothing": gr.CheckboxGroup(steps, value=list(SMOOTHING_STEPS), label="Smoothing"),
         "opacity": gr.Slider(0, 1, value=0.5, step=0.01, label="Opacity", elem_id="va-opacity"),
         "cmap": gr.Dropdown(list(CMAPS), value=DEFAULT_CMAP, label="Colour map"),
     }

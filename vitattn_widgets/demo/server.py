@@ -88,10 +88,10 @@ def serve(options: ServerOptions) -> None:
     """Load the models, start the page and wait for Ctrl-C.
 
     Raises:
-        VitattnError: contradictory options, an unusable checkpoint, or a port that is taken.
+        VitattnError: contradictory options, an unusable checkpoint, or a port that is taken or does not exist.
     """
     _share_memory_between_threads()
-    # before Gradio is imported: it must not call home, and its files belong in a folder of this process alone
+    # before Gradio is imported: it must not phone home, and its files belong in a folder of this process alone
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     # nor may it keep a list of all requests, from which it would make a table after each one
     os.environ |= {"GRADIO_ANALYTICS_MAX_EVENTS": "1", "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9)}
@@ -149,9 +149,10 @@ def _start(page: Page, options: ServerOptions) -> None:
                 prevent_thread_lock=True,
                 quiet=True,
             )
-    except OSError as error:
+    except (OSError, OverflowError) as error:  # the latter for a port above 65535
         raise SettingsError(
-            f"cannot listen on {options.host}, port {options.port}: taken or not permitted; choose another --port"
+            f"cannot listen on {options.host}, port {options.port}: taken, not permitted, or outside 0..65535; choose "
+            "another --port"
         ) from error
     print(f"The page runs on {address} (Ctrl-C stops it).", flush=True)
     if not options.share:

@@ -20,7 +20,7 @@ from ..errors import ModelError, PictureError, SettingsError, VitattnError
 from ..evaluation.checks import MapCheck, check_map
 from ..images import load_picture
 from ..maps.completion import complete_capture, needs_completion
-from ..maps.settings import fit_settings
+from ..maps.resolve import fit_settings
 from ..models import DEFAULT_MODEL
 from ..models.loading import AttentionModel, load_model, load_model_or_demo
 from ..view.arrange import render_arranged, screen_capture
@@ -297,7 +297,7 @@ class DemoService:
                 [self._panel(kept, _settings_of(shown)) for kept in shown.row.kept_views], shown.controls
             )
 
-    # --- within ---
+    # --- internals ---
 
     def _model(self, name: Any) -> AttentionModel:
         if isinstance(name, str) and name in self.models:

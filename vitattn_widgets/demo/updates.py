@@ -41,8 +41,8 @@ def page_updates(service: DemoService, shown: Shown, sent: Controls | None) -> U
 
     Returns:
         By name of a component, any of: ``"menu"``, its properties; ``"classes"``, all class names if the model changed;
-        ``"value"``, its new value. A control that already has its value gets none, as setting it would snatch it from
-        the hand that is moving it.
+        ``"value"``, its new value. A control that already has its value gets none, as setting it would interrupt
+        the visitor who is moving it.
     """
     updates = no_updates() | controls_back(shown.controls, sent)
     for name, menu in menus(shown).items():

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from ..capture.backward import require_same_model
 from ..capture.capture import AttentionCapture
-from ..capture.forward import capture_again
+from ..capture.forward import capture_again, require_same_model
 from ..maps.attribution import grid_map
 from ..maps.completion import complete_capture
 from ..view.settings import ViewSettings
 from .interventions import first_shuffled_block, probabilities_of, shuffled_copy, silence_heads
-from .perturbation import BASELINES, altered_pictures, area, baseline_order, blurred, map_order, removed_counts
+from .perturbation import BASELINE_ORDERS, altered_pictures, area, baseline_order, blurred, map_order, removed_counts
 
 if TYPE_CHECKING:
     from ..models.loading import AttentionModel
@@ -42,10 +41,10 @@ class MapCheck:
         settings: of the map.
         class_name: the class whose probability was followed.
         probability: of that class for the whole picture.
-        removed: share of the patches removed (deletion) or given back (insertion) at each point, ``(points,)``.
-        deletion: by order, ``"map"`` or one of `perturbation.BASELINES`: the class's probability as patches are removed
-            in that order, float ``(points,)``.
-        insertion: the same as they are given back to a blurred picture.
+        removed: share of the patches removed (deletion) or restored (insertion) at each point, ``(points,)``.
+        deletion: by order, ``"map"`` or one of `perturbation.BASELINE_ORDERS`: the class's probability as patches are
+            removed in that order, float ``(points,)``.
+        insertion: the same as they are restored on a blurred picture.
         shuffled_from: number of the first block whose weights were shuffled.
         similarity: Spearman's rank correlation between the map and the shuffled model's; NaN where one is constant.
         layer: number of the layer whose heads were silenced.
@@ -68,7 +67,7 @@ class MapCheck:
         return area(self.deletion[order])
 
     def insertion_area(self, order: str = "map") -> float:
-        """Mean probability while patches are given back in an order; the higher, the more the early ones mattered."""
+        """Mean probability while patches are restored in an order; the higher, the more the early ones mattered."""
         return area(self.insertion[order])
 
     @property
@@ -89,7 +88,7 @@ def check_map(model: AttentionModel, capture: AttentionCapture, settings: ViewSe
     """Test the map of one picture; takes a few seconds for a tiny model on two cores.
 
     - **Deletion and insertion** (Petsiuk, Das and Saenko 2018, RISE, arXiv:1806.07421): how the class's probability
-      falls as patches are removed in the order of the raw grid map, and rises as they are given back to a blurred
+      falls as patches are removed in the order of the raw grid map, and rises as they are restored on a blurred
       picture. Removed patches show the model's mean colour. The baselines are random order (the mean of
       `RANDOM_ORDERS`), from the centre outwards and from the edge inwards. The model never saw pictures with missing
       patches in training, so only the comparison between orders counts.
@@ -151,7 +150,7 @@ def _curves(
     blank = blurred(picture, capture.layout.patch_size)
     orders = [("map", map_order(strength))]
     orders += [("random", baseline_order("random", grid, seed)) for seed in range(RANDOM_ORDERS)]
-    orders += [(name, baseline_order(name, grid)) for name in BASELINES if name != "random"]
+    orders += [(name, baseline_order(name, grid)) for name in BASELINE_ORDERS if name != "random"]
     # every curve shares its end points: the whole, the empty and the blurred picture run only once
     pictures = [picture[None], grey[None], blank[None]]
     for _, order in orders:
@@ -161,11 +160,11 @@ def _curves(
     (on_whole, on_grey, on_blank), between = answers[:3], answers[3:].reshape(len(orders), 2, -1)
     deletion: dict[str, np.ndarray] = {}
     insertion: dict[str, np.ndarray] = {}
-    for name in ("map", *BASELINES):
+    for name in ("map", *BASELINE_ORDERS):
         same_name = [index for index, (other, _) in enumerate(orders) if other == name]
-        removing, giving = between[same_name].mean(0)
+        removing, restoring = between[same_name].mean(0)
         deletion[name] = np.array([on_whole, *removing, on_grey])
-        insertion[name] = np.array([on_blank, *giving, on_whole])
+        insertion[name] = np.array([on_blank, *restoring, on_whole])
     return deletion, insertion
 
 
@@ -194,15 +193,15 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _deletion_words(check: MapCheck) -> str:
-    gains = {order: check.deletion_area(order) - check.deletion_area() for order in BASELINES}
+    gains = {order: check.deletion_area(order) - check.deletion_area() for order in BASELINE_ORDERS}
     ranking = _ranking(gains, "removing them")
     return f"Removing patches in the order of this map hurts {check.class_name} {ranking}."
 
 
 def _insertion_words(check: MapCheck) -> str:
-    gains = {order: check.insertion_area() - check.insertion_area(order) for order in BASELINES}
-    ranking = _ranking(gains, "giving them back")
-    return f"Giving patches back in this order helps {check.class_name} {ranking}."
+    gains = {order: check.insertion_area() - check.insertion_area(order) for order in BASELINE_ORDERS}
+    ranking = _ranking(gains, "restoring them")
+    return f"Restoring patches in this order helps {check.class_name} {ranking}."
 
 
 def _shuffled_words(check: MapCheck) -> str:

@@ -1,11 +1,11 @@
-"""Removing a picture patch by patch and giving it back: orders, altered pictures and areas under curves."""
+"""Removing a picture patch by patch and restoring it: orders, altered pictures and areas under curves."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy import ndimage
 
-BASELINES = ("random", "centre", "edge")
+BASELINE_ORDERS = ("random", "centre", "edge")
 """Orders that know nothing of the model: random, from the centre outwards, from the edge inwards."""
 
 
@@ -17,7 +17,7 @@ def map_order(grid_map: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def baseline_order(name: str, grid: tuple[int, int], seed: int = 0) -> np.ndarray:
-    """The patches in the order of one of `BASELINES`, int64 ``(patches,)``."""
+    """The patches in the order of one of `BASELINE_ORDERS`, int64 ``(patches,)``."""
     row, col = np.indices(grid)
     # distances are shares of the sides, so that on a wide picture the centre grows as wide as the picture is
     off_centre = np.maximum(

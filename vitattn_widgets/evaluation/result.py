@@ -32,7 +32,7 @@ EVALUATED = (
 def bootstrap_interval(
     statistic: Callable[[np.random.Generator], np.ndarray | float], resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The 95 % interval of a statistic by the percentile bootstrap (Efron 1979, doi:10.1214/aos/1176344552).
+    """The 95% interval of a statistic by the percentile bootstrap (Efron 1979, doi:10.1214/aos/1176344552).
 
     Args:
         statistic: draws a sample with replacement and measures it, one number or several.
@@ -95,7 +95,7 @@ class MapEvaluation:
             seed: of these draws.
 
         Returns:
-            One row per map: ``difference`` (mean over photos), ``low`` and ``high`` (its 95 % interval), ``more``
+            One row per map: ``difference`` (mean over photos), ``low`` and ``high`` (its 95% interval), ``more``
             (share of the photos where the map's value is higher), ``photos`` (how many have the measure).
 
         Raises:

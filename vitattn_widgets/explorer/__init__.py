@@ -1,4 +1,4 @@
-"""Door: the notebook widget."""
+"""The notebook widget."""
 
 import lazy_loader
 

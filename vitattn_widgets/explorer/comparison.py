@@ -16,7 +16,8 @@ from ..comparison.panels import Panel
 from ..comparison.presets import PRESETS
 from ..errors import SettingsError
 from ..figures.paper import comparison_figure, figure_bytes
-from ..maps.settings import MAP_FIELDS, fit_settings
+from ..maps.resolve import fit_settings
+from ..maps.settings import MAP_FIELDS
 from ..view.arrange import screen_capture
 from ..view.drawing import color_table
 from ..view.encode import encode_for_screen

@@ -96,7 +96,7 @@ def shown_facts(shown: Shown, path: str | None) -> dict[str, Any]:
 
 
 def code_of(shown: Shown, path: str | None) -> str:
-    """Five lines of Python that draw the current picture."""
+    """A few lines of Python that draw the current picture."""
     return python_code(shown.model, shown.choice.settings, shown.choice.arrangement, path)
 
 

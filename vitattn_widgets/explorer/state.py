@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..capture.capture import AttentionCapture
-from ..maps.settings import fit_settings
+from ..maps.resolve import fit_settings
 from ..models.loading import AttentionModel
 from ..view.arrange import arranged_settings, render_arranged, screen_capture
 from ..view.encode import EncodedPicture, encode_for_screen

@@ -175,7 +175,7 @@ class AttentionExplorer(KeepsPanels, anywidget.AnyWidget):
             return make_page(shown.model, shown.capture, shown.rendered.settings, name=shown.choice.picture).content
 
     def code(self) -> str:
-        """Five lines of Python that draw the current picture."""
+        """A few lines of Python that draw the current picture."""
         return code_of(self._shown_now(), self._path())
 
     def _shown_now(self) -> Shown:
@@ -244,14 +244,14 @@ class AttentionExplorer(KeepsPanels, anywidget.AnyWidget):
             wanted = Choice.of(self)
             if self._now is None or wanted != self._now.choice:
                 # else several controls changed at once, and the first notification has drawn them all
-                self._put_up(show(self._library, wanted, self._now, asked, self._notify_busy))
+                self._display(show(self._library, wanted, self._now, asked, self._notify_busy))
         except VitattnError as error:
             with self.hold_sync():
                 self._notify(str(error))
                 if self._now:
                     self._set_quietly(self._now.choice.controls())
 
-    def _put_up(self, shown: Shown) -> None:
+    def _display(self, shown: Shown) -> None:
         before, self._now = self._now, shown
         photo = shown.choice.model, shown.choice.picture
         another = before is None or photo != (before.choice.model, before.choice.picture)

@@ -1,4 +1,4 @@
-"""Door: one HTML file that needs neither Python nor a network."""
+"""The offline page: one HTML file that needs neither Python nor a network."""
 
 import lazy_loader
 

@@ -125,7 +125,7 @@ def _predictions(text: PageText) -> str:
         return '<li class="va-none">This model has no classifier.</li>'
     return "".join(
         f'<li><span class="va-class" title="{escape(name)}">{escape(name)}</span><span class="va-track"><i></i></span>'
-        f'<span class="va-percent">{100 * probability:.1f} %</span></li>'
+        f'<span class="va-percent">{probability:.1%}</span></li>'
         for name, probability in text.predictions
     )
 

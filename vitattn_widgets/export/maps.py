@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..capture.capture import AttentionCapture
 from ..maps.attribution import source_maps
-from ..maps.settings import fit_settings
+from ..maps.resolve import fit_settings
 from ..maps.sources import CATALOGUE
 from ..view.arrange import ground
 from ..view.drawing import crop_slices, place_on_source

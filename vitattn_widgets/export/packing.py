@@ -203,6 +203,11 @@ _CUT_BITS = {3: 12, 2: 16}
 """Bits that are cut off a float32, by the significant digits that remain."""
 
 
+def bytes_per_value(digits: int) -> int:
+    """The bytes that `value_bytes` keeps of each value."""
+    return 4 - _CUT_BITS[digits] // 8 if digits else 0
+
+
 def value_bytes(values: np.ndarray, digits: int) -> bytes:
     """Raw values as the upper bytes of float32, rounded to a number of significant digits.
 
@@ -217,7 +222,7 @@ def value_bytes(values: np.ndarray, digits: int) -> bytes:
         return b""
     cut = _CUT_BITS[digits]
     bits = (np.ascontiguousarray(values, "<f4").view(np.uint32) + np.uint32(1 << (cut - 1))) >> cut << cut
-    return bits.astype(">u4").view(np.uint8).reshape(-1, 4).T[: 4 - cut // 8].tobytes()
+    return bits.astype(">u4").view(np.uint8).reshape(-1, 4).T[: bytes_per_value(digits)].tobytes()
 
 
 def _affordable_digits(sheets: Sequence[Sheet], room: float) -> int:

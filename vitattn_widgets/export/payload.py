@@ -15,15 +15,15 @@ from ..maps.sources import CATALOGUE
 from ..models.tokens import query_words
 from ..view.arrange import ground, view_boxes
 from ..view.captions import value_unit
-from ..view.drawing import color_table
+from ..view.drawing import color_table, tick_text
 from ..view.encode import file_name
 from ..view.overview import Overview
 from ..view.recipe import python_code
 from ..view.render import RenderedView
-from ..view.settings import ViewSettings
+from ..view.settings import SMOOTHING_STEPS, STEP_TITLES, ViewSettings
 from .document import PageText
 from .maps import LayerMaps, choice_of, region
-from .packing import PackedSheets
+from .packing import PackedSheets, bytes_per_value
 
 if TYPE_CHECKING:
     from ..models.loading import AttentionModel
@@ -86,7 +86,7 @@ def page_facts(
             "samples": packed.samples,
             "size": size,
             "exact": packed.exact,
-            "valueBytes": packed.value_digits,  # the number of bytes happens to be that of digits
+            "valueBytes": bytes_per_value(packed.value_digits),
             "grid": capture.layout.grid,
         },
         "aggregations": AGGREGATIONS,
@@ -147,8 +147,8 @@ def page_text(contents: PageContents, kept: str) -> PageText:
         model=contents.model.describe(),
         generator=generator,
         caption=view.caption,
-        low=f"{view.value_range[0]:.3g}",
-        high=f"{view.value_range[1]:.3g}",
+        low=tick_text(view.value_range[0], view.value_range),
+        high=tick_text(view.value_range[1], view.value_range),
         unit=value_unit(view.settings),
         predictions=contents.capture.top(PREDICTIONS),
         code="\n".join([before, line.replace("{opacity}", repr(settings.opacity)), after]),
@@ -169,8 +169,7 @@ def page_text(contents: PageContents, kept: str) -> PageText:
 
 
 def _steps(settings: ViewSettings) -> str:
-    steps = {"bilinear": settings.bilinear, "median": settings.median, "Gaussian": settings.gaussian}
-    return ", ".join(name for name, on in steps.items() if on) or "no smoothing"
+    return ", ".join(STEP_TITLES[step] for step in SMOOTHING_STEPS if getattr(settings, step)) or "no smoothing"
 
 
 def _query(contents: PageContents) -> str:

@@ -15,11 +15,11 @@ from ..comparison.compare import compare_views, difference_view
 from ..comparison.panels import Panel
 from ..errors import SettingsError
 from ..maps.aggregate import TITLES
-from ..maps.settings import resolve
+from ..maps.resolve import resolve
 from ..models.tokens import query_words
 from ..view.arrange import ground
-from ..view.drawing import DIFFERENCE_CMAP, ValueRange
-from ..view.render import render_aggregations
+from ..view.drawing import DIFFERENCE_CMAP, ROBUST_PERCENTILES, ValueRange
+from ..view.render import RenderedView, render_aggregations
 from ..view.settings import ViewSettings
 
 if TYPE_CHECKING:
@@ -65,8 +65,15 @@ def paper_figure(captures: Sequence[AttentionCapture], settings: ViewSettings | 
     settings = settings or ViewSettings()
     rows = [render_aggregations(capture, settings) for capture in captures]
     columns = 1 + max(len(row) for row in rows)
-    figure = Figure((PANEL_INCHES * columns + 0.7, PANEL_INCHES * len(rows) + 0.9), layout="compressed", dpi=150)
-    axes = figure.subplots(len(rows), columns, squeeze=False)
+    shapes = [row[0].image.shape[:2] for row in rows]
+    heights = [min(max(height / width, 0.5), 1.7) for height, width in shapes]  # in widths of a panel
+    panels = PANEL_INCHES * sum(heights)
+    title = "\n".join(filter(None, (note, _title(captures[0], settings))))
+    label = _wrapped(f"{settings.source_info.title}, {_span(settings, rows[0])}", panels)
+    across = (PANEL_INCHES + 0.08) * columns + 0.95 + 0.15 * label.count("\n")
+    above = 0.35 + 0.14 * sum(ceil(len(line) / (16 * across)) for line in title.split("\n"))
+    figure = Figure((across, panels + 0.1 * len(rows) + above), layout="compressed", dpi=150)
+    axes = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
     for line, capture, row in zip(axes, captures, rows, strict=True):
         top = capture.top(1)
         line[0].set_ylabel(f"{top[0][0]}\n{top[0][1]:.0%}" if top else "no classifier", fontsize=9)
@@ -77,10 +84,29 @@ def paper_figure(captures: Sequence[AttentionCapture], settings: ViewSettings | 
     source = settings.source_info
     for axis, view in zip(axes[0, 1:], rows[0], strict=True):
         axis.set_title(TITLES[view.settings.aggregation] if source.aggregations else source.title, fontsize=10)
-    bar = figure.colorbar(ScalarMappable(cmap=settings.cmap), ax=axes, shrink=0.6, ticks=[0, 0.5, 1])
-    bar.set_label(f"{source.title}, scale: {settings.scale}", fontsize=9)
-    figure.suptitle("\n".join(filter(None, (note, _title(captures[0], settings)))), fontsize=8, wrap=True)
+    bar = figure.colorbar(
+        ScalarMappable(cmap=settings.cmap),
+        ax=axes,
+        ticks=[0, 0.5, 1],
+        shrink=0.9,
+        pad=0.012,
+        aspect=20 * len(rows),
+    )
+    bar.ax.tick_params(labelsize=8)
+    bar.set_label(label, fontsize=8)
+    figure.suptitle(title, fontsize=8, wrap=True)
     return figure
+
+
+def _span(settings: ViewSettings, row: Sequence[RenderedView]) -> str:
+    """What the colours of one row span."""
+    if settings.scale == "robust":
+        low, high = ROBUST_PERCENTILES
+        return f"from each map's {low:.0f}th to {high:.0f}th percentile"
+    if settings.scale == "map" or settings.source_info.no_head:
+        return "from each map's lowest to its highest value"
+    ratio = any(view.settings.aggregation == "mean_over_std" for view in row)
+    return f"from the lowest to the highest value of the layer's heads{' (mean / std: its own)' if ratio else ''}"
 
 
 def _title(capture: AttentionCapture, settings: ViewSettings) -> str:
@@ -195,7 +221,7 @@ def _value_bar(figure: Figure, axes: Any, limits: ValueRange, cmap: str, words: 
 
 
 def check_figure(check: MapCheck, columns: int = 2) -> Figure:
-    """The curves of a check: the class's probability as patches are removed, and as they are given back.
+    """The curves of a check: the class's probability as patches are removed, and as they are restored.
 
     Args:
         check: from `check_map`.
@@ -223,5 +249,5 @@ def check_figure(check: MapCheck, columns: int = 2) -> Figure:
     for axis in (first, second)[: 3 - columns]:
         axis.set_ylabel(f"probability of {check.class_name}"[:40], fontsize=8)
     first.set_xlabel("patches removed (lower is better)", fontsize=8)
-    second.set_xlabel("patches given back (higher is better)", fontsize=8)
+    second.set_xlabel("patches restored (higher is better)", fontsize=8)
     return figure

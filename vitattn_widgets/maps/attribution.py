@@ -13,8 +13,9 @@ from ..capture.capture import AttentionCapture, ClassGradients
 from ..errors import SettingsError
 from ..models.tokens import Query
 from .aggregate import aggregate_heads
-from .propagation import relevance_row, rollout_row
-from .settings import MapSettings, ResolvedMap, resolve
+from .propagation import positive_terms, relevance_row, rollout_row
+from .resolve import ResolvedMap, resolve
+from .settings import MapSettings
 from .sinks import find_sinks, leave_out
 
 
@@ -148,13 +149,13 @@ def gradient_rows(capture: AttentionCapture, layer: int, query: Query | None, gr
         SettingsError: no such layer or query.
     """
     index = capture.layer_index(layer)
-    seen = capture.layers[index]
+    captured = capture.layers[index]
     queries = capture.query_indices(index, query)
-    total = np.zeros((seen.num_heads, seen.num_keys))
-    for chunk in query_chunks(queries, seen.num_heads, seen.num_keys):
+    total = np.zeros((captured.num_heads, captured.num_keys))
+    for chunk in query_chunks(queries, captured.num_heads, captured.num_keys):
         # each row's positive part is taken before the mean: opposite signs of two queries must not cancel
-        rows = seen.attention.rows(chunk, torch.float32) * gradients.rows(index, seen.values, chunk)
-        total += rows[0].clamp_min(0).sum(1, dtype=torch.float64).numpy()
+        terms = positive_terms(capture, index, chunk, gradients)
+        total += terms.sum(1, dtype=torch.float64).numpy()
     return total / len(queries)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..capture.backward import capture_gradients, capture_value_norms
+from ..capture.backward import capture_gradients
+from ..capture.value_norms import capture_value_norms
 from .settings import MapSettings
 
 if TYPE_CHECKING:

@@ -24,6 +24,25 @@ _Rows = Callable[[int, np.ndarray], np.ndarray]
 """Rows of a layer's matrix: layer number and queries in, float64 ``(len(queries), key)`` out."""
 
 
+def positive_terms(
+    capture: AttentionCapture, layer: int, queries: np.ndarray, gradients: ClassGradients
+) -> torch.Tensor:
+    """The positive part of gradient times attention, ``max(0, dy/dA * A)``, in some rows of a layer's matrix.
+
+    Args:
+        capture: from `capture_attention`.
+        layer: from 0 on.
+        queries: which rows.
+        gradients: of the class.
+
+    Returns:
+        float32 ``(head, len(queries), key)``.
+    """
+    captured = capture.layers[layer]
+    rows = captured.attention.rows(queries, torch.float32) * gradients.rows(layer, captured.values, queries)
+    return rows[0].clamp_min(0)
+
+
 def rollout_row(capture: AttentionCapture, layer: int, query: Query | None, fusion: str = "mean") -> np.ndarray:
     """A query's row of attention rollout (Abnar and Zuidema 2020, arXiv:2005.00928).
 
@@ -81,9 +100,8 @@ def relevance_row(capture: AttentionCapture, layer: int, query: Query | None, gr
     """
 
     def rows(index: int, queries: np.ndarray) -> np.ndarray:
-        seen = capture.layers[index]
-        product = seen.attention.rows(queries, torch.float32) * gradients.rows(index, seen.values, queries)
-        return product[0].clamp_min(0).mean(0).double().numpy()
+        terms = positive_terms(capture, index, queries, gradients)
+        return terms.mean(0).double().numpy()
 
     def step(weights: np.ndarray, mixed: list[np.ndarray], residual: bool) -> tuple[np.ndarray, np.ndarray]:
         return weights * residual, weights @ reduce(np.add, mixed)
@@ -112,9 +130,9 @@ def _query_positions(capture: AttentionCapture, layer: CapturedLayer) -> np.ndar
 
 def _start(capture: AttentionCapture, layer: int, query: Query | None) -> np.ndarray:
     index = capture.layer_index(layer)
-    seen = capture.layers[index]
+    captured = capture.layers[index]
     queries = capture.query_indices(index, query)
-    positions = _query_positions(capture, seen)
+    positions = _query_positions(capture, captured)
     tokens = len(capture.layout.prefix) + capture.layout.num_patches
     start = np.zeros(max(tokens, positions.max() + 1))
     start[positions[queries]] = 1 / len(queries)
@@ -132,16 +150,16 @@ def _descend(
     down = range(capture.layer_index(layer), -1, -1)
     for _, members in groupby(down, lambda index: capture.layers[index].block):
         block = list(members)
-        seen = capture.layers[block[0]]
-        positions, keys = _query_positions(capture, seen), _key_positions(capture, seen)
+        captured = capture.layers[block[0]]
+        positions, keys = _query_positions(capture, captured), _key_positions(capture, captured)
         # Only queries with weight have rows that matter: near the top a handful, further down all tokens. Their weight
         # is taken out first, as keys and queries are the same positions, and then shared out in chunks.
         queries = np.flatnonzero(row[positions])
         weights = row[positions[queries]]
         row = row.copy()
         row[positions[queries]] = 0
-        for part in query_chunks(np.arange(len(queries)), seen.num_heads, seen.num_keys):
-            stays, passed = step(weights[part], [rows(index, queries[part]) for index in block], seen.residual)
+        for part in query_chunks(np.arange(len(queries)), captured.num_heads, captured.num_keys):
+            stays, passed = step(weights[part], [rows(index, queries[part]) for index in block], captured.residual)
             row[positions[queries[part]]] += stays
             row[keys] += passed
     return row[: len(capture.layout.prefix) + capture.layout.num_patches]

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
-from ..capture.attention import mean_row, split_prefix
+from ..capture.attention import mean_row
 from ..capture.cache import remembered
 from ..capture.capture import AttentionCapture
+from ..capture.patch_attention import split_prefix
 
 NEIGHBOURS = 2
 """Reach of a patch's neighbourhood, in patches."""
@@ -46,21 +47,21 @@ def find_sinks(capture: AttentionCapture, layer: int = -1) -> np.ndarray:
     """
     index = capture.layer_index(layer)
 
-    def work_out() -> np.ndarray:
+    def compute() -> np.ndarray:
         sinks = sink_patches(drawn_attention(capture, index))
         sinks.setflags(write=False)
         return sinks
 
-    return remembered(capture, ("sinks", index), None, work_out)
+    return remembered(capture, ("sinks", index), None, compute)
 
 
 def drawn_attention(capture: AttentionCapture, layer: int) -> np.ndarray:
     """The attention that each patch draws from all patches, float32 ``(head, rows, cols)``; each head sums to 1."""
-    seen = capture.layers[layer]
-    query = "mean" if seen.tokens.query_patches else capture.query_or_default(layer)
+    captured = capture.layers[layer]
+    query = "mean" if captured.tokens.query_patches else capture.query_or_default(layer)
     queries = capture.query_indices(layer, query)
-    row = mean_row(seen.attention, queries, seen.num_heads, seen.num_keys, torch.float32)[0].numpy()
-    return split_prefix(row, len(seen.tokens.key_prefix), capture.layout.grid)[0]
+    row = mean_row(captured.attention, queries, captured.num_heads, captured.num_keys, torch.float32)[0].numpy()
+    return split_prefix(row, len(captured.tokens.key_prefix), capture.layout.grid)[0]
 
 
 def sink_patches(drawn: np.ndarray) -> np.ndarray:

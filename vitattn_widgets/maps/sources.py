@@ -134,4 +134,4 @@ CATALOGUE: dict[str, Source] = {source.name: source for source in _ALL}
 """The sources by name; the first is the paper's."""
 
 SOURCES = tuple(CATALOGUE)
-"""The names of the sources, the values of `ViewSettings.source`."""
+"""The names of the sources, the values of `MapSettings.source`."""

@@ -1,4 +1,4 @@
-"""Building timm models by name: the only place that may download."""
+"""Building timm models by name: the only place that downloads weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .families import FAMILY_MODULES, require_supported
 DEMO = "demo"
 """Name of the embedded model, which needs no network."""
 
-_OR_DEMO = "or use the embedded model, 'demo' (vitattn map --model demo)"
+_OR_DEMO = "or use the embedded model, 'demo' (--model demo)"
 
 
 def create_module(name: str, pretrained: bool, size: tuple[int, int] | None, **options: Any) -> tuple[str, nn.Module]:
@@ -44,7 +44,7 @@ def create_module(name: str, pretrained: bool, size: tuple[int, int] | None, **o
     except LocalEntryNotFoundError as error:
         raise WeightsError(
             f"the weights of {name} are not in the local cache and could not be downloaded; check the network (and "
-            f"HF_HUB_OFFLINE, HF_HOME), give a local file with checkpoint=..., {_OR_DEMO}"
+            f"HF_HUB_OFFLINE, HF_HOME), give a local file with checkpoint=... (--checkpoint), {_OR_DEMO}"
         ) from error
     except RepositoryNotFoundError as error:
         raise WeightsError(
@@ -63,8 +63,8 @@ def create_module(name: str, pretrained: bool, size: tuple[int, int] | None, **o
     except RuntimeError as error:
         if "No pretrained weights exist" in str(error):
             raise WeightsError(
-                f"there are no published weights for {name}; give a local file with checkpoint=..., or use "
-                "pretrained=False for random weights"
+                f"there are no published weights for {name}; give a local file with checkpoint=... "
+                "(--checkpoint), or use pretrained=False for random weights"
             ) from error
         raise
     except (AssertionError, ValueError) as error:  # timm's own checks of sizes and names
@@ -84,7 +84,7 @@ def require_known(name: str) -> None:
         return  # a hub repository or a local folder, which timm resolves, or the embedded model
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
-        near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
+        near = difflib.get_close_matches(architecture, timm.list_models(module=sorted(FAMILY_MODULES)), n=3)
         hint = f"near names: {', '.join(near)}" if near else "timm.list_models('*vit*') lists names"
         raise ModelError(f"timm has no model {name!r}; {hint}")
     tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]

@@ -71,7 +71,7 @@ class AttentionModel:
         heads = sorted({getattr(site, "num_heads", 0) for site in self.sites.values()})
         width = getattr(self.module, "embed_dim", None)
         millions = sum(parameter.numel() for parameter in self.module.parameters()) / 1e6
-        kind = " (the embedded model, trained on made pictures)" if self.name == DEMO else ""
+        kind = " (the embedded model, trained on drawn pictures)" if self.name == DEMO else ""
         return (
             f"{self.name}{kind}: {len(self.sites)} layers, {' or '.join(map(str, heads))} heads, width {width}, "
             f"{rows} x {cols} patches of {self.layout.patch_size} px, {millions:.1f} M parameters"
@@ -269,6 +269,6 @@ def load_model_or_demo(*arguments: Any, **options: Any) -> tuple[AttentionModel,
     except WeightsError as error:
         model = load_model(DEMO, device=options.get("device"))
         line = (
-            f"using the embedded model, trained on made pictures of {len(model.class_names)} classes, because {error}"
+            f"using the embedded model, trained on drawn pictures of {len(model.class_names)} classes, because {error}"
         )
         return model, line

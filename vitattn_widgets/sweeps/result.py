@@ -30,7 +30,7 @@ class Difference(NamedTuple):
         right: mean over the right predictions.
         wrong: mean over the wrong predictions.
         difference: wrong minus right.
-        low: lower end of its 95 % interval; NaN where a group has fewer than `LEAST` photos.
+        low: lower end of its 95% interval; NaN where a group has fewer than `LEAST` photos.
         high: upper end.
     """
 
@@ -45,7 +45,7 @@ class Difference(NamedTuple):
         """The interval in words."""
         if np.isnan(self.low):
             return f"too few photos for an interval (fewer than {LEAST})"
-        return f"95\u00a0% interval {self.low:+.3f} to {self.high:+.3f}"
+        return f"95% interval {self.low:+.3f} to {self.high:+.3f}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +140,7 @@ class SweepResult:
 
 
 def difference(right: np.ndarray, wrong: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> Difference:
-    """The difference of two groups' means and its 95 % interval.
+    """The difference of two groups' means and its 95% interval.
 
     The bootstrap over photos, each group resampled by itself (`bootstrap_interval`); for more than `MAX_RESAMPLED`
     photos the normal approximation, which is then practically the same.

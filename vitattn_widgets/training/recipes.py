@@ -251,12 +251,18 @@ RECIPES: Mapping[tuple[str, str], TrainingRecipe] = {
 """By data set and name of the recipe."""
 
 
-def training_recipe(dataset: str, name: str = "paper") -> TrainingRecipe:
+def training_recipe(dataset: str, name: str | None = None) -> TrainingRecipe:
     """The recipe of a data set.
+
+    Args:
+        dataset: its name.
+        name: ``"paper"`` or ``"recommended"``; None is the paper's if the data set has one, else the recommended one.
 
     Raises:
         TrainingError: there is no recipe of that name.
     """
+    if name is None:
+        name = "paper" if (dataset, "paper") in RECIPES else "recommended"
     if (dataset, name) in RECIPES:
         return RECIPES[dataset, name]
     names = [known for data, known in RECIPES if data == dataset]

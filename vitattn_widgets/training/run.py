@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def finetune(
     dataset: Dataset | str,
-    recipe: TrainingRecipe | str = "paper",
+    recipe: TrainingRecipe | str | None = None,
     out: str | Path | None = None,
     model: str | None = None,
     checkpoint: str | Path | None = None,
@@ -50,7 +50,7 @@ def finetune(
 
     Args:
         dataset: from `load_dataset`, or its name.
-        recipe: ``"paper"``, ``"recommended"``, or a recipe of your own.
+        recipe: ``"paper"``, ``"recommended"``, or a recipe of your own; None is the default of `training_recipe`.
         out: the run's folder, which all processes must see; None is ``runs/DATASET-RECIPE``.
         model: timm name of a model that replaces the recipe's.
         checkpoint: local weights to start from, which must have the data's number of classes unless `head` is
@@ -108,12 +108,12 @@ def default_folder(dataset: Dataset, recipe: str) -> Path:
 
 def _plan(
     dataset: Dataset,
-    recipe: TrainingRecipe | str,
+    recipe: TrainingRecipe | str | None,
     model: str | None,
     checkpoint: str | Path | None,
     changes: Mapping[str, Any],
 ) -> TrainingRecipe:
-    if isinstance(recipe, str):
+    if recipe is None or isinstance(recipe, str):
         recipe = training_recipe(dataset.info.name, recipe)
     changes = dict(changes)
     if checkpoint is not None:

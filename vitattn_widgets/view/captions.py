@@ -7,7 +7,8 @@ import numpy as np
 from ..capture.capture import AttentionCapture
 from ..maps.aggregate import FORMULAS
 from ..maps.attribution import RawMap, late_layers, raw_map
-from ..maps.settings import MapSettings, ResolvedMap
+from ..maps.resolve import ResolvedMap
+from ..maps.settings import MapSettings
 from ..maps.sinks import find_sinks, share_of
 from ..models.tokens import query_words
 
@@ -72,7 +73,7 @@ def _sink_words(raw: RawMap, sinks: np.ndarray) -> str:
     if raw.resolved.sinks == "leave_out":
         return f"{patches} with {share:.0%} of the map {'are' if many else 'is'} left out"
     outlined = " (outlined)" if raw.resolved.sinks == "outline" else ""
-    return f"{patches}{outlined} {'hold' if many else 'holds'} {share:.0%}"
+    return f"{patches}{outlined} {'hold' if many else 'holds'} {share:.0%} of the map"
 
 
 def _query_words(capture: AttentionCapture, resolved: ResolvedMap) -> str:

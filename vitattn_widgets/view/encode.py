@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import PictureError
-from ..images import FORMATS, Picture, load_picture
+from ..images import Picture, load_picture, load_reduced
 
 if TYPE_CHECKING:
     from ..capture.capture import AttentionCapture
@@ -65,12 +65,10 @@ def encode_for_screen(image: np.ndarray) -> EncodedPicture:
 def thumbnail(picture: Picture) -> bytes:
     """A small JPEG file; empty if the picture cannot be read, which is reported when it is chosen."""
     try:
-        if not isinstance(picture, str | os.PathLike):
-            return encode_thumbnail(load_picture(picture))
-        with Image.open(picture, formats=FORMATS) as image:
-            image.draft("RGB", (2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE))  # a JPEG is decoded at a fraction of its size
-            return encode_thumbnail(load_picture(image))
-    except (PictureError, OSError, Image.DecompressionBombError):
+        if isinstance(picture, str | os.PathLike):
+            return encode_thumbnail(load_reduced(picture, 2 * THUMBNAIL_SIDE))
+        return encode_thumbnail(load_picture(picture))
+    except (PictureError, OSError):
         return b""
 
 

@@ -48,7 +48,7 @@ def smooth_map(
     if median:
         heat = disk_median(heat, patch_size // 2)
     if gaussian:
-        heat = ndimage.gaussian_filter(heat, patch_size / 4, mode="reflect", truncate=4.0)
+        heat = gaussian_blur(heat, patch_size / 4)
     return heat
 
 
@@ -62,6 +62,11 @@ def upscale(grid_map: np.ndarray, size: tuple[int, int], bilinear: bool = True) 
     if bilinear:
         return F.interpolate(grid, size=size, mode="bilinear", align_corners=False)[0, 0].numpy()
     return F.interpolate(grid, size=size, mode="nearest-exact")[0, 0].numpy()
+
+
+def gaussian_blur(heat: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian of standard deviation `sigma` in pixels, cut at 4 of them and continued by reflection; float32."""
+    return ndimage.gaussian_filter(heat, sigma, mode="reflect", truncate=4.0)
 
 
 def disk_median(heat: np.ndarray, radius: int) -> np.ndarray:

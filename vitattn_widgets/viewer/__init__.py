@@ -1,4 +1,4 @@
-"""What the doors share: the store of captures, scripts and styles."""
+"""What the front ends share: the store of captures, scripts and styles."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Scripts and styles of the doors: one file per noun, joined into one text for the browser."""
+"""Scripts and styles of the front ends: one file per part of the page, joined into one text for the browser."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 SHARED = Path(__file__).parent / "static"
-"""The files that several doors use."""
+"""The files that several front ends use."""
 
 
 def joined(own: Path, names: Iterable[str]) -> str:
     """The text of some files, one after the other.
 
     Args:
-        own: a door's own folder; files that are not there are taken from `SHARED`.
+        own: a front end's own folder; files that are not there are taken from `SHARED`.
         names: file names in reading order; of two equal CSS rules the later one wins.
 
     Raises:

@@ -31,8 +31,9 @@ _Key = tuple["AttentionModel", Hashable]
 class CaptureStore:
     """Captures by model and photo; over the budget, the least recently used are dropped.
 
-    Safe to share between threads: captures of different photos run side by side; of several callers that request the
-    same one at the same time, one runs the model and the others wait for its result.
+    Safe to share between threads: captures with different models run side by side; on one model they take turns. Of
+    several callers that request the same capture at the same time, one runs the model and the others wait for its
+    result.
 
     Args:
         budget: bytes of captures to keep (`AttentionCapture.nbytes`). A capture larger than that is returned but not
@@ -125,7 +126,7 @@ class CaptureStore:
             own.set_exception(error)
             raise
         with self._lock:
-            # after a clear() the entry is not expected any more, so it is returned but not kept
+            # after clear() or discard(), nobody waits for the entry: it is returned but not kept
             if self._running.get(entry) is own:
                 del self._running[entry]
                 self._keep(entry, capture)

@@ -1,4 +1,4 @@
-"""What the made pictures share: noise, backdrops, clutter, light. Pictures are float32 ``(3, height, width)``, 0..1.
+"""What the drawn pictures share: noise, backdrops, clutter, light. Pictures are float32 ``(3, height, width)``, 0..1.
 
 All randomness comes from the generator that is passed in, so that a picture depends on its seed alone. The order of the
 draws is part of the picture: changing it changes every picture.
@@ -20,7 +20,7 @@ Window = tuple[EllipsisType, slice, slice]
 """The part of a picture, or of one of its planes, that contains something small."""
 
 SIZES = ((224, 224), (224, 224), (240, 224), (224, 240), (256, 224), (224, 256))
-"""(height, width) of made pictures, drawn uniformly; the square one is listed twice, so it is the most frequent."""
+"""(height, width) of drawn pictures, drawn uniformly; the square one is listed twice, so it is the most frequent."""
 
 _BANK_SIDE = 512
 
@@ -228,7 +228,7 @@ def _near_edge(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[float,
 
 
 def scene(rng: np.random.Generator, stains: tuple[Color, ...]) -> tuple[np.ndarray, Light]:
-    """What every made picture starts with: a cluttered ground, stained in one of some colours, and the light."""
+    """What every drawn picture starts with: a cluttered ground, stained in one of some colours, and the light."""
     picture = backdrop(rng, SIZES[rng.integers(len(SIZES))])
     clutter(rng, picture, stains[rng.integers(len(stains))])
     return picture, make_light(rng)

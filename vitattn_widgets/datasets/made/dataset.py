@@ -64,7 +64,7 @@ class MadePhotos(PhotoSet):
 
 @lru_cache(maxsize=4)
 def draw(kind: str, split: str, seed: int, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw one made picture.
+    """Draw one picture.
 
     Args:
         kind: of `KINDS`.

@@ -29,7 +29,7 @@ function classesOf(onchange) {
       const label = `${found.length} with “${search.value.trim()}”`;
       groups.push(element("optgroup", { label }, ...found.slice(0, FOUND).map((index) => option(index))));
     }
-    const percent = (rank) => ` ${(100 * likely[rank]).toFixed(1)} %`;
+    const percent = (rank) => ` ${(100 * likely[rank]).toFixed(1)}%`;
     groups.push(element("optgroup", { label: "most probable" }, ...order.map((index, rank) => option(index, percent(rank)))));
     if (chosen !== null && !order.includes(chosen) && !found.slice(0, FOUND).includes(chosen)) groups.push(option(chosen));
     select.replaceChildren(...groups);

@@ -5,7 +5,7 @@ function looksOf({ id, get, set }) {
   const on = radiosOf("On", `${id}-on`, (value) => set("on", value));
   const sinks = radiosOf("Sinks", `${id}-sinks`, (value) => set("sinks", value));
   const scale = radiosOf("Scale", `${id}-scale`, (value) => set("scale", value));
-  const percent = (value) => `${Math.round(100 * value)} %`;
+  const percent = (value) => `${Math.round(100 * value)}%`;
   const opacity = sliderOf("Opacity", { min: 0, max: 1, step: 0.01 }, (value) => {
     opacity.output.textContent = percent(value);
     set("opacity", value);

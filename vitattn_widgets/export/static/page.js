@@ -106,7 +106,7 @@ async function showPage() {
       aggregation.disableOne(one, sheet.choices.includes(one) ? "" : why);
     }
     opacity.input.value = state.opacity;
-    opacity.output.textContent = `${Math.round(100 * state.opacity)} %`;
+    opacity.output.textContent = `${Math.round(100 * state.opacity)}%`;
     overview.choose(state.layer, made.noHead ? null : state.head);
   };
 
@@ -117,7 +117,7 @@ async function showPage() {
     root.querySelector(".va-caption").textContent = sheet.captions[map];
     code.textContent = [before, line.replace("{opacity}", state.opacity), after].join("\n");
     recipe.textContent = JSON.stringify({ ...facts.recipe, settings: settingsNow() }, null, 2);
-    const list = sheet.shares.map((share) => `${(100 * share).toFixed(1)} %`);
+    const list = sheet.shares.map((share) => `${(100 * share).toFixed(1)}%`);
     shares.textContent = `Prefix share${list.length > 1 ? " by head" : ""}: ${list.join(", ")}`;
     legend.draw({ range: sheet.ranges[map], unit: sheet.units[map], colors: facts.colors });
   };

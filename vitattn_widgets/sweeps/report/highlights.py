@@ -99,7 +99,7 @@ def reasons(table: DataFrame, line: Series) -> tuple[str, ...]:
     below = {sign: float((table[sign] < line[sign]).mean()) for sign in SIGNS}
     highest = max(below, key=lambda sign: below[sign])
     return tuple(
-        f"{percent(line[sign])} {words}, more than {int(100 * below[sign])}\u00a0% of the set"
+        f"{percent(line[sign])} {words}, more than {int(100 * below[sign])}% of the set"
         for sign, words in SIGNS.items()
         if sign == highest or below[sign] > HIGH
     )

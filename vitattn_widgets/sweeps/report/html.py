@@ -22,5 +22,5 @@ def breakable(name: str) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as a percentage; a line never breaks before the sign."""
-    return f"{100 * share:.{1 if share < 0.0995 else 0}f}\u00a0%"
+    """A share as a percentage."""
+    return f"{share:.{1 if share < 0.0995 else 0}%}"

@@ -75,7 +75,7 @@ def _headline(result: SweepResult) -> str:
     tiles = [("photos", f"{len(photos):,}", f"{len(result.mean_maps):,} {_group_words(result)}")]
     if len(verdicts):
         low, high = wilson(int(verdicts.sum()), len(verdicts))
-        tiles.append(("accuracy", percent(verdicts.mean()), f"95\u00a0% interval {percent(low)} to {percent(high)}"))
+        tiles.append(("accuracy", percent(verdicts.mean()), f"95% interval {percent(low)} to {percent(high)}"))
     tiles.append(("on the border", percent(photos["border_share"].mean()), f"a uniform map has {percent(uniform)}"))
     if sinks.any():
         rest = photos["border_share_without_sinks"].mean()
@@ -92,7 +92,7 @@ def _headline(result: SweepResult) -> str:
 
 
 def wilson(hits: int, count: int, z: float = 1.96) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927, doi:10.1080/01621459.1927.10502953)."""
+    """95% interval of a share (Wilson 1927, doi:10.1080/01621459.1927.10502953)."""
     share, spread = hits / count, z * z / count
     middle = (share + spread / 2) / (1 + spread)
     half = z / (1 + spread) * np.sqrt(share * (1 - share) / count + spread / (4 * count))

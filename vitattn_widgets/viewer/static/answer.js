@@ -14,7 +14,7 @@ function answerOf() {
             {},
             element("span", { class: "va-class", title: name }, name),
             element("span", { class: "va-track" }, filled),
-            element("span", { class: "va-percent" }, `${(100 * probability).toFixed(1)} %`),
+            element("span", { class: "va-percent" }, `${(100 * probability).toFixed(1)}%`),
           );
         }),
       );

@@ -26,6 +26,11 @@ function number(value) {
   return size >= 1e-4 && size < 1e5 ? String(Number(value.toPrecision(PRECISION))) : value.toExponential(PRECISION - 1);
 }
 
+// a value of a colour bar; next to its range, a value below a millionth is rounding error
+function tick(value, [low, high]) {
+  return number(Math.abs(value) < 1e-6 * (high - low) ? 0 : value);
+}
+
 function save(name, blob) {
   const url = URL.createObjectURL(blob);
   const link = element("a", { href: url, download: name, class: "va-hidden" });

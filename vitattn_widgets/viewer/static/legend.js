@@ -6,10 +6,11 @@ function legendOf() {
   const words = element("div", { class: "va-unit" });
   return {
     node: element("div", { class: "va-legend" }, bar, element("div", { class: "va-ticks" }, low, middle, high), words),
-    draw({ range: [from, to], unit, colors }) {
-      low.textContent = number(from);
-      middle.textContent = number((from + to) / 2);
-      high.textContent = number(to);
+    draw({ range, unit, colors }) {
+      const [from, to] = range;
+      low.textContent = tick(from, range);
+      middle.textContent = tick((from + to) / 2, range);
+      high.textContent = tick(to, range);
       words.textContent = unit;
       const table = new Uint8Array(colors.buffer, colors.byteOffset, 768);
       const pixels = new ImageData(256, 1);
