@@ -159,6 +159,14 @@ def test_a_recipe_of_another_version_is_refused_with_what_is_read_and_what_to_do
         va.from_recipe(recipe, model=model)
 
 
+@pytest.mark.parametrize("load", ["a name", {"model": "vit_tiny_patch16_224", "weights": "x"}])
+def test_a_recipe_with_other_arguments_than_load_model_takes_is_reported(model, capture, photo, load):
+    recipe = va.view.make_recipe(model, capture, SETTINGS, path=photo)
+    recipe["model"] = recipe["model"] | {"load": load}
+    with pytest.raises(va.errors.RecipeError, match=r"does not know \(model\.load "):
+        va.from_recipe(recipe)
+
+
 def test_a_missing_recipe_file_is_reported(tmp_path):
     with pytest.raises(va.errors.RecipeError, match="cannot be read"):
         va.from_recipe(tmp_path / "none.json")

@@ -112,7 +112,7 @@ class FolderPhotos(PhotoSet):
         try:
             with Image.open(path, formats=FORMATS) as opened:
                 values = np.array(opened)
-        except (OSError, SyntaxError, ValueError) as error:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise DataError(f"{path}: this mask cannot be read ({error}); replace or remove it") from error
         if values.ndim != 2:
             raise DataError(f"{path}: a mask must have one channel of class numbers, got shape {values.shape}")
@@ -160,5 +160,5 @@ class Dataset:
         """The data set in one line: what it is, where it is, classes, counts."""
         where = "STAND-IN, pictures drawn by code" if self.stand_in else f"photos in {self.root}"
         counts = f"{len(self.train)} train, {len(self.validation)} validation, {len(self.test)} test"
-        left_out = f", {len(self.skipped)} unreadable left out" if self.skipped else ""
+        left_out = f", {len(self.skipped)} left out" if self.skipped else ""
         return f"{self.info.title}: {where}; {len(self.class_names)} classes; {counts}{left_out}"

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from importlib.metadata import version
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +100,7 @@ def from_recipe(
         wanted = {name: content["model"][name] for name in ("name", "load", "checkpoint_sha256", "grid", "layers")}
         path, digest = content["picture"]["path"], content["picture"]["sha256"]
         settings, arrangement = ViewSettings(**content["settings"]), content["arrangement"]
+        _require_arguments(wanted["load"])
     except (KeyError, TypeError) as error:
         raise RecipeError(
             f"the recipe lacks a part, or has one that this version does not know ({error}); make it again with "
@@ -155,6 +157,15 @@ def _find_picture(path: str | None, folder: Path) -> Path:
         if place.is_file():
             return place
     raise PictureError(f"{path}: no such file; give the recipe's photo with picture=...")
+
+
+def _require_arguments(load: object) -> None:
+    """Raise a TypeError for what cannot be arguments of `load_model`; None is a model that has none."""
+    if load is not None and not isinstance(load, Mapping):
+        raise TypeError(f"model.load is {load!r}, not an object")
+    unknown = set(load or ()) - set(signature(load_model).parameters)
+    if unknown:
+        raise TypeError(f"model.load has {sorted(unknown)}")
 
 
 def _load_model(wanted: Mapping[str, Any]) -> AttentionModel:
