@@ -33,7 +33,7 @@ def changes(capture: va.capture.AttentionCapture, panels: list[va.Panel]) -> dic
     opacities: Iterator[float] = (0.1 + number % 80 / 100 for number in count())
 
     def first_time() -> None:
-        forget(capture)
+        forget(capture, "panels")
         va.compare_views(panels)
 
     def one_panel() -> None:

@@ -46,7 +46,7 @@ def remembered(capture: object, topic: Hashable, question: Any, compute: Callabl
     return answer
 
 
-def forget(capture: object) -> None:
-    """Drop everything that is kept of a capture, as benchmarks need."""
+def forget(capture: object, topic: Hashable) -> None:
+    """Drop what is kept of a capture on a topic, as benchmarks need."""
     with _lock:
-        _answers.pop(capture, None)
+        _answers.get(capture, {}).pop(topic, None)
