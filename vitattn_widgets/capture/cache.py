@@ -44,9 +44,3 @@ def remembered(capture: object, topic: Hashable, question: Any, compute: Callabl
     answer = compute()
     topics[topic] = (*topics.get(topic, ()), (question, answer))[-most:]
     return answer
-
-
-def forget(capture: object, topic: Hashable) -> None:
-    """Drop what is kept of a capture on a topic, as benchmarks need."""
-    with _lock:
-        _answers.get(capture, {}).pop(topic, None)

@@ -228,7 +228,7 @@ class AttentionCapture:
         Raises:
             SettingsError: no such layer or query.
         """
-        return self._split(layer, query)[0]
+        return self.split_attention(layer, query)[0]
 
     def prefix_share(self, layer: int = -1, query: Query | None = None) -> np.ndarray:
         """What eq. 3 leaves out: the share of the attention that goes to prefix tokens.
@@ -239,7 +239,16 @@ class AttentionCapture:
         Raises:
             SettingsError: no such layer or query.
         """
-        return self._split(layer, query)[1]
+        return self.split_attention(layer, query)[1]
+
+    def split_attention(self, layer: int = -1, query: Query | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """`patch_attention` and `prefix_share` at once, for callers that need both.
+
+        Raises:
+            SettingsError: no such layer or query.
+        """
+        prefix = len(self.layers[self.layer_index(layer)].tokens.key_prefix)
+        return split_prefix(self._row(layer, query), prefix, self.layout.grid)
 
     def verify(self) -> Verification:
         """Recompute every layer's output from the captured attention and values and compare.
@@ -261,10 +270,6 @@ class AttentionCapture:
             return row
 
         return remembered(self, ("row", index), indices.tolist(), compute)
-
-    def _split(self, layer: int, query: Query | None) -> tuple[np.ndarray, np.ndarray]:
-        prefix = len(self.layers[self.layer_index(layer)].tokens.key_prefix)
-        return split_prefix(self._row(layer, query), prefix, self.layout.grid)
 
     def __getstate__(self) -> dict[str, Any]:
         # a layer's tensors are views of shared memory; plain pickling would write all of it for each of them

@@ -92,7 +92,7 @@ def source_maps(capture: AttentionCapture, settings: MapSettings) -> SourceMaps:
 def _source_maps(capture: AttentionCapture, resolved: ResolvedMap) -> SourceMaps:
     layer, query = resolved.layer, resolved.query
     if resolved.source.plain:
-        return SourceMaps(capture.patch_attention(layer, query), capture.prefix_share(layer, query))
+        return SourceMaps(*capture.split_attention(layer, query))
     fusion = resolved.aggregation if resolved.source.fuses_heads else None
     # only what these maps depend on, so that a new head or aggregation finds them again
     question = (layer, query, resolved.target, fusion)

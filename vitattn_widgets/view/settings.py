@@ -11,11 +11,11 @@ from .drawing import DEFAULT_CMAP, SCALES, color_table
 GROUNDS = ("view", "original")
 """The picture under a map: the pixels that the model saw, or the whole photo."""
 
-SMOOTHING_STEPS = ("bilinear", "median", "gaussian")
-"""The smoothing steps in their order, each a switch of `ViewSettings`."""
-
 STEP_TITLES = {"bilinear": "bilinear", "median": "median", "gaussian": "Gaussian"}
-"""The smoothing steps as labels and titles name them."""
+"""The smoothing steps as labels and titles name them, in their order."""
+
+SMOOTHING_STEPS = tuple(STEP_TITLES)
+"""The smoothing steps, each a switch of `ViewSettings`."""
 
 RECOMMENDED = ("source", "sinks", "layer", "head", "query")
 """The settings that `ViewSettings.recommended` defines; the others keep their values when it is applied."""
