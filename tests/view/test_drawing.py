@@ -7,7 +7,7 @@ import pytest
 from matplotlib import colormaps
 
 import vitattn_widgets as va
-from vitattn_widgets.view.drawing import color_map, color_table, draw_frame, tick_text, value_range
+from vitattn_widgets.view.drawing import color_map, color_table, draw_frame, glow_strength, tick_text, value_range
 
 from ..conftest import noise_photo
 
@@ -118,3 +118,27 @@ def test_a_frame_changes_only_the_border_of_its_part(size: tuple[int, int]) -> N
 )
 def test_a_colour_bar_shows_rounding_errors_as_0(value: float, value_range: tuple[float, float], text: str) -> None:
     assert tick_text(value, value_range) == text
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.4])
+def test_a_glow_gives_each_pixel_an_opacity_of_its_own(strength: float) -> None:
+    view = noise_photo((20, 30))
+    heat = np.random.default_rng(1).random((20, 30)).astype(np.float32)
+    heat[0] = 0
+    found = va.overlay(view, heat, 0.8, "viridis", "glow", strength)
+    for row, col in np.ndindex(heat.shape):
+        one = va.overlay(view[row : row + 1, col : col + 1], heat[row : row + 1, col : col + 1], 1.0, "viridis")[0, 0]
+        part = 0.8 * strength * heat[row, col]
+        np.testing.assert_allclose(found[row, col], view[row, col] * (1 - part) + one * part, atol=0.51)
+    np.testing.assert_array_equal(found[0], view[0])
+
+
+def test_a_glow_is_dimmed_where_little_reaches_patches() -> None:
+    assert [glow_strength(share) for share in (0.0, 0.1, 0.25, 0.5, 1.0)] == [0.25, 0.25, 0.5, 1.0, 1.0]
+
+
+def test_an_unknown_blend_is_reported_with_the_possible_ones() -> None:
+    with pytest.raises(va.errors.SettingsError, match="possible: even, glow"):
+        va.overlay(noise_photo((2, 2)), np.zeros((2, 2)), blend="veil")
+    with pytest.raises(va.errors.SettingsError, match="possible: even, glow"):
+        va.ViewSettings(blend="veil")

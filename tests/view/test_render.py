@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import vitattn_widgets as va
+from vitattn_widgets.maps.settings import SINKS
 from vitattn_widgets.view.render import render_aggregations
 
 from .. import model_zoo
@@ -245,3 +246,81 @@ def test_the_shared_scale_of_a_class_map_is_the_range_of_its_heads(
     capture = va.complete_capture(wide_model, wide_capture, settings)
     maps = va.maps.source_maps(capture, settings).maps
     assert va.render_view(capture, settings).value_range == (maps.min(), maps.max())
+
+
+def _with_sink(capture: va.capture.AttentionCapture) -> va.capture.AttentionCapture:
+    """The capture with keys by which one patch draws nearly all attention of every query."""
+    layers = []
+    for layer in capture.layers:
+        scores = layer.attention.scores
+        k = scores.k.clone()
+        k[..., -1, :] = 30 * scores.q.mean(-2)  # the key of the last patch, along the mean query
+        layers.append(replace(layer, attention=replace(layer.attention, scores=replace(scores, k=k))))
+    return replace(capture, layers=tuple(layers))
+
+
+def test_marked_sinks_are_left_out_and_outlined(wide_capture: va.capture.AttentionCapture) -> None:
+    capture = _with_sink(wide_capture)
+    layer = next(layer for layer in range(3) if va.find_sinks(capture, layer).any())
+    views = {sinks: va.render_view(capture, va.ViewSettings(layer=layer, sinks=sinks)) for sinks in SINKS}
+    np.testing.assert_array_equal(views["mark"].grid_map, views["leave_out"].grid_map)
+    inside = np.kron(va.find_sinks(capture, layer), np.ones((8, 8), bool))
+    np.testing.assert_array_equal(views["mark"].image[~inside], views["leave_out"].image[~inside])
+    frame = views["outline"].image != views["show"].image
+    assert frame.any()
+    np.testing.assert_array_equal(views["mark"].image[frame], views["outline"].image[frame])
+    assert "(outlined) with" in views["mark"].caption
+    assert views["mark"].caption.endswith("left out")
+
+
+def test_a_glow_leaves_the_photo_where_the_map_is_lowest(wide_capture: va.capture.AttentionCapture) -> None:
+    view = va.render_view(wide_capture, va.ViewSettings(scale="robust", blend="glow", opacity=1.0))
+    assert (view.heat == 0).sum() > 10
+    np.testing.assert_array_equal(view.image[view.heat == 0], wide_capture.view[view.heat == 0])
+    assert (view.image != wide_capture.view).any()
+
+
+def test_a_glow_is_dimmer_where_the_class_token_looks_at_itself(wide_capture: va.capture.AttentionCapture) -> None:
+    layers = []
+    for layer in wide_capture.layers:
+        scores = layer.attention.scores
+        k = scores.k.clone()
+        k[..., 0, :] = 30 * scores.q[..., 0, :]
+        layers.append(replace(layer, attention=replace(layer.attention, scores=replace(scores, k=k))))
+    capture = replace(wide_capture, layers=tuple(layers))
+    assert capture.prefix_share(-1).min() > 0.9
+    settings = va.ViewSettings(blend="glow", opacity=0.8)
+    view = va.render_view(capture, settings)
+    np.testing.assert_array_equal(view.image, va.overlay(capture.view, view.heat, 0.8, blend="glow", strength=0.25))
+    assert "Only 0% of it reaches patches" in va.view.sentence(capture, settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, "Last layer, average of 3 heads: where the class token looked."),
+        ({"layer": 0, "head": 1}, "First layer, head 1: where the class token looked."),
+        ({"layer": 1, "aggregation": "max"}, "Layer 1 of 0 to 2, strongest of 3 heads: where the class token looked."),
+        ({"query": (1, 2)}, "Last layer, average of 3 heads: where the patch at row 1, col 2 looked."),
+        (
+            {"source": "gradient_late", "target": 3},
+            "Last layer: what the class token used for “3”, over the late layers.",
+        ),
+    ],
+)
+def test_the_sentence_is_for_a_person(
+    wide_model: va.models.AttentionModel, wide_capture: va.capture.AttentionCapture, settings: dict, words: str
+) -> None:
+    wanted = va.ViewSettings(**settings)
+    capture = va.complete_capture(wide_model, replace(wide_capture, class_names=tuple("01234")), wanted)
+    assert va.view.sentence(capture, wanted).startswith(words)
+
+
+def test_the_sentence_counts_sinks_and_says_when_they_are_left_out(wide_capture: va.capture.AttentionCapture) -> None:
+    capture = _with_sink(wide_capture)
+    layer = next(layer for layer in range(3) if va.find_sinks(capture, layer).any())
+    shown = va.view.sentence(capture, va.ViewSettings(layer=layer))
+    share = va.render_view(capture, va.ViewSettings(layer=layer)).grid_map[va.find_sinks(capture, layer)].sum()
+    assert shown.endswith(f" {share:.0%} goes to one sink patch.")
+    marked = va.view.sentence(capture, va.ViewSettings(layer=layer, sinks="mark"))
+    assert marked.endswith(f" {share:.0%} goes to one sink patch, left out here.")

@@ -248,7 +248,8 @@ class AttentionCapture:
             SettingsError: no such layer or query.
         """
         prefix = len(self.layers[self.layer_index(layer)].tokens.key_prefix)
-        return split_prefix(self._row(layer, query), prefix, self.layout.grid)
+        # of the float32 row, which a browser holds too: both then compute the very same maps
+        return split_prefix(self.attention(layer, query).astype(np.float64), prefix, self.layout.grid)
 
     def verify(self) -> Verification:
         """Recompute every layer's output from the captured attention and values and compare.

@@ -14,7 +14,7 @@ from ..maps.sources import SOURCES
 from ..models import DEFAULT_MODEL
 from ..models.classes import find_class
 from ..models.tokens import Query
-from ..view.drawing import DEFAULT_CMAP, SCALES
+from ..view.drawing import BLENDS, DEFAULT_CMAP, SCALES
 from ..view.settings import GROUNDS, SMOOTHING_STEPS, ViewSettings
 
 if TYPE_CHECKING:
@@ -91,6 +91,12 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
     )
     drawn.add_argument(
         "--opacity", type=float, default=0.5, help="opacity of the map, from 0 (photo alone) to 1 (map alone)"
+    )
+    drawn.add_argument(
+        "--blend",
+        choices=BLENDS,
+        default="even",
+        help="even, the same opacity everywhere; glow, in proportion to the map, so that the photo keeps its colours",
     )
     drawn.add_argument("--cmap", default=DEFAULT_CMAP, metavar="NAME", help="matplotlib colour map")
     drawn.add_argument(
@@ -179,7 +185,10 @@ def add_target(group: argparse._ArgumentGroup) -> None:
         help="class to explain, by number or name, for sources that depend on it (default: the predicted class)",
     )
     group.add_argument(
-        "--sinks", choices=SINKS, default="show", help="what to do with patches that draw attention in any photo"
+        "--sinks",
+        choices=SINKS,
+        default="show",
+        help="what to do with patches that draw attention in any photo; mark leaves them out and outlines them",
     )
 
 

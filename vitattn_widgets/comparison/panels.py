@@ -12,6 +12,7 @@ import numpy as np
 from ..capture.capture import AttentionCapture
 from ..maps.aggregate import FORMULAS, TITLES
 from ..maps.resolve import resolve
+from ..maps.settings import LEFT_OUT
 from ..models.tokens import query_words
 from ..view.settings import SMOOTHING_STEPS, STEP_TITLES, ViewSettings
 
@@ -94,7 +95,7 @@ def _facets(panel: Panel) -> list[Facet | None]:
     if resolved.target is not None:
         name = capture.class_names[resolved.target]
         target = Facet(name, f"class {name}")
-    left_out = settings.sinks == "leave_out"
+    left_out = settings.sinks in LEFT_OUT
     sinks = Facet("without sinks", "sinks left out") if left_out else Facet("with sinks", "")
     return [
         Facet(source.title, source.title),

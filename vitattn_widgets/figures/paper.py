@@ -121,7 +121,7 @@ def _title(capture: AttentionCapture, settings: ViewSettings) -> str:
             name = f"the class {capture.class_names[resolved.target]}"
         parts[-1] += f" for {name}"
     if settings.sinks != "show":
-        parts.append({"outline": "sinks outlined", "leave_out": "sinks left out"}[settings.sinks])
+        parts.append({"outline": "sinks outlined", "leave_out": "sinks left out", "mark": "sinks marked and left out"}[settings.sinks])
     parts.append(f"query: {query_words(resolved.query)}")
     return ", ".join(parts)
 

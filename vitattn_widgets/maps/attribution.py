@@ -15,7 +15,7 @@ from ..models.tokens import Query
 from .aggregate import aggregate_heads
 from .propagation import positive_terms, relevance_row, rollout_row
 from .resolve import ResolvedMap, resolve
-from .settings import MapSettings
+from .settings import LEFT_OUT, MapSettings
 from .sinks import find_sinks, leave_out
 
 
@@ -51,6 +51,12 @@ class RawMap:
     grid_map: np.ndarray
     with_sinks: np.ndarray
 
+    @property
+    def share(self) -> float:
+        """The prefix share of the map, 0..1: of its head, or the mean over the heads."""
+        head = self.resolved.head
+        return float(self.prefix_share.mean() if head is None else self.prefix_share[head])
+
 
 def raw_map(capture: AttentionCapture, settings: MapSettings) -> RawMap:
     """The raw map that settings choose.
@@ -62,7 +68,7 @@ def raw_map(capture: AttentionCapture, settings: MapSettings) -> RawMap:
     resolved = resolve(capture, settings)
     source = _source_maps(capture, resolved)
     whole = _one_map(source.maps, resolved)
-    if resolved.sinks != "leave_out":
+    if resolved.sinks not in LEFT_OUT:
         return RawMap(resolved, source.maps, source.prefix_share, whole, whole)
     # before aggregation: a sink of one head must not decide a maximum or a standard deviation over the heads
     heads = leave_out(source.maps, find_sinks(capture, resolved.layer), each=resolved.source.plain)

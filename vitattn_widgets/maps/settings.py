@@ -9,8 +9,14 @@ from ..models.tokens import Query
 from .aggregate import AGGREGATIONS
 from .sources import CATALOGUE, SOURCES, Source
 
-SINKS = ("show", "outline", "leave_out")
-"""What to do with patches that draw attention whatever the picture shows."""
+SINKS = ("show", "outline", "leave_out", "mark")
+"""What to do with patches that draw attention whatever the picture shows; ``"mark"`` leaves out and outlines them."""
+
+LEFT_OUT = ("leave_out", "mark")
+"""The treatments that remove sinks from the map."""
+
+OUTLINED = ("outline", "mark")
+"""The treatments that frame sinks on the picture."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +31,8 @@ class MapSettings:
         source: what the map is computed from, a name of `SOURCES`. Head and aggregation are without effect if the
             source has none (`Source.no_head`, `Source.no_aggregation`); ``"rollout"`` has no ``"mean_over_std"``.
         target: number of the class for sources that depend on it; None is the predicted class.
-        sinks: ``"show"``, ``"outline"`` or ``"leave_out"``: the treatment of patches that draw attention whatever the
-            picture shows (see `sinks.find_sinks`).
+        sinks: one of `SINKS`, the treatment of patches that draw attention whatever the picture shows (see
+            `sinks.find_sinks`).
 
     Raises:
         SettingsError: an aggregation, a source or a treatment of sinks that does not exist.

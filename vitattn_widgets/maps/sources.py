@@ -23,6 +23,7 @@ class Source:
         title: its name in menus.
         words: what the map's values are, in a few words.
         unit: unit of the raw values of the map.
+        sentence: what the map shows, for a person, with the fields ``{query}`` and ``{target}`` (the class).
         reference: its publication.
         aggregations: the possible aggregations; empty if there are no heads to aggregate.
         no_head: why no single head can be chosen; empty if one can.
@@ -35,6 +36,7 @@ class Source:
     title: str
     words: str
     unit: str
+    sentence: str
     reference: str
     aggregations: tuple[str, ...] = AGGREGATIONS
     no_head: str = ""
@@ -78,6 +80,7 @@ _ALL = (
         title="attention",
         words="attention",
         unit="share of the attention to patches",
+        sentence="where the {query} looked",
         reference="Calderaro et al. 2023, eq. 3",
         no_class="plain attention does not depend on the class",
     ),
@@ -86,6 +89,7 @@ _ALL = (
         title="attention x value norm",
         words="attention times the length of the projected values",
         unit="share of attention x value norm",
+        sentence="where the {query} looked, weighted by the length of what it read there",
         reference="Kobayashi et al. 2020",
         no_class="attention and value norms do not depend on the class",
         norms=True,
@@ -95,6 +99,7 @@ _ALL = (
         title="rollout",
         words="attention rollout",
         unit="share of the rollout to patches",
+        sentence="where the {query} looked, followed through all layers up to this one",
         reference="Abnar and Zuidema 2020",
         aggregations=FUSIONS,
         span="first to layer",
@@ -106,6 +111,7 @@ _ALL = (
         title="gradient x attention",
         words="positive part of gradient times attention",
         unit="share of gradient x attention",
+        sentence="what the {query} used here for “{target}”",
         reference="the layer's term of Chefer et al. 2021",
     ),
     Source(
@@ -113,6 +119,7 @@ _ALL = (
         title="gradient x attention of the late layers",
         words="positive part of gradient times attention",
         unit="share of gradient x attention",
+        sentence="what the {query} used for “{target}”, over the late layers",
         reference="summed terms of Chefer et al. 2021",
         aggregations=(),
         span="late layers",
@@ -123,6 +130,7 @@ _ALL = (
         title="relevance",
         words="relevance",
         unit="share of the relevance of patches",
+        sentence="what counted for “{target}”, followed through all layers up to this one",
         reference="Chefer et al. 2021",
         aggregations=(),
         span="first to layer",

@@ -8,7 +8,7 @@ from ..capture.capture import AttentionCapture
 from ..maps.aggregate import FORMULAS
 from ..maps.attribution import RawMap, late_layers, raw_map
 from ..maps.resolve import ResolvedMap
-from ..maps.settings import MapSettings
+from ..maps.settings import LEFT_OUT, OUTLINED, MapSettings
 from ..maps.sinks import find_sinks, share_of
 from ..models.tokens import query_words
 
@@ -28,17 +28,15 @@ def caption_of(capture: AttentionCapture, raw: RawMap, sinks: np.ndarray) -> str
     """`caption` for callers that already hold the raw map and the sinks of its layer."""
     resolved = raw.resolved
     parts = [capture.model_name, capture.layer_words(resolved.layer), *_source_words(capture, resolved)]
-    share = float(raw.prefix_share.mean())
     if resolved.head is not None:
         parts.append(f"head {resolved.head} of 0..{resolved.heads - 1}")
-        share = float(raw.prefix_share[resolved.head])
     elif not resolved.source.no_head:
         parts.append(FORMULAS[resolved.aggregation].format(heads=resolved.heads))
     parts.append(_query_words(capture, resolved))
     one_layer = resolved.source.span == "layer"
     # the prefix tokens of the map's own layer, or of the whole model if the map is computed from several layers
     if capture.layers[resolved.layer].tokens.key_prefix if one_layer else capture.layout.prefix:
-        parts.append(f"{share:.1%} of this {resolved.source.title} went to prefix tokens and is left out")
+        parts.append(f"{raw.share:.1%} of this {resolved.source.title} went to prefix tokens and is left out")
     if sinks.any():
         parts.append(_sink_words(raw, sinks))
     return ", ".join(parts)
@@ -70,9 +68,9 @@ def _sink_words(raw: RawMap, sinks: np.ndarray) -> str:
     count, many = int(sinks.sum()), sinks.sum() > 1
     share = share_of(raw.with_sinks, sinks)
     patches = f"{count} sink {'patches' if many else 'patch'}"
-    if raw.resolved.sinks == "leave_out":
-        return f"{patches} with {share:.0%} of the map {'are' if many else 'is'} left out"
-    outlined = " (outlined)" if raw.resolved.sinks == "outline" else ""
+    outlined = " (outlined)" if raw.resolved.sinks in OUTLINED else ""
+    if raw.resolved.sinks in LEFT_OUT:
+        return f"{patches}{outlined} with {share:.0%} of the map {'are' if many else 'is'} left out"
     return f"{patches}{outlined} {'hold' if many else 'holds'} {share:.0%} of the map"
 
 
@@ -86,6 +84,64 @@ def _query_words(capture: AttentionCapture, resolved: ResolvedMap) -> str:
         last = resolved.layer == capture.num_layers - 1
         return f"{words}, which the classifier reads{'' if last else ' after the last layer'}"
     return f"{words} (the classifier reads the {' and the '.join(query_words(name) for name in read)} instead)"
+
+
+COUNT_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+"""Numbers of sinks as a sentence writes them; larger ones are digits."""
+
+LITTLE = 0.5
+"""Share of the attention below which a sentence says how much of it reaches patches."""
+
+HEADS = {
+    "mean": "average of {heads} heads",
+    "max": "strongest of {heads} heads",
+    "mean_over_std": "mean / std of {heads} heads",
+}
+"""The aggregations as a sentence names them."""
+
+
+def sentence(capture: AttentionCapture, settings: MapSettings) -> str:
+    """What a picture shows, for a person: layer and heads, who looked where, and how much of it went elsewhere.
+
+    `caption` is the complete line; this one leaves out model, module names, formulas and references.
+
+    Raises:
+        SettingsError: as `caption` does.
+    """
+    raw = raw_map(capture, settings)
+    return sentence_of(capture, raw, find_sinks(capture, raw.resolved.layer))
+
+
+def sentence_of(capture: AttentionCapture, raw: RawMap, sinks: np.ndarray) -> str:
+    """`sentence` for callers that already hold the raw map and the sinks of its layer."""
+    resolved = raw.resolved
+    source = resolved.source
+    place = [_layer_place(capture, resolved.layer)]
+    if resolved.head is not None:
+        place.append(f"head {resolved.head}")
+    elif not source.no_head:
+        place.append(
+            HEADS[resolved.aggregation].format(heads=resolved.heads) if resolved.heads > 1 else "its only head"
+        )
+    target = "" if resolved.target is None else capture.class_names[resolved.target]
+    query = query_words(resolved.query)
+    text = f"{', '.join(place)}: {source.sentence.format(query=query, target=target)}."
+    if raw.share > LITTLE:
+        text += f" Only {1 - raw.share:.0%} of it reaches patches."
+    if sinks.any():
+        count = int(sinks.sum())
+        number = COUNT_WORDS[count] if count < len(COUNT_WORDS) else str(count)
+        patches = f"{number} sink {'patches' if count > 1 else 'patch'}"
+        left_out = ", left out here" if resolved.sinks in LEFT_OUT else ""
+        text += f" {share_of(raw.with_sinks, sinks):.0%} goes to {patches}{left_out}."
+    return text
+
+
+def _layer_place(capture: AttentionCapture, layer: int) -> str:
+    last = capture.num_layers - 1
+    if layer == last:
+        return "Last layer"
+    return "First layer" if layer == 0 else f"Layer {layer} of 0 to {last}"
 
 
 def value_unit(settings: MapSettings) -> str:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 SCALES = ("map", "shared", "robust")
 
+BLENDS = ("even", "glow")
+"""How a map is laid over a picture: with one opacity everywhere (the paper's), or more where its value is higher."""
+
 ROBUST_PERCENTILES = (5.0, 95.0)
 """Percentiles that ``"robust"`` maps to 0 and 1, so that a few sink patches do not blacken the rest."""
 
@@ -85,27 +88,56 @@ def color_map(heat: np.ndarray, cmap: str = DEFAULT_CMAP) -> np.ndarray:
     return color_table(cmap).take((heat * 255 + 0.5).astype(np.uint8), axis=0)
 
 
-def overlay(view: np.ndarray, heat: np.ndarray, opacity: float = 0.5, cmap: str = DEFAULT_CMAP) -> np.ndarray:
+MIN_STRENGTH = 0.25
+"""Strength of a glow if no attention reaches the patches at all."""
+
+
+def glow_strength(patch_share: float) -> float:
+    """The factor that dims a glow if little of the attention reaches patches: 1 from one half on, never below 0.25.
+
+    Args:
+        patch_share: share of the attention that goes to patches, 0..1.
+    """
+    return min(1.0, max(MIN_STRENGTH, 2 * patch_share))
+
+
+def overlay(
+    view: np.ndarray,
+    heat: np.ndarray,
+    opacity: float = 0.5,
+    cmap: str = DEFAULT_CMAP,
+    blend: str = "even",
+    strength: float = 1.0,
+) -> np.ndarray:
     """Lay a coloured map over a picture.
+
+    Convention: ``(1 - part) * picture + part * colour``, where `part` is the opacity for ``"even"``, and the opacity
+    times heat times `strength` for ``"glow"``, so that the picture keeps its colours where the map is low.
 
     Args:
         view: uint8 ``(H, W, 3)``.
         heat: float ``(H, W)`` in 0..1.
-        opacity: 0 is the picture alone, 1 the map alone.
+        opacity: 0 is the picture alone, 1 the map alone (for ``"glow"``, where it is highest).
         cmap: name of a matplotlib colour map.
+        blend: one of `BLENDS`.
+        strength: factor of a glow, 0..1; see `glow_strength`.
 
     Returns:
         uint8 ``(H, W, 3)``.
 
     Raises:
-        SettingsError: opacity outside 0..1, unknown colour map, or shapes that differ.
+        SettingsError: opacity outside 0..1, unknown blend or colour map, or shapes that differ.
     """
     if not 0 <= opacity <= 1:
         raise SettingsError(f"opacity must lie in 0..1, got {opacity!r}")
     if view.shape[:2] != heat.shape:
         raise SettingsError(f"the map {heat.shape} and the picture {view.shape[:2]} differ in size")
+    if blend not in BLENDS:
+        raise SettingsError(f"blend {blend!r} does not exist; possible: {', '.join(BLENDS)}")
     colors = color_map(heat, cmap)
-    part = np.float32(opacity)
+    part: np.ndarray | np.float32 = np.float32(opacity)
+    if blend == "glow":
+        part = heat[..., None].astype(np.float32) * np.float32(opacity * strength)
     return (view * (1 - part) + colors * part + np.float32(0.5)).astype(np.uint8)
 
 

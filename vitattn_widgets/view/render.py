@@ -9,9 +9,19 @@ import numpy as np
 
 from ..capture.capture import AttentionCapture
 from ..maps.attribution import RawMap, raw_map
+from ..maps.settings import OUTLINED
 from ..maps.sinks import find_sinks
 from .captions import caption_of
-from .drawing import ValueRange, draw_frame, outline_patches, overlay, place_on_source, scale_map, value_range
+from .drawing import (
+    ValueRange,
+    draw_frame,
+    glow_strength,
+    outline_patches,
+    overlay,
+    place_on_source,
+    scale_map,
+    value_range,
+)
 from .settings import ViewSettings
 from .smooth import smooth_map
 
@@ -131,17 +141,18 @@ def draw_view(
     if limits is None:
         limits = _own_limits(settings, prepared)
     heat = scale_map(prepared.heat, limits)
+    strength = glow_strength(1 - prepared.raw.share)
     height, width = capture.view.shape[:2]
     box = (0.0, 0.0, float(width), float(height))
     if settings.on == "view":
-        image = overlay(capture.view, heat, settings.opacity, settings.cmap)
+        image = overlay(capture.view, heat, settings.opacity, settings.cmap, settings.blend, strength)
     else:
         box = capture.crop_box
         placed, where = place_on_source(heat, capture.crop_box, capture.source.shape[:2])
         image = capture.source.copy()
-        image[where] = overlay(image[where], placed, settings.opacity, settings.cmap)
+        image[where] = overlay(image[where], placed, settings.opacity, settings.cmap, settings.blend, strength)
         image = draw_frame(image, where)
-    if settings.sinks == "outline":
+    if settings.sinks in OUTLINED:
         image = outline_patches(image, prepared.sinks, box)
     return RenderedView(image, prepared.raw.grid_map, heat, limits, prepared.caption, settings)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 
 from ..errors import SettingsError
 from ..maps.settings import MAP_FIELDS, MapSettings, require_choices
-from .drawing import DEFAULT_CMAP, SCALES, color_table
+from .drawing import BLENDS, DEFAULT_CMAP, SCALES, color_table
 
 GROUNDS = ("view", "original")
 """The picture under a map: the pixels that the model saw, or the whole photo."""
@@ -35,6 +35,8 @@ class ViewSettings(MapSettings):
         opacity: 0 is the picture alone, 1 the map alone.
         cmap: name of a matplotlib colour map.
         on: ``"view"``, the pixels that the model saw, or ``"original"``, the whole photo with the crop framed.
+        blend: ``"even"``, the same opacity everywhere, as in the paper, or ``"glow"``, in proportion to the heat and
+            dimmed where little of the attention reaches patches (see `drawing.overlay`).
 
     Raises:
         SettingsError: a value that does not exist, or an opacity outside 0..1.
@@ -47,10 +49,11 @@ class ViewSettings(MapSettings):
     opacity: float = 0.5
     cmap: str = DEFAULT_CMAP
     on: str = "view"
+    blend: str = "even"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_choices(self, {"scale": SCALES, "on": GROUNDS})
+        require_choices(self, {"scale": SCALES, "on": GROUNDS, "blend": BLENDS})
         if not isinstance(self.opacity, int | float) or not 0 <= self.opacity <= 1:
             raise SettingsError(f"opacity must lie in 0..1, got {self.opacity!r}")
         color_table(self.cmap)
@@ -73,7 +76,7 @@ LOOK = tuple(name for name in VIEW_FIELDS if name not in (*MAP_FIELDS, "scale"))
 
 
 def with_look(settings: ViewSettings, look: ViewSettings) -> ViewSettings:
-    """A panel's settings in the look of its row: smoothing, opacity, colours and ground (`LOOK`) of `look`."""
+    """A panel's settings in the look of its row: smoothing, opacity, colours, ground and blend (`LOOK`) of `look`."""
     return replace(settings, **{name: getattr(look, name) for name in LOOK})
 
 
