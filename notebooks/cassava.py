@@ -271,7 +271,7 @@ va.figures.comparison_figure(panels, scale="robust", difference=True, note=data.
 #
 # Prosecutor and defender each have a map now. The witness is the model. Patches are removed from the photo, those
 # that a map marks most strongly first, while we follow the probability of the answer; then they are restored on a
-# blurred photo in the same order. Three orders that know nothing of the model are tried beside it. Then each map is
+# blurred photo in the same order. Orders that know nothing of the model are tried beside it. Then each map is
 # drawn once more with the weights of the last blocks shuffled: a map that hardly changes does not show what was
 # learnt there. Last, each head of the last layer is silenced in turn. For which of the two will the answer fall
 # faster?
@@ -280,7 +280,7 @@ va.figures.comparison_figure(panels, scale="robust", difference=True, note=data.
 checks = {"gradient_late": va.check_map(model, capture, used), "attention": va.check_map(model, capture)}
 for name, check in checks.items():
     print(f"{name}: deletion {check.deletion_area():.2f}, insertion {check.insertion_area():.2f}")
-    print("", *check.sentences, sep="\n- ")
+    print(check.verdict, *check.sentences, sep="\n- ")
 
 # %%
 va.figures.check_figure(checks["gradient_late"])

@@ -254,7 +254,7 @@ va.figures.comparison_figure(panels, scale="robust", difference=True, note=data.
 # ### Is this map worth anything?
 #
 # Now the photo is changed. Its patches are removed, those that the map marks most strongly first, while we follow the
-# probability of the answer; then they are restored on a blurred photo in the same order. Three orders that know
+# probability of the answer; then they are restored on a blurred photo in the same order. Orders that know
 # nothing of the model are tried beside it. Then the same map is drawn once more with the weights of the last blocks
 # shuffled, and each head of the last layer is silenced in turn. Guess before you run it: for which of the two maps
 # will the answer fall faster?
@@ -263,7 +263,7 @@ va.figures.comparison_figure(panels, scale="robust", difference=True, note=data.
 checks = {"gradient_late": va.check_map(model, capture, used), "attention": va.check_map(model, capture)}
 for name, check in checks.items():
     print(f"{name}: deletion {check.deletion_area():.2f}, insertion {check.insertion_area():.2f}")
-    print("", *check.sentences, sep="\n- ")
+    print(check.verdict, *check.sentences, sep="\n- ")
 
 # %%
 va.figures.check_figure(checks["gradient_late"])

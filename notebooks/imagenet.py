@@ -287,7 +287,7 @@ va.figures.comparison_figure(panels, difference=True, note=data.describe())
 # ### Is this map worth anything?
 #
 # Now the photo is changed. Its patches are removed, those that the map marks most strongly first, while we follow the
-# probability of the class; then they are restored on a blurred photo in the same order. Three orders that know
+# probability of the class; then they are restored on a blurred photo in the same order. Orders that know
 # nothing of the model are tried beside it. Then the same map is drawn once more with the weights of the last blocks
 # shuffled, and each head of the last layer is silenced in turn. The recommended settings are gradient times attention
 # of the late layers; beside them the paper's map. Guess first: for which of the two will the class fall faster?
@@ -297,7 +297,7 @@ used = va.ViewSettings.recommended()
 checks = {"gradient_late": va.check_map(model, capture, used), "attention": va.check_map(model, capture)}
 for name, check in checks.items():
     print(f"{name}: deletion {check.deletion_area():.2f}, insertion {check.insertion_area():.2f}")
-    print("", *check.sentences, sep="\n- ")
+    print(check.verdict, *check.sentences, sep="\n- ")
 
 # %%
 va.figures.check_figure(checks["gradient_late"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 import vitattn_widgets as va
-from vitattn_widgets.evaluation import checks, perturbation
+from vitattn_widgets.evaluation import checks, findings, perturbation
 from vitattn_widgets.evaluation.interventions import (
     first_shuffled_block,
     probabilities_of,
@@ -22,7 +24,7 @@ from vitattn_widgets.evaluation.interventions import (
 from vitattn_widgets.maps.attribution import grid_map
 
 from .. import model_zoo
-from ..conftest import noise_photo
+from ..conftest import SAMPLES, noise_photo
 
 CLASSIFIERS = [name for name in model_zoo.FAMILIES if not name.endswith("_encoder")]
 
@@ -224,9 +226,13 @@ def test_a_check_gives_the_numbers_of_its_parts(
     )
     edge = perturbation.baseline_order("edge", (4, 6))
     np.testing.assert_allclose(check.deletion["edge"], slow_deletion(wide_model, capture, edge, 3), atol=1e-5)
-    randoms = [perturbation.baseline_order("random", (4, 6), seed) for seed in range(3)]
-    expected = np.mean([slow_deletion(wide_model, capture, order, 3) for order in randoms], 0)
-    np.testing.assert_allclose(check.deletion["random"], expected, atol=1e-5)
+    randoms = [perturbation.baseline_order("random", (4, 6), seed) for seed in range(checks.RANDOM_ORDERS)]
+    expected = np.array([slow_deletion(wide_model, capture, order, 3) for order in randoms])
+    np.testing.assert_allclose(check.random_deletion, expected, atol=1e-5)
+    np.testing.assert_allclose(check.deletion["random"], expected.mean(0), atol=1e-5)
+    np.testing.assert_allclose(check.insertion["random"], check.random_insertion.mean(0))
+    areas = sorted(np.sum((curve[1:] + curve[:-1]) / 2 * np.diff(check.removed)) for curve in expected)
+    assert check.deletion_interval == pytest.approx((areas[0], areas[-1]), abs=1e-5)
     for order in ("map", *perturbation.BASELINE_ORDERS):
         assert check.insertion[order][-1] == check.deletion[order][0]
         assert check.insertion[order][0] == check.insertion["map"][0]
@@ -253,17 +259,21 @@ def test_the_class_stays_the_first_models_prediction(wide_model: va.models.Atten
     assert check.similarity == pytest.approx(stats.spearmanr(maps[0].ravel(), maps[1].ravel()).statistic)
 
 
+def flat(**heights: float) -> dict[str, np.ndarray]:
+    """Curves of constant probability, whose areas are their heights."""
+    return {order: np.full(3, height) for order, height in heights.items()}
+
+
 def known(**changes: object) -> va.evaluation.MapCheck:
-    curves = {"map": 0.2, "random": 0.5, "centre": 0.3, "edge": 0.21}
-    flat = {name: np.full(3, height) for name, height in curves.items()}
-    given = {name: np.full(3, 1 - height) for name, height in curves.items()}
     values = {
         "settings": va.ViewSettings(),
         "class_name": "tabby",
         "probability": 0.8,
         "removed": np.linspace(0, 1, 3),
-        "deletion": flat,
-        "insertion": given,
+        "deletion": flat(map=0.2, random=0.5, centre=0.35, edge=0.21),
+        "insertion": flat(map=0.8, random=0.5, centre=0.65, edge=0.79),
+        "random_deletion": np.array([[0.45] * 3, [0.5] * 3, [0.55] * 3]),
+        "random_insertion": np.array([[0.45] * 3, [0.5] * 3, [0.55] * 3]),
         "shuffled_from": 8,
         "similarity": 0.1,
         "layer": 11,
@@ -273,29 +283,113 @@ def known(**changes: object) -> va.evaluation.MapCheck:
 
 
 def test_the_sentences_follow_from_the_numbers() -> None:
-    removing, restoring, shuffled, silenced = known().sentences
+    removing, restoring, shuffled, _ = known().sentences
     assert removing == (
         "Removing patches in the order of this map hurts tabby more than removing them at random or from the centre; "
-        "about as much as removing them from the edge."
+        "about as much as removing them from the edge (area 0.20; 3 random orders: 0.45 to 0.55)."
     )
     assert restoring.startswith("Restoring patches in this order helps tabby more than restoring them at random or")
     assert shuffled == (
         "With the weights shuffled from block 8 on, the map changes (rank correlation 0.10): it depends on what these "
         "blocks have learnt."
     )
-    assert silenced == (
-        "Of the heads of layer 11, head 1 matters most: with it silenced, tabby goes from 80.0% to 60.0%."
-    )
-    worse = {"map": np.full(3, 0.6), **{name: known().deletion[name] for name in perturbation.BASELINE_ORDERS}}
-    assert "less than removing them at random, from the centre or from the edge." in known(deletion=worse).sentences[0]
+    worse = known(deletion=flat(map=0.66, random=0.5, centre=0.35, edge=0.21)).sentences[0]
+    assert "hurts tabby less than removing them at random, from the centre or from the edge (" in worse
     assert "hardly changes (rank correlation 0.93): it does not show" in known(similarity=0.93).sentences[2]
     assert "one of the two maps is constant" in known(similarity=np.nan).sentences[2]
-    assert known(silenced=np.array([0.795, 0.8, 0.81])).sentences[3] == (
-        "Silencing any one head of layer 11 leaves tabby at about 80.0%."
+
+
+def test_areas_count_as_equal_unless_they_differ_by_more_than_random_orders_do() -> None:
+    """Oracle: the difference of every pair of random orders."""
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        own, centre, *areas = rng.random(6).round(2)
+        random = np.array(areas)[:, None] * np.ones(3)
+        curves = flat(map=own, random=np.mean(areas), centre=centre, edge=own)
+        words = known(deletion=curves, random_deletion=random).sentences[0]
+        largest = max(abs(one - other) for one, other in itertools.combinations(areas, 2))
+        counts = round(abs(own - centre), 9) > max(round(largest, 9), findings.CLEARLY)
+        expected = "about as much as" if not counts else "more than" if own < centre else "less than"
+        assert any(part.strip().startswith(expected) for part in words.split("tabby")[1].split(";") if "centre" in part)
+        beyond = all(own < area for area in areas) or all(own > area for area in areas)
+        clear = abs(own - np.mean(areas)) > findings.CLEARLY
+        expected = (
+            "about as much as" if not (beyond and clear) else "more than" if own < np.mean(areas) else "less than"
+        )
+        assert any(
+            part.strip().startswith(expected) for part in words.split("tabby")[1].split(";") if "at random" in part
+        )
+    close = known(
+        deletion=flat(map=0.38, random=0.4, centre=0.4, edge=0.7),
+        random_deletion=np.array([[0.35] * 3, [0.45] * 3]),
     )
+    assert "hurts tabby about as much as removing them at random or from the centre; more than" in close.sentences[0]
+
+
+def test_differences_that_chance_cannot_explain_must_still_be_clear() -> None:
+    equal = known(
+        deletion=flat(map=0.2, random=0.21, centre=0.215, edge=0.19), random_deletion=np.array([[0.21] * 3] * 2)
+    )
+    assert "about as much as removing them at random, from the centre or from the edge" in equal.sentences[0]
+
+
+@pytest.mark.parametrize(
+    ("map_areas", "verdict"),
+    [  # of random orders, 0.45 to 0.55; from the centre 0.35 and 0.65, from the edge 0.6 and 0.4
+        ((0.38, 0.62), "Better than chance, no better than the centre."),
+        ((0.2, 0.8), "Better than chance, the centre and the edge."),
+        ((0.2, 0.6), "Better than chance, the centre and the edge."),
+        ((0.48, 0.5), "No better than chance, worse than the centre."),
+        ((0.38, 0.5), "Better than chance, worse than the centre."),
+        ((0.58, 0.42), "Worse than chance or the centre, no better than the edge."),
+        ((0.4, 0.43), "Better by one test and worse by the other than chance, worse than the centre."),
+        ((0.9, 0.1), "Worse than chance, the centre or the edge."),
+    ],
+)
+def test_the_verdict_names_what_the_map_does_not_beat(map_areas: tuple[float, float], verdict: str) -> None:
+    check = known(
+        deletion=flat(map=map_areas[0], random=0.5, centre=0.35, edge=0.6),
+        insertion=flat(map=map_areas[1], random=0.5, centre=0.65, edge=0.4),
+    )
+    assert check.verdict == verdict
+    assert str(check).startswith(verdict)
+    hardly = replace(check, similarity=0.8).verdict
+    assert hardly == verdict.replace(".", ", and hardly changed by shuffled weights.")
+    assert replace(check, similarity=np.nan).verdict == verdict
+
+
+def test_a_head_matters_only_if_the_class_falls_without_it() -> None:
+    start = "Of the heads of layer 11, "
+    assert known().sentences[3] == (f"{start}head 1 matters most: with it silenced, tabby goes from 80.0% to 60.0%.")
+    assert known(silenced=np.array([0.795, 0.8, 0.81])).sentences[3] == (
+        f"{start}none matters much to tabby: at most, with head 0 silenced, it falls from 80.0% to 79.5%."
+    )
+    assert known(silenced=np.array([0.79, 0.95, 0.8])).sentences[3] == (
+        f"{start}none matters much to tabby: at most, with head 0 silenced, it falls from 80.0% to 79.0%. "
+        "With head 1 silenced, it rises to 95.0%."
+    )
+    assert known(silenced=np.array([0.81, 0.95, 0.9])).sentences[3] == (
+        f"{start}none matters much to tabby: with any one silenced, it stays at 80.0% or above. "
+        "With head 1 silenced, it rises to 95.0%."
+    )
+    assert known(silenced=np.array([0.7999, 0.8, 0.81])).sentences[3].endswith("it stays at 80.0% or above.")
     one_head = known(settings=va.ViewSettings(head=-1)).sentences[3]
     assert one_head == "With head 2 of layer 11 silenced, tabby goes from 80.0% to 81.0%."
     assert "head 1 matters most" in known(settings=va.ViewSettings(head=0, source="relevance")).sentences[3]
+
+
+def test_a_check_as_json_holds_everything_but_its_settings() -> None:
+    check = known(similarity=np.nan, random_deletion=np.array([[0.4, 0.5, 0.6], [0.6, 0.3, 0.6]]))
+    facts = json.loads(json.dumps(check.as_json(), allow_nan=False))
+    assert set(facts) >= {field.name for field in fields(check)} - {"settings", "random_deletion", "random_insertion"}
+    assert facts["similarity"] is None
+    assert facts["random_low"]["deletion"] == [0.4, 0.3, 0.6]
+    assert facts["random_high"]["deletion"] == [0.6, 0.5, 0.6]
+    assert facts["intervals"]["deletion"] == pytest.approx([0.45, 0.5])
+    assert facts["areas"]["insertion"] == {order: check.insertion_area(order) for order in check.insertion}
+    assert facts["deletion"]["edge"] == check.deletion["edge"].tolist()
+    assert facts["verdict"] == check.verdict
+    assert facts["sentences"] == list(check.sentences)
 
 
 def test_what_cannot_be_checked_is_refused(
@@ -310,9 +404,15 @@ def test_what_cannot_be_checked_is_refused(
         va.check_map(wide_model, wide_capture, va.ViewSettings(layer=9))
 
 
-def test_the_real_cat_is_hurt_more_by_a_good_map_than_by_chance(
+def test_the_verdict_on_real_photos_depends_on_what_any_order_would_show(
     real_model: va.models.AttentionModel, chelsea: va.capture.AttentionCapture
 ) -> None:
-    check = va.check_map(real_model, chelsea, va.ViewSettings.recommended())
-    assert check.deletion_area() < check.deletion_area("random") - checks.CLEARLY
-    assert check.similarity < checks.HARDLY_CHANGED
+    settings = va.ViewSettings.recommended()
+    any_half_is_enough = va.check_map(real_model, chelsea, settings)
+    low, high = any_half_is_enough.deletion_interval
+    assert low <= any_half_is_enough.deletion_area() <= high
+    assert any_half_is_enough.verdict.startswith("No better than chance")
+    tripod = va.check_map(real_model, va.capture_attention(real_model, SAMPLES / "camera.jpg"), settings)
+    assert tripod.deletion_area() < tripod.deletion_interval[0]
+    assert tripod.verdict.startswith("Better than chance")
+    assert tripod.similarity < findings.HARDLY_CHANGED

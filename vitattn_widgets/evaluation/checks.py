@@ -1,10 +1,11 @@
-"""Is this map worth anything? Three tests of one picture's map, each with its numbers and a plain sentence."""
+"""Is this map worth anything? Three tests of one picture's map, with a verdict, plain sentences and the numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import stats
@@ -14,23 +15,18 @@ from ..capture.forward import capture_again, require_same_model
 from ..maps.attribution import grid_map
 from ..maps.completion import complete_capture
 from ..view.settings import ViewSettings
+from .findings import outcomes, ranking, shuffled_words, silenced_words, verdict_words
 from .interventions import first_shuffled_block, probabilities_of, shuffled_copy, silence_heads
 from .perturbation import BASELINE_ORDERS, altered_pictures, area, baseline_order, blurred, map_order, removed_counts
 
 if TYPE_CHECKING:
     from ..models.loading import AttentionModel
 
-STEPS = 10
+STEPS = 8
 """Points of a curve, not counting the first."""
 
-RANDOM_ORDERS = 3
-"""How many random orders the random curve averages."""
-
-HARDLY_CHANGED = 0.7
-"""Rank correlation from which two maps count as nearly the same."""
-
-CLEARLY = 0.02
-"""Difference between two areas, or two probabilities, from which one counts as larger."""
+RANDOM_ORDERS = 7
+"""Random orders, whose areas say how much chance alone decides."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +39,10 @@ class MapCheck:
         probability: of that class for the whole picture.
         removed: share of the patches removed (deletion) or restored (insertion) at each point, ``(points,)``.
         deletion: by order, ``"map"`` or one of `perturbation.BASELINE_ORDERS`: the class's probability as patches are
-            removed in that order, float ``(points,)``.
+            removed in that order, float ``(points,)``; of the random orders, the mean.
         insertion: the same as they are restored on a blurred picture.
+        random_deletion: the deletion curve of each random order, float ``(orders, points)``.
+        random_insertion: the insertion curve of each random order, float ``(orders, points)``.
         shuffled_from: number of the first block whose weights were shuffled.
         similarity: Spearman's rank correlation between the map and the shuffled model's; NaN where one is constant.
         layer: number of the layer whose heads were silenced.
@@ -57,6 +55,8 @@ class MapCheck:
     removed: np.ndarray
     deletion: Mapping[str, np.ndarray]
     insertion: Mapping[str, np.ndarray]
+    random_deletion: np.ndarray
+    random_insertion: np.ndarray
     shuffled_from: int
     similarity: float
     layer: int
@@ -71,9 +71,78 @@ class MapCheck:
         return area(self.insertion[order])
 
     @property
+    def deletion_interval(self) -> tuple[float, float]:
+        """The smallest and the largest deletion area of the random orders."""
+        return _interval(self.random_deletion)
+
+    @property
+    def insertion_interval(self) -> tuple[float, float]:
+        """The smallest and the largest insertion area of the random orders."""
+        return _interval(self.random_insertion)
+
+    @property
+    def verdict(self) -> str:
+        """One short sentence that sums up all tests of the map."""
+        return verdict_words(self._deletion_outcomes, self._insertion_outcomes, self.similarity)
+
+    @property
     def sentences(self) -> tuple[str, ...]:
-        """What the numbers say, in plain words."""
-        return (_deletion_words(self), _insertion_words(self), _shuffled_words(self), _silence_words(self))
+        """What the numbers say, in plain words: of deletion, insertion, shuffled weights and silenced heads."""
+        removing = ranking(self._deletion_outcomes, "removing them")
+        restoring = ranking(self._insertion_outcomes, "restoring them")
+        deletion = self._areas_words(self.deletion_area(), self.deletion_interval)
+        insertion = self._areas_words(self.insertion_area(), self.insertion_interval)
+        head = None if self.settings.source_info.no_head else self.settings.head
+        return (
+            f"Removing patches in the order of this map hurts {self.class_name} {removing} ({deletion}).",
+            f"Restoring patches in this order helps {self.class_name} {restoring} ({insertion}).",
+            shuffled_words(self.shuffled_from, self.similarity),
+            silenced_words(self.class_name, self.layer, self.probability, self.silenced, head),
+        )
+
+    @property
+    def _deletion_outcomes(self) -> dict[str, int]:
+        gains = {order: self.deletion_area(order) - self.deletion_area() for order in BASELINE_ORDERS}
+        return outcomes(gains, self.deletion_area(), self.deletion_interval)
+
+    @property
+    def _insertion_outcomes(self) -> dict[str, int]:
+        gains = {order: self.insertion_area() - self.insertion_area(order) for order in BASELINE_ORDERS}
+        return outcomes(gains, self.insertion_area(), self.insertion_interval)
+
+    def _areas_words(self, own: float, interval: tuple[float, float]) -> str:
+        low, high = interval
+        return f"area {own:.2f}; {len(self.random_deletion)} random orders: {low:.2f} to {high:.2f}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything but the settings as JSON values, for a page; NaN becomes None.
+
+        Returns:
+            The fields of this class under their names, besides: ``random_low`` and ``random_high``, for
+            ``"deletion"`` and ``"insertion"`` the smallest and largest probability of the random orders at each point;
+            ``areas``, for both by order, and ``intervals``, of the random orders; ``verdict`` and ``sentences``.
+        """
+        random = {"deletion": self.random_deletion, "insertion": self.random_insertion}
+        return {
+            "class_name": self.class_name,
+            "probability": self.probability,
+            "removed": self.removed.tolist(),
+            "deletion": {order: curve.tolist() for order, curve in self.deletion.items()},
+            "insertion": {order: curve.tolist() for order, curve in self.insertion.items()},
+            "random_low": {test: curves.min(0).tolist() for test, curves in random.items()},
+            "random_high": {test: curves.max(0).tolist() for test, curves in random.items()},
+            "areas": {
+                "deletion": {order: self.deletion_area(order) for order in self.deletion},
+                "insertion": {order: self.insertion_area(order) for order in self.insertion},
+            },
+            "intervals": {"deletion": list(self.deletion_interval), "insertion": list(self.insertion_interval)},
+            "shuffled_from": self.shuffled_from,
+            "similarity": None if np.isnan(self.similarity) else self.similarity,
+            "layer": self.layer,
+            "silenced": self.silenced.tolist(),
+            "verdict": self.verdict,
+            "sentences": list(self.sentences),
+        }
 
     def __str__(self) -> str:
         head = f"{'order':<8}{'deletion':>10}{'insertion':>11}"
@@ -81,7 +150,12 @@ class MapCheck:
             f"{order:<8}{self.deletion_area(order):>10.3f}{self.insertion_area(order):>11.3f}"
             for order in self.deletion
         ]
-        return "\n".join([*self.sentences, "", head, *lines])
+        return "\n".join([self.verdict, "", *self.sentences, "", head, *lines])
+
+
+def _interval(curves: np.ndarray) -> tuple[float, float]:
+    areas = [area(curve) for curve in curves]
+    return min(areas), max(areas)
 
 
 def check_map(model: AttentionModel, capture: AttentionCapture, settings: ViewSettings | None = None) -> MapCheck:
@@ -89,9 +163,9 @@ def check_map(model: AttentionModel, capture: AttentionCapture, settings: ViewSe
 
     - **Deletion and insertion** (Petsiuk, Das and Saenko 2018, RISE, arXiv:1806.07421): how the class's probability
       falls as patches are removed in the order of the raw grid map, and rises as they are restored on a blurred
-      picture. Removed patches show the model's mean colour. The baselines are random order (the mean of
-      `RANDOM_ORDERS`), from the centre outwards and from the edge inwards. The model never saw pictures with missing
-      patches in training, so only the comparison between orders counts.
+      picture. Removed patches show the model's mean colour. The baselines are random order (`RANDOM_ORDERS` of them),
+      from the centre outwards and from the edge inwards. The model never saw pictures with missing patches in
+      training, so only the comparison between orders counts; which differences count, `findings.outcomes` defines.
     - **Shuffled weights** (Adebayo et al. 2018, "Sanity Checks for Saliency Maps", arXiv:1810.03292): the same map,
       for the same class, from a copy of the model whose weights are shuffled from the last third of the blocks, or
       from the map's own block, up to the classifier. A map that hardly changes does not show what was learnt there.
@@ -125,10 +199,12 @@ def check_map(model: AttentionModel, capture: AttentionCapture, settings: ViewSe
     return MapCheck(
         settings=settings,
         class_name=capture.class_names[target],
-        probability=float(deletion["map"][0]),
+        probability=float(deletion["map"][0, 0]),
         removed=removed_counts(strength.size, _steps(strength)) / strength.size,
-        deletion=deletion,
-        insertion=insertion,
+        deletion={order: curves.mean(0) for order, curves in deletion.items()},
+        insertion={order: curves.mean(0) for order, curves in insertion.items()},
+        random_deletion=deletion["random"],
+        random_insertion=insertion["random"],
         shuffled_from=first_block,
         similarity=np.nan if constant else float(stats.spearmanr(strength.ravel(), shuffled.ravel()).statistic),
         layer=layer,
@@ -143,28 +219,29 @@ def _steps(strength: np.ndarray) -> int:
 def _curves(
     model: AttentionModel, capture: AttentionCapture, strength: np.ndarray, target: int
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The deletion and the insertion curve of each order."""
+    """The deletion and the insertion curves by name of the order, each float ``(orders of this name, points)``."""
     picture, grid = capture.pixels, capture.layout.grid
     counts = removed_counts(strength.size, _steps(strength))
     grey = np.broadcast_to(np.rint(255 * np.array(model.preprocessing.mean)).astype(np.uint8), picture.shape)
     blank = blurred(picture, capture.layout.patch_size)
-    orders = [("map", map_order(strength))]
-    orders += [("random", baseline_order("random", grid, seed)) for seed in range(RANDOM_ORDERS)]
-    orders += [(name, baseline_order(name, grid)) for name in BASELINE_ORDERS if name != "random"]
+    orders = {"map": [map_order(strength)]}
+    for name in BASELINE_ORDERS:
+        seeds = range(RANDOM_ORDERS if name == "random" else 1)
+        orders[name] = [baseline_order(name, grid, seed) for seed in seeds]
     # every curve shares its end points: the whole, the empty and the blurred picture run only once
     pictures = [picture[None], grey[None], blank[None]]
-    for _, order in orders:
+    for order in chain.from_iterable(orders.values()):
         pictures.append(altered_pictures(picture, grey, order, counts[1:-1], grid))
         pictures.append(altered_pictures(blank, picture, order, counts[1:-1], grid))
     answers = probabilities_of(model, np.concatenate(pictures))[:, target].astype(float)
-    (on_whole, on_grey, on_blank), between = answers[:3], answers[3:].reshape(len(orders), 2, -1)
+    on_whole, on_grey, on_blank = answers[:3]
+    between = iter(answers[3:].reshape(-1, 2, len(counts) - 2))
     deletion: dict[str, np.ndarray] = {}
     insertion: dict[str, np.ndarray] = {}
-    for name in ("map", *BASELINE_ORDERS):
-        same_name = [index for index, (other, _) in enumerate(orders) if other == name]
-        removing, restoring = between[same_name].mean(0)
-        deletion[name] = np.array([on_whole, *removing, on_grey])
-        insertion[name] = np.array([on_blank, *restoring, on_whole])
+    for name, same_name in orders.items():
+        inner = [next(between) for _ in same_name]
+        deletion[name] = np.array([[on_whole, *removing, on_grey] for removing, _ in inner])
+        insertion[name] = np.array([[on_blank, *restoring, on_whole] for _, restoring in inner])
     return deletion, insertion
 
 
@@ -174,53 +251,3 @@ def _shuffled_map(
     other = shuffled_copy(model, first_block)
     again = complete_capture(other, capture_again(other, capture), settings)
     return np.abs(grid_map(again, settings))
-
-
-_STARTS = {"random": "at random", "centre": "from the centre", "edge": "from the edge"}
-
-
-def _ranking(gains: Mapping[str, float], doing: str) -> str:
-    """Which baselines the map beats, equals and falls behind; positive differences are in its favour."""
-    groups: dict[str, list[str]] = {}
-    for order, gain in gains.items():
-        verdict = "about as much as" if abs(gain) < CLEARLY else "more than" if gain > 0 else "less than"
-        groups.setdefault(verdict, []).append(_STARTS[order])
-    return "; ".join(f"{verdict} {doing} {_listed(starts)}" for verdict, starts in groups.items())
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-
-
-def _deletion_words(check: MapCheck) -> str:
-    gains = {order: check.deletion_area(order) - check.deletion_area() for order in BASELINE_ORDERS}
-    ranking = _ranking(gains, "removing them")
-    return f"Removing patches in the order of this map hurts {check.class_name} {ranking}."
-
-
-def _insertion_words(check: MapCheck) -> str:
-    gains = {order: check.insertion_area() - check.insertion_area(order) for order in BASELINE_ORDERS}
-    ranking = _ranking(gains, "restoring them")
-    return f"Restoring patches in this order helps {check.class_name} {ranking}."
-
-
-def _shuffled_words(check: MapCheck) -> str:
-    start = f"With the weights shuffled from block {check.shuffled_from} on,"
-    if np.isnan(check.similarity):
-        return f"{start} there is nothing to compare: one of the two maps is constant."
-    number = f"(rank correlation {check.similarity:.2f})"
-    if check.similarity >= HARDLY_CHANGED:
-        return f"{start} the map hardly changes {number}: it does not show what these blocks have learnt."
-    return f"{start} the map changes {number}: it depends on what these blocks have learnt."
-
-
-def _silence_words(check: MapCheck) -> str:
-    where, name, before = f"layer {check.layer}", check.class_name, check.probability
-    chosen = None if check.settings.source_info.no_head else check.settings.head
-    head = int(np.abs(check.silenced - before).argmax()) if chosen is None else chosen % len(check.silenced)
-    change = f"{name} goes from {before:.1%} to {check.silenced[head]:.1%}"
-    if chosen is not None:
-        return f"With head {head} of {where} silenced, {change}."
-    if abs(check.silenced[head] - before) < CLEARLY:
-        return f"Silencing any one head of {where} leaves {name} at about {before:.1%}."
-    return f"Of the heads of {where}, head {head} matters most: with it silenced, {change}."

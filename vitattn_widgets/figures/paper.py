@@ -120,8 +120,9 @@ def _title(capture: AttentionCapture, settings: ViewSettings) -> str:
         if settings.target is not None:
             name = f"the class {capture.class_names[resolved.target]}"
         parts[-1] += f" for {name}"
-    if settings.sinks != "show":
-        parts.append({"outline": "sinks outlined", "leave_out": "sinks left out", "mark": "sinks marked and left out"}[settings.sinks])
+    treatments = {"outline": "outlined", "leave_out": "left out", "mark": "marked and left out"}
+    if settings.sinks in treatments:
+        parts.append(f"sinks {treatments[settings.sinks]}")
     parts.append(f"query: {query_words(resolved.query)}")
     return ", ".join(parts)
 
@@ -220,25 +221,28 @@ def _value_bar(figure: Figure, axes: Any, limits: ValueRange, cmap: str, words: 
     bar.set_label(words, fontsize=8)
 
 
-def check_figure(check: MapCheck, columns: int = 2) -> Figure:
+def check_figure(check: MapCheck) -> Figure:
     """The curves of a check: the class's probability as patches are removed, and as they are restored.
 
-    Args:
-        check: from `check_map`.
-        columns: 2 for the panels side by side, 1 for one below the other.
-
     Returns:
-        A small matplotlib figure of two panels; the legend gives each curve's area.
+        A small matplotlib figure of two panels side by side, with a band from the lowest to the highest of the random
+        orders; the legend gives each curve's area, and the smallest and largest of the random ones.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import PercentFormatter
 
-    figure = Figure((3.2 * columns, 2.5 * (2 // columns)), layout="constrained", dpi=130)
-    first, second = figure.subplots(2 // columns, columns, sharey=True)
-    panels = ((first, check.deletion, check.deletion_area), (second, check.insertion, check.insertion_area))
-    for axis, curves, area in panels:
+    figure = Figure((6.4, 2.5), layout="constrained", dpi=130)
+    first, second = figure.subplots(1, 2, sharey=True)
+    panels = (
+        (first, check.deletion, check.deletion_area, check.random_deletion, check.deletion_interval),
+        (second, check.insertion, check.insertion_area, check.random_insertion, check.insertion_interval),
+    )
+    for axis, curves, area, random, (low, high) in panels:
         for order, (words, color, dashes, width) in CURVES.items():
             label = f"{words}, {area(order):.2f}"
+            if order == "random":
+                label = f"{label} ({low:.2f} to {high:.2f})"
+                axis.fill_between(check.removed, random.min(0), random.max(0), color=color, alpha=0.2, linewidth=0)
             axis.plot(check.removed, curves[order], dashes, color=color, linewidth=width, label=label)
         axis.set(xlim=(0, 1), ylim=(0, 1.02))
         axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -246,8 +250,7 @@ def check_figure(check: MapCheck, columns: int = 2) -> Figure:
         axis.tick_params(labelsize=7)
         axis.grid(alpha=0.25, linewidth=0.6)
         axis.legend(fontsize=6.5, title="order, area", title_fontsize=6.5, framealpha=0.85)
-    for axis in (first, second)[: 3 - columns]:
-        axis.set_ylabel(f"probability of {check.class_name}"[:40], fontsize=8)
+    first.set_ylabel(f"probability of {check.class_name}"[:40], fontsize=8)
     first.set_xlabel("patches removed (lower is better)", fontsize=8)
     second.set_xlabel("patches restored (higher is better)", fontsize=8)
     return figure
