@@ -7,7 +7,7 @@ import pytest
 from matplotlib import colormaps
 
 import vitattn_widgets as va
-from vitattn_widgets.view.drawing import color_map, color_table, draw_frame, glow_strength, tick_text, value_range
+from vitattn_widgets.view.drawing import color_map, color_table, draw_frame, glow_strength, value_range
 
 from ..conftest import noise_photo
 
@@ -104,20 +104,6 @@ def test_a_frame_changes_only_the_border_of_its_part(size: tuple[int, int]) -> N
     assert (framed[0] == 0).all()
     depth = 3 * max(1, round(min(size) / 300))
     assert (framed[depth:-depth, depth:-depth] == 128).all()
-
-
-@pytest.mark.parametrize(
-    ("value", "value_range", "text"),
-    [
-        (2.36e-15, (2.36e-15, 0.8), "0"),
-        (-2e-9, (-2e-9, 0.01), "0"),
-        (0.4, (2.36e-15, 0.8), "0.4"),
-        (2e-9, (1e-9, 3e-9), "2e-09"),
-        (0.25, (0.25, 0.25), "0.25"),
-    ],
-)
-def test_a_colour_bar_shows_rounding_errors_as_0(value: float, value_range: tuple[float, float], text: str) -> None:
-    assert tick_text(value, value_range) == text
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.4])

@@ -13,7 +13,6 @@ from ..errors import SettingsError
 from ..view.drawing import (
     DEFAULT_CMAP,
     DIFFERENCE_CMAP,
-    ROBUST_PERCENTILES,
     ValueRange,
     draw_frame,
     overlay_difference,
@@ -188,7 +187,7 @@ def difference_view(first: Panel, second: Panel, scale: str = "shared") -> Diffe
     size = np.abs(difference)
     most = largest = float(size.max())
     if scale == "robust":
-        most = float(np.percentile(size, ROBUST_PERCENTILES[1]))
+        most = value_range(size, "robust")[1]
         # if only a few pixels differ, the percentile is noise, and those pixels are what must show
         most = most if most >= NOISE else largest
     if largest < NOISE:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
-from ..capture.attention import mean_row
 from ..capture.cache import remembered
 from ..capture.capture import AttentionCapture
 from ..capture.patch_attention import split_prefix
@@ -58,9 +56,7 @@ def find_sinks(capture: AttentionCapture, layer: int = -1) -> np.ndarray:
 def drawn_attention(capture: AttentionCapture, layer: int) -> np.ndarray:
     """The attention that each patch draws from all patches, float32 ``(head, rows, cols)``; each head sums to 1."""
     captured = capture.layers[layer]
-    query = "mean" if captured.tokens.query_patches else capture.query_or_default(layer)
-    queries = capture.query_indices(layer, query)
-    row = mean_row(captured.attention, queries, captured.num_heads, captured.num_keys, torch.float32)[0].numpy()
+    row = capture.attention(layer, "mean" if captured.tokens.query_patches else None)
     return split_prefix(row, len(captured.tokens.key_prefix), capture.layout.grid)[0]
 
 

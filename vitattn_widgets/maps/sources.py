@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from .aggregate import AGGREGATIONS, possible_aggregations
 
@@ -62,16 +61,6 @@ class Source:
     def no_aggregation(self) -> str:
         """Why no aggregation can be chosen; empty if one can."""
         return "" if self.aggregations else "the heads are already one"
-
-    def facts(self) -> dict[str, Any]:
-        """Its title and the reasons why some controls are without effect, for a page's scripts."""
-        return {
-            "title": self.title,
-            "aggregations": self.aggregations,
-            "noHead": self.no_head,
-            "noAggregation": self.no_aggregation,
-            "noClass": self.no_class,
-        }
 
 
 _ALL = (

@@ -9,7 +9,6 @@ from PIL import Image
 
 from ..capture.capture import AttentionCapture
 from ..errors import SettingsError
-from ..images import CropBox
 from .drawing import crop_slices, draw_frame
 from .render import RenderedView, render_view
 from .settings import ViewSettings
@@ -57,22 +56,6 @@ def arranged_settings(settings: ViewSettings, arrangement: str) -> ViewSettings:
 def ground(capture: AttentionCapture, settings: ViewSettings) -> np.ndarray:
     """The picture that maps are laid over, uint8 ``(H, W, 3)``: what the model saw, or the whole photo."""
     return capture.view if settings.on == "view" else capture.source
-
-
-def view_boxes(capture: AttentionCapture, settings: ViewSettings, arrangement: str) -> tuple[CropBox, ...]:
-    """The place of the model's view in an arranged image: one box for each time it appears.
-
-    Returns:
-        ``(left, top, right, bottom)`` in pixels of the image; beyond its edges where the model's view is padded.
-    """
-    picture = ground(capture, settings)
-    height, width = picture.shape[:2]
-    box = (0.0, 0.0, float(width), float(height)) if settings.on == "view" else capture.crop_box
-    if arrangement != "side by side":
-        return (box,)
-    step = width + _gap(width)
-    left, top, right, bottom = box
-    return box, (left + step, top, right + step, bottom)
 
 
 def _gap(width: int) -> int:

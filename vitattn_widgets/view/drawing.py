@@ -238,9 +238,3 @@ def outline_patches(picture: np.ndarray, patches: np.ndarray, box: CropBox) -> n
         if framed[where].size:
             _frame(framed[where], max(1, round(min(across, down) / 16)))
     return framed
-
-
-def tick_text(value: float, value_range: tuple[float, float]) -> str:
-    """A value of a colour bar as text; one below a millionth of the range is rounding error and becomes 0."""
-    low, high = value_range
-    return "0" if abs(value) < 1e-6 * (high - low) else f"{value:.3g}"

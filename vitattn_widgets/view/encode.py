@@ -3,73 +3,21 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 from base64 import b64encode
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from ..errors import PictureError
-from ..images import Picture, load_picture, load_reduced
-
 if TYPE_CHECKING:
     from ..capture.capture import AttentionCapture
     from .render import RenderedView
     from .settings import ViewSettings
 
-PLAIN_PIXELS = 100_000
-"""Pictures up to this number of pixels go to a screen uncompressed, which takes no time.
-
-Nor do they wait: a notebook server holds back a message that fits one network packet (64 KB on the local machine) until
-the browser has acknowledged the one before, up to 40 ms later.
-"""
-
-LOSSLESS_PIXELS = 300_000
-"""Pictures up to this number of pixels are compressed without loss; larger ones become JPEG, in 1 to 3 ms."""
-
 THUMBNAIL_SIDE = 96
 """Height of a thumbnail in pixels."""
-
-
-@dataclass(frozen=True)
-class EncodedPicture:
-    """A picture encoded for a browser.
-
-    Attributes:
-        content: the bytes of the file.
-        mime: its MIME type.
-    """
-
-    content: bytes
-    mime: str
-
-
-def encode_for_screen(image: np.ndarray) -> EncodedPicture:
-    """Encode uint8 ``(H, W, 3)`` as fast as a live control needs: BMP, WebP without loss, or JPEG, by size."""
-    stream = io.BytesIO()
-    pixels = image.shape[0] * image.shape[1]
-    if pixels <= PLAIN_PIXELS:
-        Image.fromarray(image).save(stream, "BMP")
-        return EncodedPicture(stream.getvalue(), "image/bmp")
-    if pixels <= LOSSLESS_PIXELS:
-        Image.fromarray(image).save(stream, "WEBP", lossless=True, quality=0, method=0)
-        return EncodedPicture(stream.getvalue(), "image/webp")
-    Image.fromarray(image).save(stream, "JPEG", quality=95, subsampling=0)
-    return EncodedPicture(stream.getvalue(), "image/jpeg")
-
-
-def thumbnail(picture: Picture) -> bytes:
-    """A small JPEG file; empty if the picture cannot be read, which is reported when it is chosen."""
-    try:
-        if isinstance(picture, str | os.PathLike):
-            return encode_thumbnail(load_reduced(picture, 2 * THUMBNAIL_SIDE))
-        return encode_thumbnail(load_picture(picture))
-    except (PictureError, OSError):
-        return b""
 
 
 def encode_thumbnail(photo: Image.Image) -> bytes:

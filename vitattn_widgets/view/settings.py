@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 
 from ..errors import SettingsError
 from ..maps.settings import MAP_FIELDS, MapSettings, require_choices
-from .drawing import BLENDS, DEFAULT_CMAP, SCALES, color_table
+from .drawing import BLENDS, CMAPS, DEFAULT_CMAP, SCALES, color_table
 
 GROUNDS = ("view", "original")
 """The picture under a map: the pixels that the model saw, or the whole photo."""
@@ -16,9 +16,6 @@ STEP_TITLES = {"bilinear": "bilinear", "median": "median", "gaussian": "Gaussian
 
 SMOOTHING_STEPS = tuple(STEP_TITLES)
 """The smoothing steps, each a switch of `ViewSettings`."""
-
-RECOMMENDED = ("source", "sinks", "layer", "head", "query")
-"""The settings that `ViewSettings.recommended` defines; the others keep their values when it is applied."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,8 @@ class ViewSettings(MapSettings):
         require_choices(self, {"scale": SCALES, "on": GROUNDS, "blend": BLENDS})
         if not isinstance(self.opacity, int | float) or not 0 <= self.opacity <= 1:
             raise SettingsError(f"opacity must lie in 0..1, got {self.opacity!r}")
-        color_table(self.cmap)
+        if self.cmap not in CMAPS:  # those exist, and asking matplotlib for the others loads it
+            color_table(self.cmap)
 
     @classmethod
     def recommended(cls) -> ViewSettings:

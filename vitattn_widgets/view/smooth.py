@@ -6,8 +6,6 @@ Everything stays in floating point and in raw attention units; scaling for displ
 from __future__ import annotations
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from scipy import ndimage
 from skimage.filters import rank
 from skimage.morphology import disk
@@ -58,10 +56,21 @@ def upscale(grid_map: np.ndarray, size: tuple[int, int], bilinear: bool = True) 
     Returns:
         float32 ``(height, width)``.
     """
-    grid = torch.from_numpy(np.ascontiguousarray(grid_map, np.float32))[None, None]
-    if bilinear:
-        return F.interpolate(grid, size=size, mode="bilinear", align_corners=False)[0, 0].numpy()
-    return F.interpolate(grid, size=size, mode="nearest-exact")[0, 0].numpy()
+    # plain float32 products and sums in a fixed order: the viewer's engine does the same ones and gets the same pixels
+    heat = np.asarray(grid_map, np.float32)
+    for axis in (1, 0):
+        first, second, weight = _places_between(heat.shape[axis], size[axis], bilinear)
+        weight = weight if axis else weight[:, None]
+        heat = heat.take(first, axis) * (1 - weight) + heat.take(second, axis) * weight
+    return heat
+
+
+def _places_between(patches: int, pixels: int, bilinear: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The two patches whose centres each pixel lies between, and the float32 weight of the second."""
+    centres = (np.arange(pixels) + 0.5) * (patches / pixels)
+    place = np.maximum(centres - 0.5, 0) if bilinear else np.floor(centres)
+    first = place.astype(np.intp)
+    return first, np.minimum(first + 1, patches - 1), (place - first).astype(np.float32)
 
 
 def gaussian_blur(heat: np.ndarray, sigma: float) -> np.ndarray:
