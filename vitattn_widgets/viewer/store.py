@@ -93,11 +93,23 @@ class CaptureStore:
             if not needs_completion(capture, settings):  # another thread completed it in the meantime
                 return capture
             completed = complete_capture(model, capture, settings)
-            with self._lock:
-                # a capture that was dropped in the meantime is not brought back
-                if completed is not capture and self._kept.get((model, key)) is capture:
-                    self._keep((model, key), completed)
+            self.replace(model, key, capture, completed)
         return completed
+
+    def replace(
+        self, model: AttentionModel, key: Hashable, capture: AttentionCapture, completed: AttentionCapture
+    ) -> None:
+        """Keep a capture with additions in the place of the one that it was made from.
+
+        Args:
+            model: as in `get`.
+            key: as in `get`.
+            capture: from `get`. If it was dropped or replaced in the meantime, nothing happens.
+            completed: the same capture with additions.
+        """
+        with self._lock:
+            if completed is not capture and self._kept.get((model, key)) is capture:
+                self._keep((model, key), completed)
 
     def _completing(self, model: AttentionModel) -> RLock:
         """The lock under which captures of a model are completed, one at a time."""

@@ -1,0 +1,198 @@
+"""The capsule of a file that stands alone: as much as fits, and a sentence about each part that does not."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..capture.capture import AttentionCapture
+from ..errors import ModelError, SettingsError
+from ..maps.settings import MapSettings
+from ..maps.sources import CATALOGUE
+from ..models.classes import likely_classes
+from ..models.tokens import Query
+from ..view.recipe import make_recipe
+from ..view.settings import ViewSettings
+from .capsule import Facts, capsule_facts, first_tensors, picture_parts, with_norms, without_folders
+from .tensors import Tensors, has_operands, map_tensors, norm_tensors, operand_tensors, pack, row_tensors
+
+if TYPE_CHECKING:
+    from ..models.loading import AttentionModel
+
+CLASSES = 3
+"""Number of predicted classes whose maps a file holds, if they fit."""
+
+BITS = 13
+"""Precision of queries and keys in a file, about that of float16: gzip packs the zeros below."""
+
+NOT_HERE = "not in this file"
+"""Why a source rests that a file was made without."""
+
+RESERVE = 2_000
+"""Bytes kept free for the sentences about what is left out."""
+
+Part = tuple[str, int | None]
+"""A part of a file: its kind, and the number of its layer or class."""
+
+Progress = Callable[[Iterable[Any]], Iterable[Any]]
+
+
+def make_file_capsule(
+    model: AttentionModel,
+    capture: AttentionCapture,
+    name: str = "",
+    settings: MapSettings | None = None,
+    *,
+    room: int,
+    sources: Sequence[str] = tuple(CATALOGUE),
+    classes: int = CLASSES,
+    progress: Progress = iter,
+) -> bytes:
+    """The gzip-compressed capsule of a file that stands alone: the most useful parts first, as long as they fit.
+
+    Beside the light capsule it holds the maps of every layer by the sources that a browser cannot compute, for the most
+    probable classes, and queries and keys, from the last layer to the first, so that patches can be the query. Its
+    facts say what it lacks (``left_out``) and hold a recipe of the photo. Equal input, equal bytes.
+
+    Args:
+        model: the model of the capture.
+        capture: from `capture_attention`.
+        name: of the photo; of a path, only the last part goes into the file.
+        settings: the map that the file opens with, whose query and class it holds in any case; None is the default.
+        room: largest size in bytes.
+        sources: the sources that readers can choose.
+        classes: number of classes, from the most probable one on.
+        progress: wraps the iterable of parts, like `tqdm`.
+
+    Raises:
+        SettingsError: settings that this capture does not have, or no room for the photo and its first maps.
+    """
+    settings = settings or MapSettings()
+    name = Path(name).name
+    named = without_folders(model)
+    capture, no_norms = with_norms(model, capture)
+    picture, pixels = picture_parts(capture, name, name or None)
+    facts = capsule_facts(named, capture, no_norms, picture)
+    facts["recipe"] = make_recipe(model, capture, ViewSettings(), path=name or None)  # reads the checkpoint's file
+    facts["recipe"]["model"]["load"] = named.loaded_with
+    for source in facts["sources"]:
+        if source["name"] not in sources:
+            source["unavailable"] = NOT_HERE
+    tensors = first_tensors(capture) | pixels
+    for layer, query in _queries(capture, settings.query):
+        tensors |= row_tensors(capture, layer, query)
+    left = room - len(_packed(facts, tensors)) - RESERVE
+    if left < 0:
+        raise SettingsError(
+            f"the photo and its first maps take {(room - left) / 1e6:.2f} MB, and the file has room for "
+            f"{room / 1e6:.2f} MB; scale the photo down, or choose a model with fewer layers, heads or patches"
+        )
+    kept: dict[Part, Tensors] = {}
+    for part, compute in progress(_parts(model, capture, facts, settings, classes)):
+        try:
+            added = compute()
+        except ModelError as error:  # no gradient flows through this model
+            for source in facts["sources"]:
+                source["unavailable"] = source["unavailable"] or ("" if source["no_class"] else str(error))
+            continue
+        size = len(_packed(None, added))
+        if size <= left:
+            kept[part] = added
+            left -= size
+    while True:
+        facts["left_out"] = _left_out(capture, facts, kept)
+        content = _packed(facts, tensors | {name: tensor for part in kept.values() for name, tensor in part.items()})
+        if len(content) <= room:
+            return content
+        kept.popitem()  # parts measured one by one take a little less
+
+
+def _packed(facts: Facts | None, tensors: Tensors) -> bytes:
+    return gzip.compress(pack(facts, tensors), mtime=0)  # a time would differ from run to run
+
+
+def _queries(capture: AttentionCapture, query: Query | None) -> Iterator[tuple[int, Query]]:
+    """Each layer with its default query, and with `query` where it has that one."""
+    for layer in range(capture.num_layers):
+        yield layer, capture.query_or_default(layer)
+        tokens = capture.layers[layer].tokens
+        if query is not None and (query in tokens.names if isinstance(query, str) else tokens.query_patches):
+            yield layer, query
+
+
+def _parts(
+    model: AttentionModel, capture: AttentionCapture, facts: Facts, settings: MapSettings, classes: int
+) -> list[tuple[Part, Callable[[], Tensors]]]:
+    """What may be left out, the most useful first, and how each is computed."""
+    layers = range(capture.num_layers)
+    here = [CATALOGUE[source["name"]] for source in facts["sources"] if not source["unavailable"]]
+
+    def maps(target: int | None) -> Tensors:
+        wanted = [
+            MapSettings(layer=layer, query=query, source=source.name, target=target, aggregation=fusion)
+            for source in here
+            if not (source.plain or source.norms) and bool(source.no_class) == (target is None)
+            for fusion in (source.aggregations if source.fuses_heads else ("mean",))
+            for layer, query in _queries(capture, settings.query)
+        ]
+        return map_tensors(model, capture, wanted)[0]
+
+    def rows() -> Tensors:
+        named = (row_tensors(capture, layer, query) for layer in layers for query in capture.queries(layer))
+        return {name: tensor for one in named for name, tensor in one.items()}
+
+    def norms() -> Tensors:
+        return {name: tensor for layer in layers for name, tensor in norm_tensors(capture, layer).items()}
+
+    parts: list[tuple[Part, Callable[[], Tensors]]] = [(("rows", 0), rows), (("maps", None), partial(maps, None))]
+    by_class = []
+    if any(not source.no_class for source in here):
+        targets = [capture.class_or_predicted(settings.target), *likely_classes(capture.probabilities, classes)]
+        by_class = [(("maps", target), partial(maps, target)) for target in dict.fromkeys(targets)]
+    operands = [
+        (("operands", layer), partial(operand_tensors, capture, layer, BITS))
+        for layer in reversed(layers)
+        if has_operands(capture, layer)
+    ]
+    if any(source.norms for source in here):
+        parts.append((("norms", 0), norms))
+    return [*parts, *by_class[:1], *operands, *by_class[1:]]
+
+
+def _left_out(capture: AttentionCapture, facts: Facts, kept: Collection[Part]) -> list[str]:
+    """Sentences about what a file does not hold."""
+    here = [source for source in facts["sources"] if not source["unavailable"]]
+    sentences = []
+    if ("rows", 0) not in kept:
+        sentences.append("The default query alone can be chosen, as the rows of the others did not fit.")
+    if ("norms", 0) not in kept and any(source["norms"] for source in here):
+        sentences.append("The source “attention x value norm” did not fit.")
+    if ("maps", None) not in kept and any(source["fuses_heads"] for source in here):
+        sentences.append("The source “rollout” did not fit.")
+    if any(not source["no_class"] for source in here):
+        names = [capture.class_names[number] for kind, number in kept if kind == "maps" and number is not None]
+        sentences.append(
+            f"Of the sources that depend on a class, it holds the maps for {_listed(names)} alone."
+            if names
+            else "The sources that depend on a class did not fit."
+        )
+    if any(not (source["plain"] or source["norms"]) for source in here):
+        sentences.append("Sources other than attention and value norms show the default query alone.")
+    patches = [layer for layer in range(capture.num_layers) if capture.layers[layer].tokens.query_patches]
+    without = {layer: "attention is no plain softmax" for layer in patches if not has_operands(capture, layer)}
+    for layer in patches:
+        if ("operands", layer) not in kept:
+            without.setdefault(layer, "queries and keys did not fit")
+    for reason in dict.fromkeys(without.values()):
+        layers = [str(layer) for layer in without if without[layer] == reason]
+        where = f"{'layers' if len(layers) > 1 else 'layer'} {_listed(layers)}"
+        sentences.append(f"A patch cannot be the query in {where}, whose {reason}.")
+    return sentences
+
+
+def _listed(words: Sequence[str]) -> str:
+    """``"a, b and c"``."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))

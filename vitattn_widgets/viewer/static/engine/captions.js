@@ -1,0 +1,181 @@
+// @ts-check
+// Captions: what a picture shows, in words, and the unit of its values.
+
+import { rawMap } from "./attribution.js";
+import { percent } from "./formats.js";
+import { countSinks, LEFT_OUT, OUTLINED, shareOf } from "./sinks.js";
+import { queryWords } from "./tokens.js";
+
+/** @typedef {import("./attribution.js").RawMap} RawMap */
+/** @typedef {import("./capsule.js").Capsule} Capsule */
+/** @typedef {import("./resolve.js").ResolvedMap} ResolvedMap */
+/** @typedef {import("./settings.js").MapSettings} MapSettings */
+
+/**
+ * One line that says what a picture shows: model, layer, source and class, head or formula, query, omissions.
+ *
+ * @param {Capsule} capsule
+ * @param {MapSettings} settings
+ * @returns {string}
+ * @throws {SettingsError} as `rawMap` does
+ */
+export function caption(capsule, settings) {
+  const raw = rawMap(capsule, settings);
+  return captionOf(capsule, raw, capsule.sinks(raw.resolved.layer));
+}
+
+/**
+ * `caption` for callers that already hold the raw map and the sinks of its layer.
+ *
+ * @param {Capsule} capsule
+ * @param {RawMap} raw
+ * @param {Uint8Array} sinks
+ * @returns {string}
+ */
+export function captionOf(capsule, raw, sinks) {
+  const { model, layers, words } = capsule.facts;
+  const { layer, head, heads, aggregation, source } = raw.resolved;
+  const parts = [model.name, layers[layer].words, ...sourceWords(capsule, raw.resolved)];
+  if (head !== null) parts.push(`head ${head} of 0..${heads - 1}`);
+  else if (!source.no_head) parts.push(fillIn(words.formulas[aggregation], { heads }));
+  parts.push(queryPart(capsule, raw.resolved));
+  // the prefix tokens of the map's own layer, or of the whole model if the map is computed from several layers
+  const prefix = source.span === "layer" ? layers[layer].key_prefix : model.prefix;
+  if (prefix.length) {
+    parts.push(`${percent(raw.share, 1)} of this ${source.title} went to prefix tokens and is left out`);
+  }
+  if (countSinks(sinks)) parts.push(sinksPart(raw, sinks));
+  return parts.join(", ");
+}
+
+/**
+ * What the map is computed from; empty for plain attention.
+ *
+ * @param {Capsule} capsule
+ * @param {ResolvedMap} resolved
+ */
+function sourceWords(capsule, { source, layer, aggregation, target }) {
+  if (source.plain) return [];
+  let description = source.words;
+  if (source.span === "late layers") {
+    const first = Math.max(0, layer + 1 - Math.ceil(capsule.numLayers / 3));
+    description += `, summed over layers ${first}..${layer}`;
+  } else if (source.span === "first to layer") {
+    description += " from layer 0 up to this one";
+  }
+  if (source.fuses_heads) description += `, heads fused by ${aggregation}`;
+  return [`${description} (${source.reference})`, ...(target === null ? [] : [classWords(capsule, target)])];
+}
+
+/** @param {Capsule} capsule @param {number} target */
+function classWords(capsule, target) {
+  const predicted = target === capsule.classOrPredicted() ? ", the prediction" : "";
+  const probability = percent(capsule.floats("probabilities")[target], 1);
+  return `for the class ${capsule.facts.model.classes[target]} (${probability}${predicted})`;
+}
+
+/** @param {RawMap} raw @param {Uint8Array} sinks */
+function sinksPart({ resolved, withSinks }, sinks) {
+  const count = countSinks(sinks);
+  const many = count > 1;
+  const share = percent(shareOf(withSinks, sinks), 0);
+  const outlined = OUTLINED.includes(resolved.sinks) ? " (outlined)" : "";
+  const patches = `${count} sink ${many ? "patches" : "patch"}${outlined}`;
+  if (LEFT_OUT.includes(resolved.sinks)) return `${patches} with ${share} of the map ${many ? "are" : "is"} left out`;
+  return `${patches} ${many ? "hold" : "holds"} ${share} of the map`;
+}
+
+/** @param {Capsule} capsule @param {ResolvedMap} resolved */
+function queryPart(capsule, { query, layer }) {
+  const { read } = capsule.facts.model;
+  const names = capsule.facts.words.queries;
+  const words = `query: ${queryWords(query, names)}`;
+  if (!read.length) return `${words} (this model has no classifier)`;
+  if (typeof query === "string" && query.split("+").every((part) => read.includes(part))) {
+    return `${words}, which the classifier reads${layer === capsule.numLayers - 1 ? "" : " after the last layer"}`;
+  }
+  return `${words} (the classifier reads the ${read.map((name) => queryWords(name, names)).join(" and the ")} instead)`;
+}
+
+/** Numbers of sinks as a sentence writes them; larger ones are digits. */
+const COUNT_WORDS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
+
+/** Share of the attention below which a sentence says how much of it reaches patches. */
+const LITTLE = 0.5;
+
+/** The aggregations as a sentence names them. */
+const HEADS = /** @type {Record<string, string>} */ ({
+  mean: "average of {heads} heads",
+  max: "strongest of {heads} heads",
+  mean_over_std: "mean / std of {heads} heads",
+});
+
+/**
+ * What a picture shows, for a person: layer and heads, who looked where, and how much of it went elsewhere.
+ *
+ * @param {Capsule} capsule
+ * @param {MapSettings} settings
+ * @returns {string}
+ * @throws {SettingsError} as `rawMap` does
+ */
+export function sentence(capsule, settings) {
+  const raw = rawMap(capsule, settings);
+  return sentenceOf(capsule, raw, capsule.sinks(raw.resolved.layer));
+}
+
+/**
+ * `sentence` for callers that already hold the raw map and the sinks of its layer.
+ *
+ * @param {Capsule} capsule
+ * @param {RawMap} raw
+ * @param {Uint8Array} sinks
+ * @returns {string}
+ */
+export function sentenceOf(capsule, raw, sinks) {
+  const { layer, head, heads, aggregation, source } = raw.resolved;
+  const place = [layerPlace(capsule, layer)];
+  if (head !== null) place.push(`head ${head}`);
+  else if (!source.no_head) place.push(heads > 1 ? fillIn(HEADS[aggregation], { heads }) : "its only head");
+  const target = raw.resolved.target === null ? "" : capsule.facts.model.classes[raw.resolved.target];
+  const query = queryWords(raw.resolved.query, capsule.facts.words.queries);
+  let text = `${place.join(", ")}: ${fillIn(source.sentence, { query, target })}.`;
+  if (raw.share > LITTLE) text += ` Only ${percent(1 - raw.share, 0)} of it reaches patches.`;
+  const count = countSinks(sinks);
+  if (count) {
+    const patches = `${COUNT_WORDS[count] ?? count} sink ${count > 1 ? "patches" : "patch"}`;
+    const leftOut = LEFT_OUT.includes(raw.resolved.sinks) ? ", left out here" : "";
+    text += ` ${percent(shareOf(raw.withSinks, sinks), 0)} goes to ${patches}${leftOut}.`;
+  }
+  return text;
+}
+
+/** @param {Capsule} capsule @param {number} layer from 0 on */
+function layerPlace(capsule, layer) {
+  const last = capsule.numLayers - 1;
+  if (layer === last) return "Last layer";
+  return layer === 0 ? "First layer" : `Layer ${layer} of 0 to ${last}`;
+}
+
+/**
+ * The unit of a map's raw values, in words.
+ *
+ * @param {Capsule} capsule
+ * @param {MapSettings} settings
+ * @returns {string}
+ */
+export function valueUnit(capsule, settings) {
+  const source = capsule.source(settings.source);
+  const ratio = settings.head === null && settings.aggregation === "mean_over_std" && !source.no_head;
+  return ratio ? "mean / std over the heads" : source.unit;
+}
+
+/**
+ * A text with values for its fields.
+ *
+ * @param {string} text "mean over {heads} heads"
+ * @param {Record<string, string | number>} values by field
+ * @returns {string}
+ */
+export function fillIn(text, values) {
+  return text.replace(/\{(\w+)\}/g, (_, field) => String(values[field]));
+}

@@ -1,0 +1,282 @@
+// @ts-check
+// Drawing smoothed maps: scaled to 0..1, coloured, laid over the view or the whole photo.
+
+import { percentiles, rangeOf, roundEven, TINY } from "./numbers.js";
+
+/** @typedef {import("./capsule.js").Capsule} Capsule */
+/** @typedef {[number, number]} ValueRange */
+/** @typedef {[number, number, number, number]} Box   Left, top, right, bottom in pixels. */
+/** @typedef {{pixels: Uint8ClampedArray, width: number, height: number}} Picture   RGBA */
+/** @typedef {{blend: string, opacity: number, strength: number, colors: Uint8Array}} Blending */
+
+/** Shares of the pixels that "robust" maps to 0 and 1, so that a few sink patches do not blacken the rest. */
+const ROBUST_SHARES = [0.05, 0.95];
+
+/** Strength of a glow if no attention reaches the patches at all. */
+const MIN_STRENGTH = 0.25;
+
+/**
+ * The raw values that a scale maps to 0 and 1.
+ *
+ * @param {Float32Array} heat raw smoothed map, or several for a common range
+ * @param {string} scale "map" and "shared" take the smallest and largest value, "robust" percentiles
+ * @returns {ValueRange}
+ */
+export function valueRange(heat, scale = "map") {
+  if (scale !== "robust") return rangeOf(heat);
+  const [low, high] = percentiles(heat, ROBUST_SHARES);
+  return [low, high];
+}
+
+/**
+ * Map raw values linearly to 0..1, clipped; a constant map becomes zeros.
+ *
+ * @param {Float32Array} heat
+ * @param {ValueRange} limits
+ * @returns {Float32Array}
+ */
+export function scaleMap(heat, [low, high]) {
+  const { fround } = Math;
+  const scaled = new Float32Array(heat.length);
+  if (!(high - low > TINY)) return scaled;
+  const from = fround(low);
+  const span = fround(high - low);
+  for (let at = 0; at < heat.length; at++) {
+    const value = fround(fround(heat[at] - from) / span);
+    scaled[at] = Math.max(0, Math.min(1, value));
+  }
+  return scaled;
+}
+
+/**
+ * The factor that dims a glow if little of the attention reaches patches: 1 from one half on, never below 0.25.
+ *
+ * @param {number} patchShare share of the attention that goes to patches, 0..1
+ */
+export function glowStrength(patchShare) {
+  return Math.min(1, Math.max(MIN_STRENGTH, 2 * patchShare));
+}
+
+/**
+ * The 256 colours of a colour map.
+ *
+ * @param {Capsule} capsule
+ * @param {string} cmap
+ * @returns {Uint8Array} (256, 3)
+ * @throws {SettingsError} the capsule does not hold it (see `missing`)
+ */
+export function colorTable(capsule, cmap) {
+  return /** @type {Uint8Array} */ (capsule.tensor(`colors.${cmap}`).data);
+}
+
+/**
+ * The number of a scaled value's colour, 0..255.
+ *
+ * @param {number} value 0..1
+ */
+export function colorNumber(value) {
+  return Math.fround(Math.fround(value * 255) + 0.5) | 0;
+}
+
+/**
+ * The 256 colours of a blending as pixels of a canvas, with the opacity as alpha.
+ *
+ * @param {Blending} blending
+ * @returns {Uint32Array} (256,), each the four bytes of RGBA
+ */
+export function layerColors({ blend, opacity, strength, colors }) {
+  const bytes = new Uint8ClampedArray(4 * 256);
+  for (let number = 0; number < 256; number++) {
+    bytes.set(colors.subarray(3 * number, 3 * number + 3), 4 * number);
+    bytes[4 * number + 3] = 255 * opacity * (blend === "glow" ? (strength * number) / 255 : 1);
+  }
+  return new Uint32Array(bytes.buffer);
+}
+
+/**
+ * A scaled map as a layer for a canvas: its colours, with the opacity as alpha.
+ *
+ * @param {Float32Array} heat 0..1
+ * @param {Blending} blending
+ * @returns {Uint8ClampedArray<ArrayBuffer>} RGBA, (pixels, 4)
+ */
+export function colorLayer(heat, blending) {
+  return lookUp(heat, layerColors(blending));
+}
+
+/**
+ * The pixels of a scaled map.
+ *
+ * @param {Float32Array} heat 0..1
+ * @param {Uint32Array} colors from `layerColors`
+ * @returns {Uint8ClampedArray<ArrayBuffer>} RGBA, (pixels, 4)
+ */
+export function lookUp(heat, colors) {
+  const pixels = new Uint32Array(heat.length);
+  for (let at = 0; at < heat.length; at++) pixels[at] = colors[colorNumber(heat[at])];
+  return new Uint8ClampedArray(pixels.buffer);
+}
+
+/**
+ * Lay a coloured map over a part of a picture: `(1 - part) * picture + part * colour`, where `part` is the opacity, and
+ * for a glow the opacity times heat times strength.
+ *
+ * @param {Picture} picture changed in place
+ * @param {Float32Array} heat 0..1, of the part's size
+ * @param {Box} where the part, in whole pixels
+ * @param {Blending} blending
+ */
+export function overlay(picture, heat, [left, top, right, bottom], { blend, opacity, strength, colors }) {
+  const { fround } = Math;
+  const { pixels, width } = picture;
+  const glow = blend === "glow";
+  const factor = fround(glow ? opacity * strength : opacity);
+  let at = 0;
+  for (let y = top; y < bottom; y++) {
+    for (let x = left; x < right; x++, at++) {
+      const value = heat[at];
+      const part = glow ? fround(value * factor) : factor;
+      const rest = fround(1 - part);
+      const color = 3 * colorNumber(value);
+      const place = 4 * (y * width + x);
+      for (let channel = 0; channel < 3; channel++) {
+        const photo = fround(pixels[place + channel] * rest);
+        pixels[place + channel] = fround(fround(photo + fround(colors[color + channel] * part)) + 0.5) | 0;
+      }
+    }
+  }
+}
+
+/**
+ * The pixels of a photo inside a crop.
+ *
+ * @param {Box} box may lie partly outside the photo
+ * @param {number} width of the photo
+ * @param {number} height
+ * @returns {Box} in whole pixels
+ */
+export function cropPixels([left, top, right, bottom], width, height) {
+  return [
+    Math.max(0, roundEven(left)),
+    Math.max(0, roundEven(top)),
+    Math.min(width, roundEven(right)),
+    Math.min(height, roundEven(bottom)),
+  ];
+}
+
+/**
+ * A map of the view, resampled bilinearly to the photo's pixels inside the crop.
+ *
+ * @param {Float32Array} heat (height, width) of the view
+ * @param {[number, number]} size of the view, height and width
+ * @param {Box} box place of the view in the photo
+ * @param {Box} where the pixels inside it
+ * @returns {Float32Array}
+ */
+export function placeOnSource(heat, [height, width], [left, top, right, bottom], where) {
+  const down = placesOf(where[1], where[3], top, (bottom - top) / height, height);
+  const across = placesOf(where[0], where[2], left, (right - left) / width, width);
+  const placed = new Float32Array(down.length * across.length);
+  let at = 0;
+  for (const [upper, lower, weight] of down) {
+    for (const [before, after, part] of across) {
+      placed[at++] =
+        heat[upper * width + before] * (1 - weight) * (1 - part) +
+        heat[upper * width + after] * (1 - weight) * part +
+        heat[lower * width + before] * weight * (1 - part) +
+        heat[lower * width + after] * weight * part;
+    }
+  }
+  return placed;
+}
+
+/**
+ * For each photo pixel the two view pixels around its centre, and the weight of the second.
+ *
+ * @param {number} from
+ * @param {number} to
+ * @param {number} start of the view in the photo
+ * @param {number} step photo pixels per view pixel
+ * @param {number} count of view pixels
+ * @returns {[number, number, number][]}
+ */
+function placesOf(from, to, start, step, count) {
+  // pixels are squares with their centres at half numbers
+  const offset = (from + 0.5 - start) / step - 0.5;
+  return Array.from({ length: Math.max(0, to - from) }, (_, pixel) => {
+    const place = Math.min(count - 1, Math.max(0, offset + pixel * (1 / step)));
+    const first = Math.floor(place);
+    return [first, Math.min(first + 1, count - 1), place - first];
+  });
+}
+
+/**
+ * Frame a part of a picture, inside its edges: a white line between two black ones, visible on any photo.
+ *
+ * @param {Picture} picture changed in place
+ * @param {Box} where the part, in whole pixels
+ * @param {number} line width of each line in pixels
+ */
+function frame(picture, [left, top, right, bottom], line) {
+  for (const [depth, grey] of [
+    [0, 0],
+    [line, 255],
+    [2 * line, 0],
+  ]) {
+    const [x0, y0, x1, y1] = [left + depth, top + depth, right - depth, bottom - depth];
+    for (let y = y0; y < y1; y++) {
+      const across = y < y0 + line || y >= y1 - line;
+      for (let x = x0; x < x1; x++) {
+        if (across || x < x0 + line || x >= x1 - line)
+          picture.pixels.fill(grey, 4 * (y * picture.width + x), 4 * (y * picture.width + x) + 3);
+      }
+    }
+  }
+}
+
+/**
+ * Frame the crop in the whole photo.
+ *
+ * @param {Picture} picture changed in place
+ * @param {Box} where
+ */
+export function drawFrame(picture, where) {
+  frame(picture, where, Math.max(1, roundEven(Math.min(picture.width, picture.height) / 300)));
+}
+
+/**
+ * The pixels of each of some patches.
+ *
+ * @param {Uint8Array} patches which ones, row first
+ * @param {[number, number]} grid rows and columns
+ * @param {Box} box place of the grid in the picture
+ * @returns {Box[]} in pixels of the picture, not rounded
+ */
+export function patchBoxes(patches, [rows, cols], [left, top, right, bottom]) {
+  const across = (right - left) / cols;
+  const down = (bottom - top) / rows;
+  /** @type {Box[]} */
+  const boxes = [];
+  patches.forEach((chosen, patch) => {
+    if (!chosen) return;
+    const [row, col] = [Math.floor(patch / cols), patch % cols];
+    boxes.push([left + col * across, top + row * down, left + (col + 1) * across, top + (row + 1) * down]);
+  });
+  return boxes;
+}
+
+/**
+ * Frame some patches of a picture, each as `drawFrame` does.
+ *
+ * @param {Picture} picture changed in place
+ * @param {Uint8Array} patches which ones, row first
+ * @param {[number, number]} grid rows and columns
+ * @param {Box} box place of the grid in the picture
+ */
+export function outlinePatches(picture, patches, grid, box) {
+  const [rows, cols] = grid;
+  const side = Math.min((box[2] - box[0]) / cols, (box[3] - box[1]) / rows);
+  for (const cell of patchBoxes(patches, grid, box)) {
+    frame(picture, cropPixels(cell, picture.width, picture.height), Math.max(1, roundEven(side / 16)));
+  }
+}

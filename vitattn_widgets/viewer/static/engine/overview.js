@@ -1,0 +1,93 @@
+// @ts-check
+// Every layer and head at a glance: small maps of all of them in one picture.
+
+import { aggregateHeads } from "./aggregate.js";
+import { attentionRow, rowName } from "./attention.js";
+import { colorTable, layerColors, lookUp, scaleMap, valueRange } from "./drawing.js";
+import { splitPrefix } from "./patch_attention.js";
+import { LEFT_OUT, leaveOut } from "./sinks.js";
+import { queryText } from "./tokens.js";
+
+/** @typedef {import("./capsule.js").Capsule} Capsule */
+/** @typedef {import("./tokens.js").Query} Query */
+
+/**
+ * @typedef {Object} Overview   One column per layer; the first row is all heads together, then one row per head.
+ * @property {Uint8ClampedArray} pixels   RGBA of the whole picture, transparent where a layer has fewer heads
+ * @property {number} width
+ * @property {number} height
+ * @property {[number, number]} cell      height and width of a cell in pixels, one per patch
+ * @property {number} rows                rows of cells: 1 + the most heads of a layer
+ * @property {number[]} heads             number of heads of each layer
+ * @property {string[]} queries           the query of each layer, as text: its own default where it lacks the wanted one
+ */
+
+/** Pictures kept per capsule. */
+const KEPT_OVERVIEWS = 8;
+
+/**
+ * The raw attention of every layer and head, each on its own robust scale.
+ *
+ * @param {Capsule} capsule
+ * @param {{query: Query | null, cmap: string, sinks: string}} settings sinks are apart: left out of map and scale where
+ *   the settings leave them out, and clipped by the scale where they show them
+ * @returns {Overview}
+ * @throws {SettingsError} the capsule lacks the colours
+ */
+export function renderOverview(capsule, { query, cmap, sinks }) {
+  const queries = capsule.facts.layers.map((_, layer) => queryText(availableQuery(capsule, layer, query)));
+  const question = [cmap, LEFT_OUT.includes(sinks), ...queries].join(";");
+  return capsule.remembered("overview", question, KEPT_OVERVIEWS, () => {
+    const [rows, cols] = capsule.facts.model.grid;
+    const heads = capsule.facts.layers.map((layer) => layer.heads);
+    const lines = 1 + Math.max(...heads);
+    const [width, height] = [heads.length * cols, lines * rows];
+    const pixels = new Uint8ClampedArray(4 * width * height);
+    const colors = layerColors({ blend: "even", opacity: 1, strength: 1, colors: colorTable(capsule, cmap) });
+    for (const layer of heads.keys()) {
+      const maps = cellMaps(capsule, layer, availableQuery(capsule, layer, query), LEFT_OUT.includes(sinks));
+      maps.forEach((map, line) => {
+        const cell = lookUp(scaleMap(map, valueRange(map, "robust")), colors);
+        for (let row = 0; row < rows; row++) {
+          const at = 4 * ((line * rows + row) * width + layer * cols);
+          pixels.set(cell.subarray(4 * row * cols, 4 * (row + 1) * cols), at);
+        }
+      });
+    }
+    return { pixels, width, height, cell: /** @type {[number, number]} */ ([rows, cols]), rows: lines, heads, queries };
+  });
+}
+
+/**
+ * The maps of a layer, first all heads together, then each head.
+ *
+ * @param {Capsule} capsule
+ * @param {number} layer
+ * @param {Query} query
+ * @param {boolean} withoutSinks
+ * @returns {Float32Array[]} (patches,) each
+ */
+export function cellMaps(capsule, layer, query, withoutSinks) {
+  const row = attentionRow(capsule, layer, query);
+  const { heads } = capsule.layer(layer);
+  const { maps } = splitPrefix(row, heads, row.length / heads - capsule.numPatches);
+  const kept = withoutSinks ? leaveOut(maps, capsule.sinks(layer), true) : maps;
+  const patches = kept.length / heads;
+  const single = Array.from({ length: heads }, (_, head) => kept.subarray(head * patches, (head + 1) * patches));
+  return [aggregateHeads(kept, heads, "mean"), ...single];
+}
+
+/**
+ * The query itself if the layer has it and the capsule holds what its row needs, else the layer's default.
+ *
+ * @param {Capsule} capsule
+ * @param {number} layer
+ * @param {Query | null} query
+ * @returns {Query}
+ */
+function availableQuery(capsule, layer, query) {
+  const { queries, query_patches: patches, default_query: own } = capsule.layer(layer);
+  if (query === null) return own;
+  const exists = typeof query === "string" ? queries.includes(query) : patches;
+  return exists && (capsule.has(rowName(layer, query)) || capsule.has(`layer${layer}.q`)) ? query : own;
+}

@@ -1,0 +1,218 @@
+// @ts-check
+// The composition that every part calls: a capsule and settings in, a picture and its captions out.
+
+import { rawMap } from "./attribution.js";
+import { captionOf, sentenceOf } from "./captions.js";
+import {
+  colorLayer,
+  colorTable,
+  cropPixels,
+  drawFrame,
+  glowStrength,
+  outlinePatches,
+  overlay,
+  placeOnSource,
+  scaleMap,
+  valueRange,
+} from "./drawing.js";
+import { requireChoices } from "./settings.js";
+import { OUTLINED } from "./sinks.js";
+import { smoothMap } from "./smooth.js";
+import { queryText } from "./tokens.js";
+
+/** @typedef {import("./attribution.js").RawMap} RawMap */
+/** @typedef {import("./capsule.js").Capsule} Capsule */
+/** @typedef {import("./drawing.js").Box} Box */
+/** @typedef {import("./drawing.js").Picture} Picture */
+/** @typedef {import("./drawing.js").ValueRange} ValueRange */
+/** @typedef {import("./settings.js").Settings} Settings */
+
+/**
+ * @typedef {Object} Prepared   A picture before colouring: all that does not depend on scale, opacity, colours, ground.
+ * @property {RawMap} raw
+ * @property {Uint8Array} sinks       the sinks of its layer, 0 or 1, row first
+ * @property {Float32Array} heat      (height, width), smoothed, in raw units
+ * @property {number} width           of `heat`: the view's, or half of it if coarse
+ * @property {number} height
+ * @property {string} caption         the complete line
+ * @property {string} sentence        the sentence for a person
+ * @property {Map<string, ValueRange>} ranges   those of the scales that were drawn
+ * @property {{range: ValueRange, heat: Float32Array} | null} scaled   what was drawn last
+ */
+
+/**
+ * @typedef {Object} Drawn
+ * @property {Float32Array} heat         (height, width) of the view, 0..1
+ * @property {ValueRange} limits         the raw values that became 0 and 1
+ * @property {Uint8ClampedArray<ArrayBuffer>} colors  RGBA of the map alone, (height, width, 4): a layer to be drawn over the picture
+ * @property {number} width              of `heat` and `colors`
+ * @property {number} height
+ * @property {number} strength           factor of a glow, 0.25..1
+ * @property {Picture | null} image      the finished picture, if pixels were given
+ */
+
+/** Pixels of the smoothed maps kept per capsule, which with what was drawn of them take 24 MB. */
+const KEPT_PIXELS = 3_000_000;
+
+/** Smoothed maps kept however large they are: a row of panels, or the layers around the one that is shown. */
+const KEPT_LEAST = 8;
+
+/**
+ * The raw map, its sinks, its smoothed heat and its captions, each computed once.
+ *
+ * @param {Capsule} capsule
+ * @param {Settings} settings
+ * @param {{coarse?: boolean}} [options] coarse: at half the view's size, for a frame while something is dragged
+ * @returns {Prepared}
+ * @throws {SettingsError} a setting that does not exist, or that this capsule does not have or cannot draw (see
+ *   `missing`)
+ */
+export function prepareView(capsule, settings, { coarse = false } = {}) {
+  requireChoices(settings);
+  const raw = rawMap(capsule, settings);
+  const { layer, head, aggregation, query, source, target, sinks } = raw.resolved;
+  const { bilinear, median, gaussian } = settings;
+  const parts = [layer, head, aggregation, queryText(query), source.name, target, sinks, bilinear, median, gaussian];
+  const { model, picture } = capsule.facts;
+  const divisor = coarse ? 2 : 1;
+  const [width, height] = picture.view_size.map((side) => Math.ceil(side / divisor));
+  const kept = Math.max(KEPT_LEAST, Math.floor(KEPT_PIXELS / (width * height)));
+  return capsule.remembered(coarse ? "coarse heat" : "heat", parts.join(), kept, () => {
+    const patch = model.patch_size / divisor;
+    const found = capsule.sinks(layer);
+    return {
+      raw,
+      sinks: found,
+      heat: smoothMap(raw.gridMap, model.grid, [height, width], patch, settings),
+      width,
+      height,
+      caption: captionOf(capsule, raw, found),
+      sentence: sentenceOf(capsule, raw, found),
+      ranges: new Map(),
+      scaled: null,
+    };
+  });
+}
+
+/**
+ * Scale and colour a prepared view. Without `pixels` only the layer is drawn, which takes no time.
+ *
+ * @param {Capsule} capsule
+ * @param {Settings} settings those it was prepared with; scale, opacity, colours, blend and ground may differ
+ * @param {Prepared} prepared
+ * @param {ValueRange | null} [limits] raw values to map to 0 and 1, instead of the choice of `settings.scale`
+ * @param {Uint8ClampedArray | Uint8Array | null} [pixels] RGBA or RGB of the ground: the view, or the photo for the
+ *   ground "original"
+ * @returns {Drawn}
+ * @throws {SettingsError} the capsule lacks the colours
+ */
+export function drawView(capsule, settings, prepared, limits = null, pixels = null) {
+  const range = limits ?? ownLimits(settings, prepared);
+  const heat = scaledHeat(prepared, range);
+  const strength = glowStrength(1 - prepared.raw.share);
+  const { blend, opacity, cmap } = settings;
+  const blending = { blend, opacity, strength, colors: colorTable(capsule, cmap) };
+  const { width, height } = prepared;
+  return {
+    heat,
+    limits: range,
+    colors: colorLayer(heat, blending),
+    width,
+    height,
+    strength,
+    image: pixels && drawImage(capsule, settings, prepared, heat, blending, pixels),
+  };
+}
+
+/**
+ * `prepareView` and `drawView` at once.
+ *
+ * @param {Capsule} capsule
+ * @param {Settings} settings
+ * @param {Uint8ClampedArray | Uint8Array | null} [pixels]
+ * @returns {Drawn}
+ */
+export function renderView(capsule, settings, pixels = null) {
+  return drawView(capsule, settings, prepareView(capsule, settings), null, pixels);
+}
+
+/**
+ * The value of a patch as a multiple of the average patch of its map.
+ *
+ * @param {Prepared} prepared
+ * @param {number} row
+ * @param {number} col
+ * @param {[number, number]} grid
+ * @returns {number} 0 in a map of zeros
+ */
+export function timesAverage(prepared, row, col, grid) {
+  const { gridMap } = prepared.raw;
+  const average = gridMap.reduce((sum, value) => sum + Math.abs(value), 0) / gridMap.length;
+  return average > 0 ? gridMap[row * grid[1] + col] / average : 0;
+}
+
+/**
+ * The place of the model's view in the picture that maps are laid over.
+ *
+ * @param {Capsule} capsule
+ * @param {Settings} settings
+ * @returns {{width: number, height: number, box: Box}} size of the picture, and the view's box in its pixels
+ */
+export function groundOf(capsule, settings) {
+  const { picture } = capsule.facts;
+  const [width, height] = settings.on === "view" ? picture.view_size : picture.photo_size;
+  return { width, height, box: settings.on === "view" ? [0, 0, width, height] : picture.crop_box };
+}
+
+/**
+ * @param {Capsule} capsule
+ * @param {Settings} settings
+ * @param {Prepared} prepared
+ * @param {Float32Array} heat
+ * @param {import("./drawing.js").Blending} blending
+ * @param {Uint8ClampedArray | Uint8Array} pixels
+ * @returns {Picture}
+ */
+function drawImage(capsule, settings, prepared, heat, blending, pixels) {
+  const { width, height, box } = groundOf(capsule, settings);
+  const image = { pixels: rgba(pixels, width * height), width, height };
+  const where = cropPixels(box, width, height);
+  const same = settings.on === "view" && prepared.width === width && prepared.height === height;
+  const placed = same ? heat : placeOnSource(heat, [prepared.height, prepared.width], box, where);
+  overlay(image, placed, where, blending);
+  if (settings.on === "original") drawFrame(image, where);
+  if (OUTLINED.includes(settings.sinks)) outlinePatches(image, prepared.sinks, capsule.facts.model.grid, box);
+  return image;
+}
+
+/** @param {Uint8ClampedArray | Uint8Array} pixels RGBA or RGB @param {number} count @returns {Uint8ClampedArray} RGBA, a copy */
+function rgba(pixels, count) {
+  if (pixels.length === 4 * count) return new Uint8ClampedArray(pixels);
+  const out = new Uint8ClampedArray(4 * count).fill(255);
+  for (let at = 0; at < count; at++) {
+    for (let channel = 0; channel < 3; channel++) out[4 * at + channel] = pixels[3 * at + channel];
+  }
+  return out;
+}
+
+/** @param {Prepared} prepared @param {ValueRange} range @returns {Float32Array} computed again only for another range */
+function scaledHeat(prepared, range) {
+  const [low, high] = prepared.scaled?.range ?? [];
+  if (prepared.scaled && low === range[0] && high === range[1]) return prepared.scaled.heat;
+  const heat = scaleMap(prepared.heat, range);
+  prepared.scaled = { range, heat };
+  return heat;
+}
+
+/** @param {Settings} settings @param {Prepared} prepared @returns {ValueRange} */
+function ownLimits({ scale }, prepared) {
+  const known = prepared.ranges.get(scale);
+  if (known) return known;
+  // alone, a shared scale is the range of all heads of the layer, if the map has their unit
+  const { head, aggregation, source } = prepared.raw.resolved;
+  const ratio = head === null && aggregation === "mean_over_std";
+  const heads = scale === "shared" && !ratio && !source.no_head;
+  const range = valueRange(heads ? prepared.raw.heads : prepared.heat, scale);
+  prepared.ranges.set(scale, range);
+  return range;
+}

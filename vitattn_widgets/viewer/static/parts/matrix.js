@@ -1,0 +1,242 @@
+// @ts-check
+// The matrix of layers and heads: a small map of each, and the way to go there.
+
+import { renderOverview } from "../engine/overview.js";
+import { element, setText } from "./dom.js";
+import { withTerms } from "./terms.js";
+
+/** @typedef {import("./types.js").Viewer} Viewer */
+/** @typedef {import("./types.js").Now} Now */
+/** @typedef {{layer: number, head: number | null, cell: HTMLButtonElement}} Cell */
+
+const GAP = 3; // between cells, in pixels
+const LARGEST = 46; // side of a cell
+const HIGHEST = 400; // of all rows
+const TOUCHED = 44; // smallest cell on a narrow screen, which then scrolls sideways
+const PATIENCE_MS = 90; // the cells follow a query that is dragged after a pause
+const FLAT = 2.4; // as many times more layers than rows: the matrix gets a line of its own
+const LATE_PART = 3; // "late layers" are the last third
+
+/** @type {Record<string, [number, number]>} */
+const MOVES = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };
+
+/** @param {Viewer} viewer */
+export function matrixOf(viewer) {
+  const canvas = element("canvas", { "aria-hidden": "true" });
+  const here = element("i", { class: "va-here" });
+  const span = element("i", { class: "va-span", hidden: true });
+  const grid = element("div", { class: "va-cells", role: "grid", "aria-label": "Layers and heads" });
+  const plane = element("div", { class: "va-plane" }, canvas, span, grid, here);
+  const scroll = element("div", { class: "va-scroll" }, plane);
+  const note = element("p", { class: "va-note-line" });
+  const node = element(
+    "section",
+    { class: "va-matrix" },
+    element("h2", {}, ...withTerms("Every layer and head")),
+    scroll,
+    note,
+  );
+  /** @type {Cell[]} */
+  let cells = [];
+  let built = "";
+  /** @type {Now | null} */
+  let now = null;
+  let size = { width: 0, height: 0, rows: 0, layers: 0 };
+  let painted = "";
+  let scrolls = false; // read once: asking the page for it in each frame would cost a layout
+  /** @type {HTMLButtonElement | undefined} */
+  let chosen;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let waiting;
+
+  /**
+   * @param {number} layer
+   * @param {number | null} head
+   */
+  const go = (layer, head) => viewer.store.change({ layer, head });
+
+  /**
+   * @param {number} layer
+   * @param {number | null} head
+   */
+  const cellAt = (layer, head) => cells.find((one) => one.layer === layer && one.head === head);
+
+  /** @param {number[]} heads of each layer */
+  const build = (heads) => {
+    const most = Math.max(...heads);
+    /**
+     * @param {number} layer
+     * @param {number | null} head
+     */
+    const cellOf = (layer, head) => {
+      const name = `layer ${layer}, ${head === null ? "all heads" : `head ${head}`}`;
+      const cell = element("button", {
+        type: "button",
+        role: "gridcell",
+        "aria-label": name,
+        title: name,
+        tabindex: -1,
+        "aria-selected": "false",
+        onclick: () => go(layer, head),
+      });
+      cells.push({ layer, head, cell });
+      return cell;
+    };
+    cells = [];
+    chosen = undefined;
+    const columns = heads.map((_, layer) => element("span", { role: "columnheader" }, String(layer)));
+    const lines = [null, ...Array(most).keys()].map((head) =>
+      element(
+        "div",
+        { role: "row" },
+        element(
+          "span",
+          { role: "rowheader" },
+          element("span", { class: "va-wide" }, head === null ? "all heads" : "head "),
+          head === null ? element("span", { class: "va-tight" }, "all") : String(head),
+        ),
+        ...heads.map((count, layer) =>
+          head !== null && head >= count ? element("span", { role: "gridcell" }) : cellOf(layer, head),
+        ),
+      ),
+    );
+    grid.replaceChildren(
+      element(
+        "div",
+        { role: "row", class: "va-columns" },
+        element("span", { role: "columnheader", class: "va-corner" }, "layer"),
+        ...columns,
+      ),
+      ...lines,
+    );
+    size = { ...size, rows: 1 + most, layers: heads.length };
+  };
+
+  /** Fit the cells to the space; the picture of a grid of patches keeps its shape. */
+  const measure = () => {
+    if (!now || !size.layers || !scroll.clientWidth) return;
+    const narrow = viewer.root.classList.contains("va-narrow");
+    const [gridRows, gridCols] = now.capsule.facts.model.grid;
+    const shape = gridRows / gridCols;
+    const gutter = narrow ? 34 : 68;
+    viewer.root.classList.toggle("va-flat", size.layers >= FLAT * size.rows);
+    const across = (scroll.clientWidth - gutter) / size.layers - GAP;
+    const down = (HIGHEST / size.rows - GAP) / shape;
+    const width = Math.floor(narrow ? Math.max(TOUCHED, across) : Math.max(12, Math.min(LARGEST, across, down)));
+    size = { ...size, width, height: Math.max(10, Math.round(width * shape)) };
+    const { style } = viewer.root; // the slider of the layers stands below their columns
+    style.setProperty("--va-cell-width", `${size.width}px`);
+    style.setProperty("--va-cell-height", `${size.height}px`);
+    style.setProperty("--va-gutter", `${gutter}px`);
+    style.setProperty("--va-layers", String(size.layers));
+    scrolls = gutter + size.layers * (width + GAP) > scroll.clientWidth;
+    painted = "";
+    paint();
+    frame();
+  };
+
+  const paint = () => {
+    if (!now || !size.width) return;
+    const overview = renderOverview(now.capsule, now.settings);
+    const scale = window.devicePixelRatio || 1;
+    const wanted = [
+      now.state.picture,
+      now.state.model,
+      overview.queries.join(";"),
+      now.settings.cmap,
+      now.settings.sinks,
+      size.width,
+      scale,
+    ].join();
+    if (painted === wanted) return;
+    painted = wanted;
+    const sheet = new OffscreenCanvas(overview.width, overview.height);
+    sheet
+      .getContext("2d")
+      ?.putImageData(new ImageData(/** @type {any} */ (overview.pixels), overview.width, overview.height), 0, 0);
+    const [cellRows, cellCols] = overview.cell;
+    const [stepX, stepY] = [size.width + GAP, size.height + GAP];
+    canvas.width = Math.round((size.layers * stepX - GAP) * scale);
+    canvas.height = Math.round((size.rows * stepY - GAP) * scale);
+    const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    context.scale(scale, scale);
+    context.imageSmoothingQuality = "high";
+    overview.heads.forEach((count, layer) => {
+      for (let line = 0; line <= count; line += 1) {
+        const [x, y] = [layer * stepX, line * stepY];
+        context.drawImage(sheet, layer * cellCols, line * cellRows, cellCols, cellRows, x, y, size.width, size.height);
+      }
+    });
+  };
+
+  const frame = () => {
+    if (!now || !size.width) return;
+    const { settings, capsule } = now;
+    const source = capsule.source(settings.source);
+    const head = source.no_head ? null : settings.head;
+    const [stepX, stepY] = [size.width + GAP, size.height + GAP];
+    here.style.width = `${size.width}px`;
+    here.style.height = `${source.no_head ? size.rows * stepY - GAP : size.height}px`;
+    here.style.transform = `translate(${settings.layer * stepX}px, ${head === null ? 0 : (head + 1) * stepY}px)`;
+    const cell = cellAt(settings.layer, head)?.cell;
+    if (cell !== chosen) {
+      chosen?.setAttribute("aria-selected", "false");
+      if (chosen) chosen.tabIndex = -1;
+      cell?.setAttribute("aria-selected", "true");
+      if (cell) cell.tabIndex = 0;
+      chosen = cell;
+    }
+    const first =
+      source.span === "first to layer" ? 0 : Math.max(0, settings.layer + 1 - Math.ceil(size.layers / LATE_PART));
+    span.hidden = source.span === "layer";
+    span.style.left = `calc(var(--va-gutter) + ${first * stepX}px)`;
+    span.style.width = `${(settings.layer - first + 1) * stepX - GAP}px`;
+    const reach = source.span === "layer" ? "" : "Underlined: the layers that this map is computed from. ";
+    const rest = source.no_head ? `Single heads rest: ${source.no_head}.` : "";
+    setText(note, reach + rest || "Each small map has a scale of its own.");
+    if (scrolls) {
+      const left = settings.layer * stepX;
+      if (left < scroll.scrollLeft || left + 2 * stepX > scroll.scrollLeft + scroll.clientWidth) {
+        scroll.scrollLeft = left - scroll.clientWidth / 2;
+      }
+    }
+  };
+
+  grid.addEventListener("keydown", (event) => {
+    const from = cells.find((one) => one.cell === event.target);
+    if (!from || !(event.key in MOVES)) return;
+    event.preventDefault();
+    const [right, down] = MOVES[event.key];
+    const line = (from.head === null ? 0 : from.head + 1) + down;
+    const next = cellAt(from.layer + right, line === 0 ? null : line - 1);
+    if (!next) return;
+    next.cell.focus();
+    go(next.layer, next.head);
+  });
+
+  const resized = new ResizeObserver(measure);
+  resized.observe(scroll);
+  viewer.signal.addEventListener("abort", () => resized.disconnect());
+
+  return {
+    element: node,
+    /** @param {Now} next */
+    update(next) {
+      now = next;
+      const heads = next.capsule.facts.layers.map((layer) => layer.heads);
+      const wanted = JSON.stringify([heads, next.capsule.facts.model.grid]);
+      if (wanted !== built) {
+        built = wanted;
+        build(heads);
+        measure();
+      }
+      const { changed } = next;
+      if (["layer", "head", "source", "capsule"].some((name) => changed.has(name))) frame();
+      if (["capsule", "cmap", "sinks"].some((name) => changed.has(name))) paint();
+      else if (changed.has("query") || changed.has("layer")) {
+        clearTimeout(waiting);
+        waiting = setTimeout(paint, PATIENCE_MS);
+      }
+    },
+  };
+}
