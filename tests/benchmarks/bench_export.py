@@ -1,9 +1,9 @@
-"""How large exported pages are, how exactly they keep their maps, and how long they take to make.
+"""How large offline pages are, what fits into them, and how long they take to make.
 
     python -m tests.benchmarks.bench_export
     python -m tests.benchmarks.bench_export vit_small_patch16_224
 
-Weights are the published ones where they are in the cache, else random ones: maps of these are noisier, and so larger.
+Weights are the published ones where they are in the cache, else random ones.
 """
 
 from __future__ import annotations
@@ -33,12 +33,11 @@ def load(name: str) -> tuple[va.models.AttentionModel, str]:
 
 
 def main() -> None:
-    """Print a line a model."""
+    """Print a few lines a model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=MODELS, help="timm names")
     parser.add_argument("--photo", default=SAMPLES / "coffee.jpg", help="picture file")
     options = parser.parse_args()
-    print("model | weights | maps | MB | maps kept at | heat off by, of 255 | seconds")
     for name in options.models:
         model, weights = load(name)
         capture = va.capture_attention(model, options.photo)
@@ -46,9 +45,7 @@ def main() -> None:
         page = va.export.make_page(model, capture, name="photo.jpg")
         seconds = time.perf_counter() - begun
         assert len(page.content) <= MAX_BYTES
-        kept = f"{page.samples[0]} x {page.samples[1]} of {page.size[0]} x {page.size[1]}"
-        row = (name, weights, page.maps, f"{len(page.content) / 1e6:.2f}", kept, page.error, f"{seconds:.1f}")
-        print(" | ".join(map(str, row)), flush=True)
+        print(f"{name}, {weights} weights, {seconds:.1f} s: {page.describe()}", flush=True)
 
 
 if __name__ == "__main__":

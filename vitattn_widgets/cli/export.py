@@ -1,4 +1,4 @@
-"""``vitattn export``: every map of a photo in one offline page."""
+"""``vitattn export``: the viewer with one photo as an offline page."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from ..files import PAGE_SUFFIXES, check_writable, write_file
 from ..maps.aggregate import AGGREGATIONS
 from ..maps.sources import SOURCES
+from ..viewer.settings import START
 from .options import HelpFormatter, add_shared, add_target, load_chosen, view_settings, with_target
 
 
@@ -16,9 +17,9 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     """Add the command to the parser."""
     export = commands.add_parser(
         "export",
-        help="write every map of a photo to one offline page, for readers without Python",
-        description="Write an HTML file of at most 3 MB in which readers choose layer, head, aggregation and opacity "
-        "without Python or a network. The other options set how the maps are drawn and which one is shown first.",
+        help="write the viewer with one photo to an offline page, for readers without Python",
+        description="Write an HTML file of at most 3 MB: the viewer with one photo, which needs neither Python nor a "
+        "network. The options choose the map that it opens with. The command prints what did not fit.",
         formatter_class=HelpFormatter,
     )
     export.add_argument("photo", type=Path, metavar="PHOTO", help="picture file")
@@ -43,34 +44,27 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         action="append",
         choices=SOURCES,
         default=[],
-        help="source that readers can choose; repeatable, the first is shown first (default: attention)",
+        help="source that readers can choose; repeatable, the first is shown first (default: all, attention first)",
     )
     add_target(group)
     add_shared(export)
-    export.set_defaults(run=run)
+    export.set_defaults(run=run, **{name: getattr(START, name) for name in ("sinks", "scale", "opacity", "blend")})
 
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    from tqdm import tqdm
-
     from ..capture.forward import capture_attention
     from ..export.page import make_page
     from ..images import load_picture
 
     check_writable(options.output, PAGE_SUFFIXES)
     settings = view_settings(options)
-    sources = tuple(dict.fromkeys(options.sources)) or (settings.source,)
+    if options.sources:
+        settings = replace(settings, source=options.sources[0])
+    sources = options.sources or None
     photo = load_picture(options.photo)  # before the model, so that a bad photo is reported before any download
     model = load_chosen(options)
-    settings = with_target(replace(settings, source=sources[0]), model, options.target)
-    page = make_page(
-        model,
-        capture_attention(model, photo),
-        settings,
-        sources,
-        options.photo.name,
-        progress=lambda layers: tqdm(layers, unit="layer", delay=3, leave=False),
-    )
+    settings = with_target(settings, model, options.target)
+    page = make_page(model, capture_attention(model, photo), settings, sources, options.photo.name)
     write_file(options.output, page.content)
     print(f"wrote {options.output}: {page.describe()}")
