@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -53,3 +54,63 @@ def cell_model() -> va.models.AttentionModel:
 def cell_capture() -> va.capture.AttentionCapture:
     """The capture that the explorer of `CELL` shows."""
     return va.capture_attention(cell_model(), photo(1))
+
+
+VIEWER = ".va-viewer"
+"""The explorer on a page."""
+
+
+def shown(page) -> dict[str, object]:
+    """The settings whose picture is on the screen."""
+    return json.loads(page.locator(VIEWER).first.get_attribute("data-shown"))
+
+
+def wait_for(page, **settings: object) -> None:
+    """Wait until the picture with these settings is on the screen."""
+    page.wait_for_function(
+        """([selector, wanted]) => {
+            const shown = JSON.parse(document.querySelector(selector).dataset.shown ?? "{}");
+            return Object.entries(wanted).every(([k, v]) => JSON.stringify(shown[k]) === JSON.stringify(v));
+        }""",
+        arg=[VIEWER, settings],
+        timeout=15000,
+    )
+
+
+def slide(page, *layers: int) -> list[int]:
+    """Drag the layer slider, one layer a frame; gives the layers whose pictures were on the screen."""
+    return page.evaluate(
+        """async ([selector, layers]) => {
+            const root = document.querySelector(selector);
+            const slider = root.querySelector("input[type=range]");
+            const drawn = [];
+            const frame = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+            for (const layer of layers) {
+                if (JSON.parse(root.dataset.shown).layer === layer) { drawn.push(layer); continue; }
+                slider.value = layer;
+                slider.dispatchEvent(new Event("input", { bubbles: true }));
+                await frame();
+                drawn.push(JSON.parse(root.dataset.shown).layer);
+            }
+            return drawn;
+        }""",
+        [VIEWER, layers],
+    )
+
+
+def run_cell(page, number: int, source: str | None = None) -> str:
+    """Run a cell of the open notebook, with another source if one is given, and read its output."""
+    cell = page.locator(".jp-NotebookPanel .jp-CodeCell").nth(number)
+    cell.locator(".cm-content").click()
+    if source is not None:
+        page.keyboard.press("Control+A")
+        page.keyboard.insert_text(source)
+    prompt = cell.locator(".jp-InputPrompt")
+    before = prompt.inner_text()
+    page.keyboard.press("Shift+Enter")
+    for _ in range(100):
+        page.wait_for_timeout(100)
+        if prompt.inner_text() not in (before, "[*]:"):
+            break
+    page.wait_for_timeout(100)
+    return cell.locator(".jp-OutputArea").first.inner_text()

@@ -1,9 +1,11 @@
-"""The explorer in plain Python: a trait is set, and the picture on the screen is what render_view draws."""
+"""The explorer in plain Python: a trait is set, checked against the capture, and drawn when somebody asks."""
 
 import gc
+import html
 import io
 import json
 import weakref
+from base64 import b64decode
 from dataclasses import replace
 
 import numpy as np
@@ -14,12 +16,13 @@ from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
 
 import vitattn_widgets as va
-from vitattn_widgets.errors import SettingsError
-from vitattn_widgets.explorer import library as library_module, messages as messages_module, payload
-from vitattn_widgets.export.page import make_page
+from vitattn_widgets.explorer import library as library_module, views
+from vitattn_widgets.explorer.views import CONTROLS
+from vitattn_widgets.maps.settings import MAP_FIELDS
 from vitattn_widgets.view import arrange
-from vitattn_widgets.view.drawing import color_map, scale_map
 from vitattn_widgets.viewer import store as store_module
+from vitattn_widgets.viewer.capsule import make_capsule
+from vitattn_widgets.viewer.settings import START
 
 from .lab import PHOTOS, decoded, photo, small_model
 
@@ -37,8 +40,8 @@ def explorer(model):
 
 
 @pytest.fixture
-def redraws(monkeypatch):
-    """The settings of every redraw, in order."""
+def draws(monkeypatch):
+    """The settings of every picture drawn, in order."""
     seen = []
 
     def counted(capture, settings=None, limits=None):
@@ -49,9 +52,13 @@ def redraws(monkeypatch):
     return seen
 
 
+def chosen(**changes):
+    """The viewer's first settings on the last layer, with changes."""
+    return replace(START, **({"layer": 2} | changes))
+
+
 CHANGES = [
     {"layer": 0},
-    {"layer": -2},
     {"head": 2},
     {"head": 0, "layer": 1},
     {"aggregation": "max"},
@@ -59,32 +66,43 @@ CHANGES = [
     {"query": (3, 5)},
     {"query": "mean"},
     {"bilinear": False, "median": False, "gaussian": False},
-    {"scale": "robust"},
+    {"scale": "map"},
     {"scale": "shared", "head": 1},
     {"opacity": 0.2},
     {"cmap": "viridis"},
     {"on": "original"},
+    {"blend": "even"},
+    {"source": "norm", "head": 1},
+    {"source": "rollout", "aggregation": "max"},
+    {"source": "gradient", "target": 3, "head": 2},
+    {"source": "relevance", "layer": 1},
+    {"source": "gradient_late", "target": 0, "sinks": "leave_out"},
+    {"sinks": "outline"},
 ]
 
 
 @pytest.mark.parametrize("changes", CHANGES, ids=str)
-def test_the_picture_on_the_screen_is_what_render_view_draws(explorer, changes):
-    before = explorer.screen
-    for name, value in changes.items():
-        setattr(explorer, name, value)
-    wanted = va.render_view(explorer.capture, va.ViewSettings(**changes))
-    assert np.array_equal(decoded(explorer.screen), wanted.image)
-    assert explorer.screen != before
+def test_the_picture_is_what_render_view_draws(explorer, model, changes):
+    explorer.set_state(changes)
+    settings = chosen(**changes)
+    assert explorer.settings == settings
+    capture = va.complete_capture(model, va.capture_attention(model, photo(1)), settings)
+    wanted = va.render_view(capture, settings)
+    assert np.array_equal(explorer.render().image, wanted.image)
+    assert explorer.render().caption == wanted.caption
     assert np.array_equal(decoded(explorer.png()), wanted.image)
-    assert np.frombuffer(explorer._shown["values"], "<f4").reshape(4, 6).tolist() == wanted.grid_map.tolist()
-    assert explorer._shown["range"] == wanted.value_range
+    assert np.array_equal(va.render_view(explorer.capture, explorer.settings).image, wanted.image)
     assert explorer.status == ""
+
+
+def test_negative_numbers_count_from_the_end(explorer):
+    explorer.set_state({"layer": -2, "head": -1})
+    assert (explorer.layer, explorer.head) == (1, 2)
 
 
 def test_first_values_of_controls_can_be_given(model):
     explorer = va.AttentionExplorer(model, photo(1), layer=1, head=2, cmap="magma")
-    wanted = va.render_view(va.capture_attention(model, photo(1)), va.ViewSettings(layer=1, head=2, cmap="magma"))
-    assert np.array_equal(decoded(explorer.screen), wanted.image)
+    assert explorer.settings == chosen(layer=1, head=2, cmap="magma")
 
 
 def test_a_control_that_does_not_exist_is_refused(model):
@@ -92,40 +110,41 @@ def test_a_control_that_does_not_exist_is_refused(model):
         va.AttentionExplorer(model, photo(1), hed=2)
 
 
-def test_one_change_redraws_once(explorer, redraws):
-    explorer.layer = 0
-    assert [settings.layer for settings in redraws] == [0]
-    explorer.layer = 0
-    assert len(redraws) == 1
+def test_moving_controls_draws_nothing_and_sends_no_picture(explorer, draws, monkeypatch):
+    messages = []
+    monkeypatch.setattr(explorer, "_send", lambda message, buffers=None: messages.append((message, buffers)))
+    for changes in CHANGES:
+        explorer.set_state(changes)
+    assert draws == []
+    assert {message["method"] for message, _ in messages} <= {"echo_update", "update"}
+    assert [buffers for _, buffers in messages if buffers] == []
+    explorer.render()
+    assert len(draws) == 1
 
 
-def test_several_controls_changed_at_once_redraw_once(explorer, redraws):
-    explorer.set_state({"layer": 1, "head": 2, "query": [0, 5]})  # as one message from the browser
-    assert redraws == [va.ViewSettings(layer=1, head=2, query=(0, 5))]
-    assert (explorer.layer, explorer.head, explorer.query) == (1, 2, (0, 5))
+def test_a_browser_s_values_are_not_sent_back_as_an_update(explorer, monkeypatch):
+    messages = []
+    monkeypatch.setattr(explorer, "_send", lambda message, buffers=None: messages.append(message))
+    explorer.set_state({"layer": 1, "query": [0, 5], "panels": [explorer_panel(layer=0)]})
+    names = {name for message in messages if message["method"] == "update" for name in message["state"]}
+    assert names & {*CONTROLS, "panels"} == set()
+    assert (explorer.layer, explorer.query) == (1, (0, 5))
 
 
-def test_an_error_among_several_controls_changed_at_once_is_told(explorer, redraws):
+def explorer_panel(**changes):
+    view = {name: getattr(START, name) for name in MAP_FIELDS}
+    return {"model": "small", "picture": "first", **view, "layer": 2, **changes}
+
+
+def test_an_error_among_several_controls_changed_at_once_is_reported(explorer):
     explorer.set_state({"layer": 1, "head": 9})
     assert "head 9 does not exist" in explorer.status
     assert (explorer.layer, explorer.head) == (2, None)
 
 
-def test_a_moved_control_is_answered_with_one_message_that_holds_picture_and_caption(explorer, monkeypatch):
-    messages = []
-    monkeypatch.setattr(explorer, "_send", lambda message, buffers=None: messages.append((message, buffers)))
-    explorer.set_state({"layer": 0})
-    updates = [(message, buffers) for message, buffers in messages if message["method"] == "update"]
-    assert len(updates) == 1
-    message, buffers = updates[0]
-    assert "layer 0 of" in message["state"]["_shown"]["caption"]
-    assert explorer.screen in [bytes(buffer) for buffer in buffers]
-
-
 def test_every_picture_is_run_once_however_the_controls_move(explorer, passes):
     for changes in CHANGES:
-        for name, value in changes.items():
-            setattr(explorer, name, value)
+        explorer.set_state(changes)
     assert len(passes) == 0  # the first picture was run by the fixture
     for name in ("second", "first", "second"):
         explorer.picture = name
@@ -135,20 +154,18 @@ def test_every_picture_is_run_once_however_the_controls_move(explorer, passes):
 def test_choosing_another_picture_shows_it_with_the_same_settings(explorer, model):
     explorer.head, explorer.query = 1, (2, 4)
     explorer.picture = "second"
-    capture = va.capture_attention(model, photo(2, (90, 200)))
-    wanted = va.render_view(capture, va.ViewSettings(layer=2, head=1, query=(2, 4)))
-    assert np.array_equal(decoded(explorer.screen), wanted.image)
+    assert explorer.settings == chosen(head=1, query=(2, 4))
+    assert np.array_equal(explorer.capture.source, PHOTOS["second"])
 
 
-def test_a_smaller_model_clamps_what_does_not_fit_and_redraws_once(model, redraws):
+def test_a_smaller_model_clamps_what_does_not_fit(model):
     other = small_model("other", depth=2, num_heads=2, class_token=False, global_pool="avg", img_size=(64, 64))
     explorer = va.AttentionExplorer([model, other], photo(1), layer=2, head=2, query="class", cmap="magma")
-    redraws.clear()
     explorer.model = "other"
-    assert redraws == [va.ViewSettings(layer=1, head=1, query=None, cmap="magma")]
-    assert (explorer.layer, explorer.head, explorer.query, explorer.status) == (1, 1, None, "")
-    wanted = va.render_view(va.capture_attention(other, photo(1)), redraws[0])
-    assert np.array_equal(decoded(explorer.screen), wanted.image)
+    assert explorer.settings == chosen(layer=1, head=1, query=None, cmap="magma")
+    assert explorer.status == ""
+    wanted = va.render_view(va.capture_attention(other, photo(1)), explorer.settings)
+    assert np.array_equal(explorer.render().image, wanted.image)
 
 
 def test_a_patch_keeps_its_place_in_the_picture_on_another_grid(model):
@@ -166,7 +183,7 @@ def test_mean_over_std_becomes_mean_where_there_is_one_head(model):
     explorer.model = "other"
     assert (explorer.aggregation, explorer.status) == ("mean", "")
     explorer.aggregation = "mean_over_std"
-    assert "at least two heads" in explorer.status
+    assert "aggregation 'mean_over_std' does not exist for attention in layer 2" in explorer.status
     assert explorer.aggregation == "mean"
 
 
@@ -178,44 +195,44 @@ def test_mean_over_std_becomes_mean_where_there_is_one_head(model):
         ("query", (4, 0), "row 0..3, col 0..5"),
         ("query", "dist", "query 'dist' does not exist"),
         ("query", 7, "query 7 does not exist"),
+        ("target", 5, "class 5 does not exist"),
         ("aggregation", "median", "possible: mean, max"),
         ("scale", "log", "possible: map"),
         ("opacity", 1.5, "opacity must lie in 0..1"),
         ("cmap", "rainbows", "colour map 'rainbows'"),
         ("on", "moon", "possible: view"),
+        ("blend", "fog", "possible: even"),
         ("arrangement", "stacked", "possible: overlay"),
         ("model", "resnet", "there is no model 'resnet'"),
         ("picture", "third", "there is no picture 'third'"),
     ],
 )
-def test_a_wrong_choice_is_told_and_the_last_good_picture_stays(explorer, name, value, words):
+def test_a_wrong_choice_is_reported_and_the_last_good_one_comes_back(explorer, name, value, words):
     explorer.layer = 1
-    screen, good = explorer.screen, getattr(explorer, name)
+    settings, capsule, good = explorer.settings, explorer._capsule, getattr(explorer, name)
     setattr(explorer, name, value)
     assert words in explorer.status
-    assert explorer.screen == screen
-    assert getattr(explorer, name) == good
+    assert (explorer.settings, explorer._capsule, getattr(explorer, name)) == (settings, capsule, good)
     explorer.head = 0
     assert explorer.status == ""
-    wanted = va.render_view(explorer.capture, va.ViewSettings(layer=1, head=0))
-    assert np.array_equal(decoded(explorer.screen), wanted.image)
+    assert explorer.settings == chosen(layer=1, head=0)
 
 
-def test_pictures_that_cannot_be_read_are_told_when_they_are_chosen(model, tmp_path):
+def test_pictures_that_cannot_be_read_are_marked_with_the_reason_and_refused(model, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_text("this is no picture")
     explorer = va.AttentionExplorer(model, [photo(1), broken, tmp_path / "missing.png", np.zeros((3, 3)), 5])
-    screen = explorer.screen
+    reasons = {entry["name"]: entry["reason"] for entry in explorer._menus["pictures"]}
     for name, words in [
         ("broken.png", "not a picture"),
         ("missing.png", "no such file"),
         ("picture 4", "must be uint8"),
         ("picture 5", "got int"),
     ]:
+        assert words in reasons[name]
         explorer.picture = name
         assert words in explorer.status
-        assert explorer.picture == "picture 1"
-        assert explorer.screen == screen
+        assert explorer.picture == explorer._capsule["picture"] == "picture 1"
 
 
 @pytest.mark.parametrize(
@@ -226,13 +243,11 @@ def test_pictures_that_cannot_be_read_are_told_when_they_are_chosen(model, tmp_p
         ("vit_large_patch16_384", "could not be downloaded"),
     ],
 )
-def test_a_model_that_cannot_be_loaded_is_told_and_the_last_one_stays(model, name, words):
+def test_a_model_that_cannot_be_loaded_is_reported_and_the_last_one_stays(model, name, words):
     explorer = va.AttentionExplorer([model, name], photo(1))
-    shown = explorer.screen
     explorer.model = name
     assert words in explorer.status
-    assert explorer.model == "small"
-    assert explorer.screen == shown
+    assert explorer.model == explorer._capsule["model"] == "small"
     assert not explorer._busy
 
 
@@ -242,14 +257,14 @@ def test_an_explorer_whose_first_picture_is_broken_recovers_with_the_next(model,
     assert explorer.capture is None
     explorer.picture = "good"
     assert explorer.status == ""
-    assert np.array_equal(decoded(explorer.screen), va.render_view(explorer.capture).image)
+    assert explorer.settings == chosen()
 
 
 def test_any_other_exception_is_not_swallowed(explorer, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr(arrange, "render_view", fail)
+    monkeypatch.setattr(views, "fit_settings", fail)
     with pytest.raises(RuntimeError, match="a defect"):
         explorer.layer = 0
 
@@ -274,186 +289,63 @@ def test_two_explorers_can_be_linked(explorer, model):
     other = va.AttentionExplorer(model, photo(2))
     traitlets.link((explorer, "layer"), (other, "layer"))
     other.layer = 0
-    assert explorer.layer == 0
     assert explorer.settings.layer == 0
     explorer.layer = 1
     assert other.settings.layer == 1
 
 
-def test_observers_hear_of_a_change_after_it_is_shown(explorer):
+def test_observers_hear_of_a_change_after_it_counts(explorer):
     heard = []
     explorer.observe(lambda change: heard.append((change["new"], explorer.settings.layer)), "layer")
     explorer.layer = 0
     assert heard == [(0, 0)]
 
 
-def overview_cells(explorer):
-    image = decoded(explorer._overview["image"])
-    height, width = explorer._overview["cell"]
-    heads, layers = image.shape[0] // height, image.shape[1] // width
-    return image.reshape(heads, height, layers, width, 3).transpose(2, 0, 1, 3, 4)  # layer head row col color
-
-
-@pytest.mark.parametrize("query", [None, (3, 5), "mean"])
-def test_the_overview_shows_every_layer_and_head(explorer, query):
-    explorer.query = query
-    cells = overview_cells(explorer)
-    assert cells.shape == (3, 3, 4, 6, 3)
-    for layer in range(3):
-        for head in range(3):
-            grid_map = explorer.capture.patch_attention(layer, query)[head]
-            wanted = color_map(scale_map(grid_map, (grid_map.min(), grid_map.max())))
-            assert np.abs(cells[layer, head].astype(int) - wanted).max() <= 3  # rounding of one step of 256 colours
-
-
-def test_the_overview_is_drawn_once_a_capture_and_query(explorer, monkeypatch):
-    drawn = []
-
-    def counted(capture, query, cmap):
-        drawn.append(query)
-        return va.view.render_overview(capture, query, cmap)
-
-    monkeypatch.setattr(payload, "render_overview", counted)
-    explorer.layer, explorer.head, explorer.opacity, explorer.median = 0, 1, 0.3, False
-    assert drawn == []
-    explorer.query = (1, 2)
-    explorer.layer = 2
-    explorer.picture = "second"
-    assert drawn == [(1, 2), (1, 2)]
-
-
-def test_the_overview_shows_a_default_where_a_layer_lacks_the_query():
-    torch.manual_seed(0)
-    siglip = replace(
-        va.load_model(
-            VisionTransformer(
-                img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=3, class_token=False, global_pool="map"
-            ).eval()
-        ),
-        name="pooled",
-    )
-    explorer = va.AttentionExplorer(siglip, photo(1))
-    assert explorer.settings.layer == 2
-    explorer.layer, explorer.query = 0, (1, 2)
-    assert overview_cells(explorer).shape[:2] == (3, 3)
-    explorer.layer = 2  # the pooling layer, which has no patch queries
-    assert (explorer.query, explorer.status) == (None, "")
-
-
 def test_side_by_side_shows_the_photo_and_the_map_alone(explorer):
     explorer.arrangement = "side by side"
-    image = decoded(explorer.screen)
+    image = explorer.render().image
     assert np.array_equal(image[:, :48], explorer.capture.view)
-    alone = va.render_view(explorer.capture, va.ViewSettings(opacity=1.0)).image
+    alone = va.render_view(explorer.capture, chosen(opacity=1.0)).image
     assert np.array_equal(image[:, -48:], alone)
-    first, second = explorer._shown["boxes"]
-    assert first == (0, 0, 48, 32)
-    assert second == (image.shape[1] - 48, 0, image.shape[1], 32)
     explorer.arrangement = "map"
-    assert np.array_equal(decoded(explorer.screen), alone)
-    assert explorer.opacity == 0.5  # kept for the next overlay
+    assert np.array_equal(explorer.render().image, alone)
+    assert explorer.opacity == START.opacity  # kept for the next overlay
     explorer.arrangement = "overlay"
-    assert explorer.settings.opacity == 0.5
+    assert explorer.settings.opacity == START.opacity
 
 
-def test_boxes_say_where_the_view_lies_in_the_whole_photo(explorer):
-    explorer.on = "original"
-    (box,) = explorer._shown["boxes"]
-    assert box == explorer.capture.crop_box
-    explorer.arrangement = "side by side"
-    width = decoded(explorer.screen).shape[1]
-    first, second = explorer._shown["boxes"]
-    assert first == box
-    assert second[2] - first[2] == width - explorer.capture.source.shape[1]
-
-
-def test_large_photos_are_scaled_down_for_the_screen_and_saved_whole(model):
+def test_large_photos_are_scaled_down_for_readers_without_widgets_and_saved_whole(model):
     large = np.array(Image.fromarray(photo(1)).resize((2400, 1500)))
     explorer = va.AttentionExplorer(model, large, on="original")
     assert decoded(explorer.screen).shape == (640, 1024, 3)
-    assert explorer._shown["mime"] == "image/jpeg"
-    whole = va.render_view(va.capture_attention(model, large), va.ViewSettings(on="original")).image
+    whole = va.render_view(va.capture_attention(model, large), explorer.settings).image
     assert np.array_equal(decoded(explorer.png()), whole)
     smaller = np.array(Image.fromarray(whole).resize((1024, 640), Image.Resampling.BOX))
-    difference = np.abs(smaller.astype(int) - decoded(explorer.screen))
-    assert difference.mean() < 3
+    assert np.abs(smaller.astype(int) - decoded(explorer.screen)).mean() < 3
 
 
-def upload(explorer, name, content, size):
-    parts = [content[start : start + size] for start in range(0, len(content), size)] or [b""]
-    for number, part in enumerate(parts, 1):
-        message = {"kind": "upload", "id": "1", "name": name, "last": number == len(parts)}
-        explorer._handle_custom_msg(message, [memoryview(part)])
+def test_readers_without_widgets_see_the_picture(explorer):
+    explorer.layer = 1
+    data, _ = explorer._repr_mimebundle_()
+    assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == explorer.model_id
+    assert np.array_equal(decoded(b64decode(data["image/png"])), explorer.render().image)
 
 
-def test_an_uploaded_picture_is_added_and_chosen(explorer):
-    stream = io.BytesIO()
-    Image.fromarray(photo(3)).save(stream, "PNG")
-    upload(explorer, "mine.png", stream.getvalue(), 1000)
-    assert explorer.picture == "mine.png"
-    assert np.array_equal(explorer.capture.source, photo(3))
-    assert [entry["name"] for entry in explorer._menus["pictures"]] == ["first", "second", "mine.png"]
-    upload(explorer, "mine.png", stream.getvalue(), 10**9)
-    assert explorer.picture == "mine.png (2)"
-
-
-@pytest.mark.parametrize(("content", "words"), [(b"", "the file is empty"), (b"no picture at all", "not a picture")])
-def test_an_upload_that_is_no_picture_is_told_and_not_added(explorer, content, words):
-    screen = explorer.screen
-    upload(explorer, "mine.png", content, 1000)
-    assert f"mine.png: {words}" in explorer.status
-    assert (explorer.picture, explorer.screen) == ("first", screen)
-    assert len(explorer._menus["pictures"]) == 2
-
-
-def test_an_upload_without_end_does_not_fill_the_memory(explorer, monkeypatch):
-    monkeypatch.setattr(messages_module, "UPLOAD_LIMIT", 1000)
-    for _ in range(50):
-        explorer._handle_custom_msg({"kind": "upload", "id": "1", "name": "x", "last": False}, [bytes(300)])
-    assert explorer._uploads.nbytes <= 1000
-    explorer._handle_custom_msg({"kind": "upload", "id": "1", "name": "x", "last": True}, [bytes(300)])
-    assert "not a picture" in explorer.status
+def test_a_saved_notebook_holds_the_capsule_of_the_current_photo(explorer, model, tmp_path):
+    path = tmp_path / "cat.png"
+    Image.fromarray(photo(3)).save(path)
+    assert explorer._capsule["content"] == make_capsule(model, explorer.capture, "first")
+    assert explorer.get_state()["_capsule"] == explorer._capsule
+    explorer.add_picture("mine", path)
+    assert (explorer._capsule["model"], explorer._capsule["picture"]) == ("small", "mine")
+    assert explorer._capsule["content"] == make_capsule(model, explorer.capture, "mine", str(path))
 
 
 def test_an_explorer_without_pictures_waits_for_an_upload(model):
     explorer = va.AttentionExplorer(model)
     assert "upload" in explorer.status
     explorer.add_picture("mine", photo(1))
-    assert np.array_equal(decoded(explorer.screen), va.render_view(explorer.capture).image)
-
-
-def test_downloads_hold_the_picture_the_raw_map_and_the_recipe(explorer, model, monkeypatch):
-    sent = {}
-
-    def keep(content, buffers):
-        sent[content["name"]] = bytes(buffers[0])
-
-    monkeypatch.setattr(explorer, "send", keep)
-    explorer.head, explorer.query = 1, (2, 3)
-    for what in ("png", "npz", "recipe", "page"):
-        explorer._handle_custom_msg({"kind": "download", "what": what}, [])
-    name = "first-small-layer2-head1"
-    wanted = va.render_view(explorer.capture, explorer.settings)
-    assert np.array_equal(decoded(sent[f"{name}.png"]), wanted.image)
-    with np.load(io.BytesIO(sent[f"{name}.npz"])) as arrays:
-        assert np.array_equal(arrays["grid_map"], wanted.grid_map)
-        assert str(arrays["caption"]) == wanted.caption
-    recipe = json.loads(sent[f"{name}.json"])
-    assert np.array_equal(va.from_recipe(recipe, model=model, picture=photo(1)).image, wanted.image)
-    assert sent[f"{name}.html"] == make_page(model, explorer.capture, explorer.settings, name="first").content
-    assert not explorer.status
-    assert not explorer._busy
-
-
-def test_a_page_that_cannot_be_made_is_told_in_the_status_line(explorer, monkeypatch):
-    def refuse(*_, **__):
-        raise SettingsError("more maps than fit")
-
-    monkeypatch.setattr("vitattn_widgets.explorer.widget.make_page", refuse)
-    monkeypatch.setattr(explorer, "send", lambda *_: pytest.fail("nothing is to be sent"))
-    explorer._handle_custom_msg({"kind": "download", "what": "page"}, [])
-    assert explorer.status == "more maps than fit"
-    assert not explorer._busy
+    assert explorer.settings == chosen()
 
 
 def test_pictures_get_their_files_names_and_thumbnails(model, tmp_path):
@@ -462,7 +354,10 @@ def test_pictures_get_their_files_names_and_thumbnails(model, tmp_path):
     explorer = va.AttentionExplorer(model, [path, str(path), photo(2)])
     pictures = explorer._menus["pictures"]
     assert [entry["name"] for entry in pictures] == ["cat.jpg", "cat.jpg (2)", "picture 3"]
-    assert all(max(decoded(entry["thumbnail"]).shape) <= 192 for entry in pictures)
+    for entry in pictures:
+        head, _, content = entry["thumbnail"].partition(",")
+        assert head == "data:image/jpeg;base64"
+        assert max(decoded(b64decode(content)).shape) <= 192
     assert repr(str(path)) in explorer.code()
 
 
@@ -476,6 +371,14 @@ def test_ten_pictures_stay_within_the_byte_budget(model):
     assert len(explorer.store) == 3
 
 
+def test_a_photo_that_the_budget_has_no_room_for_is_run_once(model, passes):
+    explorer = va.AttentionExplorer(model, photo(1), budget=0)
+    for changes in CHANGES[:14]:
+        explorer.set_state(changes)
+    explorer.render()
+    assert len(passes) == 1
+
+
 def test_closing_frees_captures_and_models():
     explorer = va.AttentionExplorer(small_model(), [photo(1), photo(2)])
     explorer.picture = "picture 2"
@@ -485,35 +388,16 @@ def test_closing_frees_captures_and_models():
     gc.collect()
     assert [reference() for reference in held] == [None] * 4
     assert explorer.capture is None
+    assert explorer._capsule == {}
     explorer.layer = 0  # without effect, and without an error
     with pytest.raises(RuntimeError, match="no picture"):
         explorer.png()
+    explorer.close()
 
 
 def test_no_model_is_an_error():
     with pytest.raises(va.errors.SettingsError, match="at least one model"):
         va.AttentionExplorer([], photo(1))
-
-
-SOURCE_CHANGES = [
-    {"source": "norm", "head": 1},
-    {"source": "rollout", "aggregation": "max"},
-    {"source": "gradient", "target": 3, "head": 2},
-    {"source": "relevance", "layer": 1},
-    {"source": "gradient_late", "target": 0, "sinks": "leave_out"},
-    {"sinks": "outline"},
-]
-
-
-@pytest.mark.parametrize("changes", SOURCE_CHANGES, ids=str)
-def test_every_source_on_the_screen_is_what_render_view_draws(explorer, model, changes):
-    explorer.set_state(changes)
-    settings = va.ViewSettings(layer=changes.get("layer", 2), **{k: v for k, v in changes.items() if k != "layer"})
-    assert explorer.settings == settings
-    wanted = va.render_view(va.complete_capture(model, va.capture_attention(model, photo(1)), settings), settings)
-    assert np.array_equal(decoded(explorer.screen), wanted.image)
-    assert explorer._shown["caption"] == wanted.caption
-    assert explorer.status == ""
 
 
 def test_a_class_is_one_backward_pass_however_the_controls_move(explorer, passes, monkeypatch):
@@ -524,16 +408,22 @@ def test_a_class_is_one_backward_pass_however_the_controls_move(explorer, passes
         return va.complete_capture(model, capture, settings)
 
     monkeypatch.setattr(store_module, "complete_capture", counted)
+
+    def draw(**changes):
+        explorer.set_state(changes)
+        explorer.render()
+
     explorer.source = "gradient"
+    assert completed == []  # nobody asked for the map
     for layer in (0, 1, 2):
-        explorer.layer = layer
-    explorer.target = 4
-    explorer.source = "relevance"
-    explorer.picture = "second"
-    explorer.picture = "first"
-    explorer.target = None
+        draw(layer=layer)
+    draw(target=4)
+    draw(source="relevance")
+    draw(picture="second")
+    draw(picture="first")
+    draw(target=None)
     assert completed == [None, 4, 4]  # the first photo's prediction, class 4 of the first, class 4 of the second
-    assert passes == [explorer._library.pictures["second"]]
+    assert passes == [PHOTOS["second"]]
 
 
 def test_mean_over_std_gives_way_to_rollout_and_rollout_refuses_it(explorer):
@@ -541,15 +431,9 @@ def test_mean_over_std_gives_way_to_rollout_and_rollout_refuses_it(explorer):
     explorer.source = "rollout"
     assert (explorer.source, explorer.aggregation, explorer.status) == ("rollout", "mean", "")
     explorer.aggregation = "mean_over_std"
-    assert "rollout fuses the heads of every layer by mean or max" in explorer.status
+    assert "aggregation 'mean_over_std' does not exist for rollout in layer 2" in explorer.status
+    assert "possible: mean, max" in explorer.status
     assert explorer.aggregation == "mean"
-
-
-def test_a_class_that_does_not_exist_is_told_and_the_last_one_comes_back(explorer):
-    explorer.source, explorer.target = "gradient", 2
-    explorer.target = 5
-    assert "class 5 does not exist" in explorer.status
-    assert explorer.target == 2
 
 
 def test_another_model_keeps_the_class_by_name_or_goes_back_to_the_prediction():
@@ -558,51 +442,67 @@ def test_another_model_keeps_the_class_by_name_or_goes_back_to_the_prediction():
     blind = small_model("blind", num_classes=0)
     explorer = va.AttentionExplorer([one, two, blind], photo(1), source="gradient", target=2)
     explorer.model = "two"
-    assert (explorer.target, explorer._classes) == (1, list("xcb"))
+    assert explorer.target == 1
     explorer.target = 0
     explorer.model = "one"
     assert (explorer.target, explorer.source) == (None, "gradient")
     explorer.model = "blind"
-    assert (explorer.target, explorer.source, explorer._classes, explorer.status) == (None, "attention", [], "")
+    assert (explorer.target, explorer.source, explorer.status) == (None, "attention", "")
     explorer.source = "relevance"
     assert "has no classifier" in explorer.status
     assert explorer.source == "attention"
 
 
-def test_the_browser_is_told_why_a_control_is_without_effect(explorer):
-    facts = explorer._menus["sources"]
-    assert list(facts) == list(va.SOURCES)
-    assert facts["attention"]["noClass"] == "plain attention does not depend on the class"
-    assert facts["gradient"]["noClass"] == facts["gradient"]["noHead"] == ""
-    assert facts["relevance"]["noHead"]
-    assert facts["relevance"]["noAggregation"]
-    assert facts["rollout"]["aggregations"] == ("mean", "max")
-    assert explorer._classes == list(explorer.capture.class_names)
-    assert explorer._facts["order"][0] == explorer.capture.probabilities.argmax()
-    assert explorer._facts["likely"][0] == explorer.capture.probabilities.max()
-
-
-def test_the_check_of_what_is_shown_reaches_the_browser_and_goes_with_the_map(explorer, model):
+def test_the_check_is_of_what_is_shown(explorer, model):
     explorer.set_state({"source": "gradient", "layer": 1})
-    check = explorer.check()
     wanted = va.check_map(model, explorer.capture, explorer.settings)
-    assert check.sentences == wanted.sentences == explorer._check["sentences"]
-    assert decoded(explorer._check["image"]).shape[2] == 3
+    assert explorer.check().sentences == wanted.sentences
     assert explorer.status == ""
-    explorer.layer = 2
-    assert explorer._check == {}
 
 
-def test_the_browser_can_ask_for_the_check_and_is_told_where_there_is_none():
+def test_a_check_that_is_impossible_is_an_error_and_reported():
     explorer = va.AttentionExplorer(small_model("blind", num_classes=0), photo(1))
-    explorer._receive(None, {"kind": "check"}, [])
+    with pytest.raises(va.errors.SettingsError, match="has no classifier"):
+        explorer.check()
     assert "has no classifier" in explorer.status
-    assert explorer._check == {}
 
 
-def test_one_button_asks_what_the_classifier_used(explorer):
-    explorer.set_state({"layer": 0, "head": 1, "query": (1, 2)})
-    explorer.set_state(dict(explorer._menus["recommended"]))
-    wanted = va.ViewSettings.recommended()
-    assert explorer.settings == replace(wanted, layer=2)
-    assert "sum" in explorer._shown["caption"]
+def test_recipe_and_npz_hold_the_map(explorer, model):
+    explorer.set_state({"head": 1, "query": [2, 3], "arrangement": "side by side"})
+    wanted = explorer.render()
+    recipe = json.loads(json.dumps(explorer.recipe()))
+    assert np.array_equal(va.from_recipe(recipe, model=model, picture=photo(1)).image, wanted.image)
+    with np.load(io.BytesIO(explorer.npz())) as arrays:
+        assert np.array_equal(arrays["grid_map"], wanted.grid_map)
+        assert str(arrays["caption"]) == wanted.caption
+
+
+def test_the_static_explorer_is_the_page_in_a_frame(explorer):
+    content = html.unescape(explorer.static(300).data.partition('srcdoc="')[2].partition('"')[0])
+    assert content == explorer.page().decode()
+    assert (explorer.status, explorer._busy) == ("", False)
+
+
+def test_code_draws_the_picture_again(tmp_path, monkeypatch):
+    path = tmp_path / "photo.png"
+    Image.fromarray(photo(1)).save(path)
+    explorer = va.AttentionExplorer("demo", path, source="gradient", layer=1)
+    names = {}
+    exec(explorer.code(), names)
+    assert np.array_equal(names["picture"].image, explorer.render().image)
+
+
+def test_a_pooling_layer_without_patch_queries_takes_its_own():
+    torch.manual_seed(0)
+    siglip = replace(
+        va.load_model(
+            VisionTransformer(
+                img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=3, class_token=False, global_pool="map"
+            ).eval()
+        ),
+        name="pooled",
+    )
+    explorer = va.AttentionExplorer(siglip, photo(1))
+    explorer.layer, explorer.query = 0, (1, 2)
+    explorer.layer = 2
+    assert (explorer.query, explorer.status) == (None, "")

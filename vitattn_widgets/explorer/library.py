@@ -12,10 +12,10 @@ from PIL import Image
 
 from ..capture.capture import AttentionCapture
 from ..errors import ModelError, PictureError, SettingsError
-from ..images import Picture
+from ..images import Picture, load_picture, load_reduced
 from ..maps.completion import needs_completion
 from ..models.loading import AttentionModel, load_model
-from ..view.encode import encode_thumbnail, thumbnail
+from ..view.encode import THUMBNAIL_SIDE, data_url, encode_thumbnail
 from ..view.settings import ViewSettings
 from ..viewer.store import CaptureStore
 
@@ -34,90 +34,107 @@ class Library:
         models: `AttentionModel`, names for `load_model`, or several of these.
         pictures: a picture, several, or a mapping from names to pictures.
         budget: bytes of captures to keep.
+        notify: called before a model is loaded or run.
 
     Attributes:
         models: by name; the value is a name too until the model is loaded.
         pictures: by name.
-        thumbnails: small JPEG files by name of the picture; empty if the picture cannot be read.
         store: the captures.
 
     Raises:
         SettingsError: `models` is empty.
     """
 
-    def __init__(self, models: Models, pictures: Pictures, budget: int) -> None:
+    def __init__(self, models: Models, pictures: Pictures, budget: int, notify: Notify) -> None:
         self.models = _named_models(models)
         self.pictures = _named_pictures(pictures)
-        self.thumbnails = {name: thumbnail(picture) for name, picture in self.pictures.items()}
         self.store = CaptureStore(budget)
+        self._notify = notify
+        self._thumbnails = {name: _thumbnail(picture) for name, picture in self.pictures.items()}
 
-    def model(self, name: str, notify: Notify) -> AttentionModel:
-        """The model of a name, loaded on first use.
+    def facts(self) -> dict[str, Any]:
+        """What the viewer's menus offer, as JSON values; a picture that cannot be read has the reason."""
+        pictures = [
+            {"name": name, "thumbnail": url, "reason": reason, "credit": ""}
+            for name, (url, reason) in self._thumbnails.items()
+        ]
+        return {"models": list(self.models), "pictures": pictures}
 
-        Raises:
-            ModelError: there is no model of this name, or it cannot be loaded.
-        """
-        if name not in self.models:
-            raise ModelError(f"there is no model {name!r}; possible: {_listed(self.models)}")
-        model = self.models[name]
-        if isinstance(model, str):
-            notify(f"Loading {model} ...")
-            model = self.models[name] = load_model(model)
-        return model
+    def capture(
+        self, model: str, picture: str, settings: ViewSettings | None = None, held: AttentionCapture | None = None
+    ) -> tuple[AttentionModel, AttentionCapture]:
+        """A model, loaded on first use, and its capture of a picture.
 
-    def capture(self, model: str, picture: str, notify: Notify) -> tuple[AttentionModel, AttentionCapture]:
-        """A model, and its capture of a picture.
+        Args:
+            model: name of the model.
+            picture: name of the picture.
+            settings: of a map; the capture gets what their source needs, which can take a backward pass.
+            held: this very capture, if the caller has it; the store may have dropped it.
 
         Raises:
             PictureError: there is no picture of this name, or it cannot be read.
-            ModelError: there is no model of this name, or it cannot be loaded.
+            ModelError: there is no model of this name, or it cannot be loaded, or gives no gradients.
+            SettingsError: the settings ask for a class that the model does not have.
         """
         if picture not in self.pictures:
             raise PictureError(f"there is no picture {picture!r}; possible: {_listed(self.pictures)}")
-        loaded = self.model(model, notify)
-        if (loaded, picture) not in self.store:
-            notify(f"Running {loaded.name} on {picture} ...")
-        return loaded, self.store.get(loaded, picture, lambda: self.pictures[picture])
+        if model not in self.models:
+            raise ModelError(f"there is no model {model!r}; possible: {_listed(self.models)}")
+        loaded = self.models[model]
+        if isinstance(loaded, str):
+            self._notify(f"Loading {loaded} ...")
+            loaded = self.models[model] = load_model(loaded)
+        if held is None:
+            if (loaded, picture) not in self.store:
+                self._notify(f"Running {loaded.name} on {picture} ...")
+            held = self.store.get(loaded, picture, lambda: self.pictures[picture])
+        if settings is None or not needs_completion(held, settings):
+            return loaded, held
+        self._notify(f"Computing {settings.source_info.title} for {picture} ...")
+        return loaded, self.store.get(loaded, picture, lambda: self.pictures[picture], settings)
 
-    def completed(
-        self, model: AttentionModel, capture: AttentionCapture, picture: str, settings: ViewSettings, notify: Notify
-    ) -> AttentionCapture:
-        """The capture of a picture, completed for the settings' source, which can take a backward pass.
-
-        Raises:
-            SettingsError: the settings ask for a class that the model does not have.
-            ModelError: the source needs gradients, and none flow through the model.
-        """
-        if not needs_completion(capture, settings):
-            return capture
-        notify(f"Computing {settings.source_info.title} for {picture} ...")
-        return self.store.get(model, picture, lambda: self.pictures[picture], settings)
-
-    def add(self, name: str, photo: Image.Image, original: Picture | None) -> str:
+    def add(self, name: str, picture: Picture) -> str:
         """Add a picture.
 
         Args:
             name: its name; if it is taken, a number is appended.
-            photo: the picture.
-            original: what it was read from; a path is kept as a path, so that recipes and code can name it.
+            picture: a path is kept as a path, so that recipes and code can name it.
 
         Returns:
             The name under which it was added.
+
+        Raises:
+            PictureError: the picture cannot be read; it is not added.
         """
+        photo = load_picture(picture)
         name = _unused(name, self.pictures)
-        self.pictures[name] = original if isinstance(original, str | os.PathLike) else photo
-        self.thumbnails[name] = encode_thumbnail(photo)
+        self.pictures[name] = picture if isinstance(picture, str | os.PathLike) else photo
+        self._thumbnails[name] = _url(photo), ""
         return name
 
     def path(self, picture: str) -> str | None:
         """The path of a picture; None if it was given as pixels."""
-        original = self.pictures[picture]
+        original = self.pictures.get(picture)
         return os.fspath(original) if isinstance(original, str | os.PathLike) else None
 
     def clear(self) -> None:
         """Forget all models, pictures and captures."""
-        for held in (self.store, self.models, self.pictures, self.thumbnails):
+        for held in (self.store, self.models, self.pictures, self._thumbnails):
             held.clear()
+
+
+def _thumbnail(picture: Picture) -> tuple[str, str]:
+    """URL of a small picture, and why there is none."""
+    try:
+        if isinstance(picture, str | os.PathLike):
+            return _url(load_reduced(picture, 2 * THUMBNAIL_SIDE)), ""
+        return _url(load_picture(picture)), ""
+    except PictureError as error:
+        return "", str(error)
+
+
+def _url(photo: Image.Image) -> str:
+    return data_url(encode_thumbnail(photo), "image/jpeg")
 
 
 def _named_models(models: Models) -> dict[str, AttentionModel | str]:
@@ -132,12 +149,10 @@ def _named_models(models: Models) -> dict[str, AttentionModel | str]:
 def _named_pictures(pictures: Pictures) -> dict[str, Picture]:
     if isinstance(pictures, Mapping):
         return dict(pictures)
-    named: dict[str, Picture] = {}
-    several: Iterable[Any]
-    if isinstance(pictures, str | os.PathLike | Image.Image | np.ndarray) or not isinstance(pictures, Iterable):
+    several: Iterable[Any] = pictures if isinstance(pictures, Iterable) else [pictures]
+    if isinstance(pictures, str | os.PathLike | Image.Image | np.ndarray):
         several = [pictures]
-    else:
-        several = pictures
+    named: dict[str, Picture] = {}
     for number, picture in enumerate(several, 1):
         path = picture if isinstance(picture, str | os.PathLike) else getattr(picture, "filename", "")
         named[_unused(Path(path).name if path else f"picture {number}", named)] = picture

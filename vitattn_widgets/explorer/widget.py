@@ -1,57 +1,48 @@
-"""The notebook explorer: its controls become `ViewSettings`, and these a picture. It wires; it computes nothing."""
+"""The notebook explorer: its controls become `ViewSettings`; the browser draws, and Python too when it is asked."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import replace
+from html import escape
 from pathlib import Path
-from typing import Any
-
-import anywidget
-import traitlets
+from typing import TYPE_CHECKING, Any
 
 from ..capture.capture import AttentionCapture
+from ..comparison.compare import Comparison, compare_views
+from ..comparison.panels import Panel
 from ..errors import SettingsError, VitattnError
-from ..evaluation.checks import MapCheck, check_map
-from ..export.page import make_page
-from ..figures.paper import check_figure, figure_bytes
-from ..images import Picture, load_picture
-from ..view.drawing import DEFAULT_CMAP
-from ..view.encode import map_bytes, picture_bytes
-from ..view.recipe import make_recipe
+from ..evaluation.checks import MapCheck
+from ..images import Picture
+from ..view.arrange import screen_capture
+from ..view.encode import picture_bytes
+from ..view.recipe import python_code
 from ..view.render import RenderedView
 from ..view.settings import ViewSettings
-from ..viewer.assets import joined
+from ..viewer.assets import bundle, stylesheet
 from ..viewer.store import DEFAULT_BUDGET, CaptureStore
-from .comparison import Comparing, ComparisonRow
+from .cells import made_by_this_cell
 from .library import Library, Models, Pictures
-from .messages import Uploads, answer
-from .panels import KEPT, KeepsPanels
-from .payload import capture_facts, code_of, menus, overview_facts, overview_for, shown_facts
-from .state import CONTROLS, Choice, Shown, show
+from .messages import AnsweringExplorer, rendered, row_png
+from .state import KEPT
+from .still import still_html
+from .views import CONTROLS, along, panels_of, preset_views
+
+if TYPE_CHECKING:
+    from IPython.display import HTML
 
 STATIC = Path(__file__).parent / "static"
 
-SCRIPTS = tuple(
-    f"{name}.js"
-    for name in (
-        *("answer", "check", "choices", "classes", "compare", "controls", "elements", "explorer"),
-        *("keep", "legend", "looks", "overview", "patches", "photos", "picture"),
-    )
-)
-"""The scripts, joined into one module: their functions see each other, and `explorer.js` exports the widget."""
 
-SHEETS = tuple(
-    f"{name}.css" for name in ("theme", "photos", "controls", "body", "overview", "check", "compare", "foot", "narrow")
-)
-
-
-class AttentionExplorer(KeepsPanels, anywidget.AnyWidget):
+class AttentionExplorer(AnsweringExplorer):
     """Explore what a Vision Transformer attends to, in a notebook.
 
     Every control is a trait, so ``explorer.layer = 3`` moves the slider, ``explorer.observe(...)`` reacts to it, and
     ``traitlets.link((one, "layer"), (other, "layer"))`` links two explorers. The status line reports a choice that does
-    not exist (`VitattnError`), and the last good picture and its controls come back.
+    not exist (`VitattnError`), and the last good controls come back. The browser draws, even when the kernel is gone;
+    Python draws when it is asked to (`render`, `png`, ...). A cell that runs again closes the explorers of its last
+    run.
 
     Args:
         model: an `AttentionModel`, a name for `load_model`, or several of these. A name is loaded when it is first
@@ -65,70 +56,38 @@ class AttentionExplorer(KeepsPanels, anywidget.AnyWidget):
         model: name of the chosen model.
         picture: name of the chosen picture.
         arrangement: ``"overlay"``, ``"map"`` or ``"side by side"``.
-        layer, head, aggregation, query, source, target, sinks, bilinear, median, gaussian, scale, opacity, cmap, on:
-            see `ViewSettings`. Negative layers and heads become numbers from 0 on. None as the query is what the
-            classifier reads; None as the target is the predicted class.
-        panels, panel_scale, difference: the comparison; see `KeepsPanels`.
+        layer, head, aggregation, query, source, target, sinks, bilinear, median, gaussian, scale, opacity, cmap, on,
+            blend: see `ViewSettings`; they start as `viewer.settings.START` has them. Negative layers and heads become
+            numbers from 0 on. None as the query is what the classifier reads; None as the target is the predicted
+            class.
+        panels: the kept views in their order, each a dict of the controls that choose a map and a photo (``{"layer": 3,
+            "head": 1, ...}``); missing ones are taken from the current view. Smoothing, opacity, colours, ground and
+            blend are always the explorer's, as only then can panels be compared.
+        panel_scale: ``"robust"``, percentiles of all panels, or ``"shared"``, their smallest to their largest value.
+        difference: numbers of two panels whose difference is shown as well; empty shows it if there are exactly two.
         status: the last error or progress message; empty when all is well.
 
     Raises:
         SettingsError: no model, or an unknown control.
     """
 
-    _esm = joined(STATIC, SCRIPTS)
-    _css = joined(STATIC, SHEETS)
-
-    model = traitlets.Unicode().tag(sync=True)
-    picture = traitlets.Unicode().tag(sync=True)
-    arrangement = traitlets.Unicode("overlay").tag(sync=True)
-    layer = traitlets.Int(-1).tag(sync=True)
-    head = traitlets.Int(None, allow_none=True).tag(sync=True)
-    aggregation = traitlets.Unicode("mean").tag(sync=True)
-    query = traitlets.Any(None, allow_none=True).tag(sync=True)
-    source = traitlets.Unicode("attention").tag(sync=True)
-    target = traitlets.Int(None, allow_none=True).tag(sync=True)
-    sinks = traitlets.Unicode("show").tag(sync=True)
-    bilinear = traitlets.Bool(True).tag(sync=True)
-    median = traitlets.Bool(True).tag(sync=True)
-    gaussian = traitlets.Bool(True).tag(sync=True)
-    scale = traitlets.Unicode("map").tag(sync=True)
-    opacity = traitlets.Float(0.5).tag(sync=True)
-    cmap = traitlets.Unicode(DEFAULT_CMAP).tag(sync=True)
-    on = traitlets.Unicode("view").tag(sync=True)
-    status = traitlets.Unicode().tag(sync=True)
-
-    # for the browser; one dict per message, so that a picture and its caption always arrive together
-    _busy = traitlets.Bool(False).tag(sync=True)
-    _menus = traitlets.Dict().tag(sync=True)
-    _classes: traitlets.List[str] = traitlets.List().tag(sync=True)
-    _facts = traitlets.Dict().tag(sync=True)
-    _shown = traitlets.Dict().tag(sync=True)
-    _overview = traitlets.Dict().tag(sync=True)
-    _check = traitlets.Dict().tag(sync=True)
+    _esm = bundle(STATIC / "host.js")
+    _css = stylesheet()
 
     def __init__(self, model: Models, images: Pictures = (), *, budget: int = DEFAULT_BUDGET, **controls: Any) -> None:
-        self._quiet = True  # controls change without a redraw
-        self._now: Shown | None = None
-        self._uploads = Uploads()
-        self._from_browser = False
         unknown = set(controls) - {*CONTROLS, *KEPT, "layout"}
         if unknown:
             possible = ", ".join((*CONTROLS, *KEPT))
             raise SettingsError(f"the explorer has no control {sorted(unknown)}; it has {possible}")
-        self._library = Library(model, images, budget)
+        made_by_this_cell(self)
+        self._uploads = {}
+        self._library = Library(model, images, budget, self._notify_busy)
         first = {"model": next(iter(self._library.models)), "picture": next(iter(self._library.pictures), "")}
         super().__init__(**(first | controls))
-        self._start_comparing(Comparing(self._library, self._notify_busy))
-        self._menus = menus(self._library)
         self.on_msg(self._receive)
-        self._quiet = False
-        if self._library.pictures:
-            self._update(asked=set(controls))
-            self._panels_moved({})
-        else:
-            self.status = "No picture yet: upload one."
+        self._start(asked=set(controls))
 
-    # --- what is shown, to read ---
+    # --- what is shown ---
 
     @property
     def store(self) -> CaptureStore:
@@ -138,64 +97,110 @@ class AttentionExplorer(KeepsPanels, anywidget.AnyWidget):
     @property
     def capture(self) -> AttentionCapture | None:
         """The current capture; None before the first good picture and after `close`."""
-        return self._now.capture if self._now else None
+        return self._completed_now().capture if self._now else None
 
     @property
     def settings(self) -> ViewSettings:
         """The current settings: ``render_view(explorer.capture, explorer.settings)`` draws this map."""
-        return self._shown_now().rendered.settings
+        return self._shown_now().drawn
 
     @property
     def screen(self) -> bytes:
-        """The picture on the screen as a BMP, WebP or JPEG file (see `encode.encode_for_screen`)."""
-        return self._shown_now().encoded.content
+        """The current picture as a PNG file, scaled down to a screen: what readers without widgets see."""
+        shown = self._completed_now()
+        return picture_bytes(rendered(replace(shown, capture=screen_capture(shown.capture))).image)
 
     def render(self) -> RenderedView:
         """The current picture at the photo's full size."""
-        return self._shown_now().full_size()
+        return rendered(self._completed_now())
 
     def png(self) -> bytes:
         """The current picture as a PNG file."""
-        return picture_bytes(self.render().image)
+        return self._file("png", self._completed_now())
 
     def npz(self) -> bytes:
         """The current raw map as an NPZ file; see `encode.map_bytes`."""
-        return map_bytes(self._shown_now().capture, self._shown_now().rendered)
+        return self._file("npz", self._completed_now())
 
     def recipe(self) -> dict[str, Any]:
         """Everything needed to draw the picture again; see `make_recipe` and `from_recipe`."""
-        shown, path = self._shown_now(), self._path()
-        return make_recipe(shown.model, shown.capture, shown.rendered.settings, shown.choice.arrangement, path)
+        return self._recipe(self._shown_now())
 
     def page(self) -> bytes:
         """An HTML page with every layer and head, which needs neither Python nor a network; see `export_page`."""
-        shown = self._shown_now()
-        self._notify_busy(f"Drawing every map of {shown.choice.picture} ...")
-        with self._notifying_errors():
-            return make_page(shown.model, shown.capture, shown.rendered.settings, name=shown.choice.picture).content
+        with self._notifying():
+            return self._file("page", self._completed_now())
+
+    def static(self, height: int = 720) -> HTML:
+        """The current photo as an explorer that needs no Python: `page` inside the notebook, to read anywhere.
+
+        Args:
+            height: of the frame, in CSS pixels.
+        """
+        from IPython.display import HTML
+
+        content = escape(self.page().decode(), quote=True)
+        style = f"width: 100%; height: {height}px; border: 0"
+        return HTML(  # type: ignore[no-untyped-call]
+            f'<div><iframe style="{style}" title="Attention maps" srcdoc="{content}"></iframe></div>'
+        )
 
     def code(self) -> str:
         """A few lines of Python that draw the current picture."""
-        return code_of(self._shown_now(), self._path())
+        shown = self._shown_now()
+        return python_code(shown.model, shown.settings, shown.values["arrangement"], self._path(shown))
 
-    def _shown_now(self) -> Shown:
+    @property
+    def comparison(self) -> Comparison | None:
+        """The panels as `compare_views` draws them, at the photos' full size; None if there are none."""
+        panels = self.comparison_panels()
+        return compare_views(panels, self.panel_scale) if panels else None
+
+    def comparison_panels(self) -> tuple[Panel, ...]:
+        """The panels with their captures, for `compare_views`, `difference_view` and `comparison_figure`."""
         if self._now is None:
-            raise RuntimeError("the explorer shows no picture: " + (self.status or "it is closed"))
-        return self._now
+            return ()
+        with self._notifying():
+            return panels_of(self._library, self._kept["panels"], self._now.drawn)
 
-    def _path(self) -> str | None:
-        return self._library.path(self._shown_now().choice.picture)
+    def comparison_png(self) -> bytes:
+        """The row as a figure in a PNG file, with the difference if there are two panels that have one."""
+        return row_png(self.comparison_panels(), self.panel_scale)
 
     # --- what can be done besides setting traits ---
 
-    def check(self) -> MapCheck:
-        """Check the current map (`check_map`), which takes a few seconds, and show the result."""
+    def pin(self) -> None:
+        """Keep the current view as a further panel, unless it is kept already."""
+        with self._notifying():
+            self._keep([*self.panels, self._shown_now().view])
+
+    def compare(self, preset: str = "", **axes: Sequence[Any]) -> None:
+        """Replace the kept views by a new row.
+
+        ``explorer.compare(layers=[0, 5, 11])`` keeps three layers of the current view, ``explorer.compare("sources")``
+        every source, ``explorer.compare("heads", pictures=["cat.jpg", "dog.jpg"])`` every head for each of two photos.
+
+        Args:
+            preset: a name of `comparison.presets.PRESETS`, ``"pictures"`` (all pictures) or ``"models"`` (all models).
+            axes: values of ``models``, ``pictures``, ``sources``, ``layers``, ``heads``, ``aggregations``, ``queries``,
+                ``targets`` or ``sinks``; several of these give every combination.
+
+        Raises:
+            VitattnError: no such preset, axis or value, or nothing to compare.
+        """
         shown = self._shown_now()
-        self._notify_busy(f"Checking this map of {shown.choice.picture} ...")
-        with self._notifying_errors():
-            check = check_map(shown.model, shown.capture, shown.rendered.settings)
-        self._check = {"sentences": check.sentences, "image": figure_bytes(check_figure(check))}
-        return check
+        with self._notifying():
+            if not preset and not any(map(len, axes.values())):
+                raise SettingsError(
+                    "there is nothing to compare; give a preset such as 'layers', or values such as layers=[0, 5]"
+                )
+            views = preset_views(self._library, preset, shown) if preset else [{}]
+            self._keep([view | values for values in along(axes) for view in views])
+
+    def check(self) -> MapCheck:
+        """Check the current map (`check_map`), which takes a few seconds."""
+        with self._notifying():
+            return self._check(self._completed_now())
 
     def add_picture(self, name: str, picture: Picture) -> None:
         """Add a picture and choose it; the status line reports one that cannot be read, and it is not added.
@@ -205,111 +210,41 @@ class AttentionExplorer(KeepsPanels, anywidget.AnyWidget):
             picture: see `images.load_picture`.
         """
         try:
-            photo = load_picture(picture)
+            name = self._library.add(name, picture)
         except VitattnError as error:
             self._notify(str(error))
             return
-        name = self._library.add(name, photo, picture)
-        self._menus = menus(self._library)
+        self._menus = self._library.facts()
         self.picture = name
 
     def close(self) -> None:
         """Close the explorer and free its captures, models and pictures."""
         self._quiet = True
         self._now = None
-        self._drawn = ComparisonRow()
         self._library.clear()
         self._uploads.clear()
+        if self.comm is not None:
+            self.layout.close()
         super().close()
+        self._menus = {}
+        self._keep_in_notebook({})
 
     def __del__(self) -> None:
         if "_library" in vars(self):  # else the constructor failed before there was anything to free
             self.close()
 
-    # --- from controls to a picture ---
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """The widget, and its picture for readers of the notebook without widgets."""
+        bundled = super()._repr_mimebundle_(**kwargs)
+        if bundled is not None and self._now is not None:
+            bundled[0]["image/png"] = b64encode(self.screen).decode()
+        return bundled
 
-    @traitlets.validate("query")
-    def _tuple_from_json(self, proposal: dict[str, Any]) -> Any:
-        value = proposal["value"]
-        return tuple(value) if isinstance(value, list) else value
+    def _ipython_display_(self, **_: Any) -> None:
+        """Show the widget, and before it a script for pages where it does not appear."""
+        from IPython.display import display
 
-    @traitlets.observe(*CONTROLS)
-    def _control_moved(self, change: dict[str, Any]) -> None:
-        if not self._quiet:
-            self._update(asked={change["name"]})
-
-    def _update(self, asked: set[str]) -> None:
-        """Show what the controls choose; if that fails, report why and put the controls back."""
-        try:
-            wanted = Choice.of(self)
-            if self._now is None or wanted != self._now.choice:
-                # else several controls changed at once, and the first notification has drawn them all
-                self._display(show(self._library, wanted, self._now, asked, self._notify_busy))
-        except VitattnError as error:
-            with self.hold_sync():
-                self._notify(str(error))
-                if self._now:
-                    self._set_quietly(self._now.choice.controls())
-
-    def _display(self, shown: Shown) -> None:
-        before, self._now = self._now, shown
-        photo = shown.choice.model, shown.choice.picture
-        another = before is None or photo != (before.choice.model, before.choice.picture)
-        with self.hold_sync():
-            self._check = {}  # it was of the last map
-            if another:
-                self._classes = list(shown.capture.class_names)
-                self._facts = capture_facts(shown.model, shown.capture)
-            self._set_quietly(shown.choice.controls())
-            self._shown = shown_facts(shown, self._path())
-            if self._row_is_behind():
-                self._row_wanted += 1
-            self._notify("")
-        # the picture is under way; the overview follows, redrawn only for another capture, query or colour map
-        if overview_for(shown) != self._overview.get("for"):
-            self._overview = overview_facts(shown)
-        if not self._from_browser:  # a browser asks for the row itself, once the controls rest
-            self.draw_panels()
-
-    def set_state(self, sync_data: dict[str, Any]) -> None:
-        """Take the traits that a browser sends."""
-        self._from_browser = True
-        try:
-            super().set_state(sync_data)
-        finally:
-            self._from_browser = False
-
-    @contextmanager
-    def _without_redraw(self) -> Iterator[None]:
-        before, self._quiet = self._quiet, True
-        try:
-            yield
-        finally:
-            self._quiet = before
-
-    def _set_quietly(self, values: Mapping[str, Any]) -> None:
-        with self._without_redraw():
-            for name, value in values.items():
-                setattr(self, name, value)
-
-    def _notify_busy(self, message: str) -> None:
-        """Show a line while something takes a while."""
-        self._notify(message, busy=True)
-
-    @contextmanager
-    def _notifying_errors(self) -> Iterator[None]:
-        """Show errors in the status line as well, and clear it at the end."""
-        try:
-            yield
-        except VitattnError as error:
-            self._notify(str(error))
-            raise
-        if self._busy:
-            self._notify("")
-
-    def _notify(self, message: str, busy: bool = False) -> None:
-        with self.hold_sync():
-            self.status, self._busy = message, busy
-
-    def _receive(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:
-        answer(self, self._uploads, content, buffers)
+        data, metadata = self._repr_mimebundle_() or ({"text/plain": repr(self)}, {})
+        if "image/png" in data:
+            display({"text/html": still_html(self.model_id, data["image/png"])}, raw=True)  # type: ignore[no-untyped-call]
+        display(data, metadata=metadata, raw=True)  # type: ignore[no-untyped-call]
