@@ -18,7 +18,6 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 import vitattn_widgets as va  # noqa: E402
-from vitattn_widgets.demo.controls import Controls  # noqa: E402
 from vitattn_widgets.demo.service import DemoService  # noqa: E402
 from vitattn_widgets.viewer import store  # noqa: E402
 
@@ -88,12 +87,6 @@ def service(whole_service: DemoService) -> DemoService:
         whole_service.uploads.drop(key)
     whole_service.store.clear()
     return whole_service
-
-
-@pytest.fixture
-def controls(wide_model: va.models.AttentionModel) -> Controls:
-    """The page's controls as they stand at first."""
-    return Controls(wide_model.name)
 
 
 @pytest.fixture

@@ -1,45 +1,38 @@
-"""A class opens the page at once: 32 visitors, each an upload and then 20 changes of control, one every two seconds.
+"""A class on the page: 200 visitors open it, 32 of them upload a photo, and all move controls.
 
 Run by hand: ``python -m tests.benchmarks.bench_demo`` (weights are random, which changes no time; a server and its
-visitors on this computer alone, which share its cores). It prints the times that visitors waited, errors, wrong
-pictures (each answer is compared with the visitor's own `render_view`), and the server's memory before, at its peak,
-after, and after 2,000 further changes. It stops by itself.
+visitors on this computer alone, which share its cores). Controls draw in the visitors' browsers: one of them, a real
+one, moves them all the time while the uploads are measured again, and the server's CPU time shows what the moves cost
+it. It prints the times that visitors waited, errors, wrong capsules (each is compared with the visitor's own capture),
+and the server's memory. It stops by itself.
 """
 
 import argparse
-import io
-import itertools
 import os
-import random
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import httpx
 import numpy as np
+import safetensors.numpy
 import timm
-from gradio_client import Client, handle_file
 from PIL import Image
 from safetensors.torch import save_file
 
 import vitattn_widgets as va
-from tests.lab import end
-from vitattn_widgets.demo.controls import Controls
+from tests.demo.lab import Visitor
+from tests.lab import end, running_browser
 
 ROOT = Path(__file__).resolve().parents[2]
 
-START = {"layer": 11, "head": "all", "aggregation": "mean", "query": "default", "arrangement": "overlay", "on": "view"}
-START |= {"scale": "map", "smoothing": ["bilinear", "median", "gaussian"], "opacity": 0.5, "cmap": "inferno"}
-START |= {"source": "attention", "target": "predicted", "sinks": "show"}
-START |= {"beside": "every head", "row": "aggregations", "first": "none", "second": "none"}
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
@@ -71,6 +64,12 @@ def memory(process):
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
 
+def cpu_seconds(process):
+    """CPU time that a process has taken so far."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
 class Watch(threading.Thread):
     """Notes the largest memory of a process."""
 
@@ -92,73 +91,87 @@ def photo(folder, number):
     return path
 
 
-def changed(controls, dice, sources=False):
-    """One control moved, as a hand does; with ``sources`` also those that need a backward pass or draw a row."""
-    match dice.randrange(9 if sources else 6):
-        case 0 | 1:
-            return controls | {"layer": dice.randrange(12)}
-        case 2:
-            return controls | {"head": dice.choice(["all", "0", "1", "2"])}
-        case 3:
-            return controls | {"aggregation": dice.choice(["mean", "max", "mean_over_std"]), "head": "all"}
-        case 4:
-            return controls | {"query": dice.choice(["default", "mean", f"{dice.randrange(14)},{dice.randrange(14)}"])}
-        case 6:
-            source = dice.choice(["attention", "norm", "rollout", "gradient", "gradient_late", "relevance"])
-            return controls | {"source": source}
-        case 7:
-            return controls | {"target": dice.choice(["predicted", "281", "285", "967"])}
-        case 8:
-            row = dice.choice(["aggregations", "sources", "layers", "heads"])
-            return controls | {"beside": dice.choice(["every head", "compare"]), "row": row}
-    return controls | {"opacity": dice.randrange(21) / 20}
+class Class:
+    """The visitors of one server, each with a connection of its own."""
 
+    def __init__(self, address):
+        self.address, self.errors = address, []
 
-def visit(address, model, path, number, count, pause, moved=lambda: None, sources=False):
-    """One visitor; returns the time of the upload, those of the changes, errors, and what was shown for what.
-
-    ``moved`` is called after each change; ``sources`` as in `changed`.
-    """
-    dice = random.Random(number)
-    # without this, a client reads the certificates of the world for every call, which costs more than the call
-    client = Client(address, verbose=False, analytics_enabled=False, ssl_verify=False)
-    controls, shown, times, errors = dict(START), [], [], []
-
-    def ask(name, *before):
+    def timed(self, client, method, path, **options):
+        """The answer to a request, None if it is an error, and the seconds that it took."""
         start = time.perf_counter()
-        try:
-            answer = client.predict(*before, model, *controls.values(), api_name=name)
-        except Exception as error:
-            errors.append(str(error))
-            return time.perf_counter() - start
-        took = time.perf_counter() - start
-        html = answer["picture"]["value"]
-        shown.append((dict(controls), html.partition("base64,")[2].partition('"')[0]))
-        return took
+        answer = client.request(method, f"{self.address}/vitattn/{path}", **options)
+        if answer.status_code != 200:
+            self.errors.append(answer.text)
+            return None, time.perf_counter() - start
+        return answer, time.perf_counter() - start
 
-    upload = ask("/bring", handle_file(path))
-    due = time.perf_counter() + pause * dice.random()
-    for _ in range(count):
-        time.sleep(max(0.0, due - time.perf_counter()))
-        due += pause
-        controls = changed(controls, dice, sources)
-        times.append(ask("/change"))
-        moved()
-    return upload, times, errors, shown
+    def open(self, _):
+        """One visitor opens the page; gives the seconds until the settings and until the sample's capsule are there."""
+        with httpx.Client(timeout=300, verify=False) as client:
+            opened, first = self.timed(client, "GET", "open")
+            state = opened.json()["state"]
+            subject = {"model": state["model"], "sample": state["picture"]}
+            return first, self.timed(client, "GET", "capsule", params=subject)[1]
+
+    def upload(self, path):
+        """One visitor uploads a photo; gives the seconds until its capsule is there, and the capsule."""
+        with httpx.Client(timeout=300, verify=False) as client:
+            model = self.timed(client, "GET", "open")[0].json()["state"]["model"]
+            content, name = path.read_bytes(), path.name
+            options = {"params": {"name": name, "model": model}, "content": content}
+            brought, first = self.timed(client, "POST", "upload", **options)
+            subject = {"model": model, "photo": brought.json()["photo"], "name": name}
+            capsule, second = self.timed(client, "GET", "capsule", params=subject)
+            return first + second, capsule.content
 
 
-def wrong_pictures(model, path, shown):
-    """How many answers are not this visitor's own picture, to within one level of 255."""
-    capture = va.capture_attention(model, path)
+@contextmanager
+def moving(address, moved):
+    """A browser that moves controls all the time; counts the moves and the requests in `moved`."""
+    stop = threading.Event()
+
+    def run():
+        with running_browser() as browser:
+            visitor = Visitor(browser, address)
+            visitor.open()
+            for layer in range(12):
+                visitor.slide(layer)
+                visitor.page.wait_for_timeout(400)  # queries and keys are fetched ahead
+            visitor.rest()
+            before, moved["ready"] = len(visitor.requests), True
+            while not stop.is_set():
+                visitor.slide(moved["moves"] % 12)
+                visitor.wait_until(layer=moved["moves"] % 12)
+                moved["moves"] += 1
+                moved["requests"] = len(visitor.requests) - before
+            visitor.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        while not moved.get("ready") and thread.is_alive():
+            time.sleep(0.1)
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def said(label, times):
+    """Print the median and the 95th percentile of some times."""
+    p50, p95 = 1000 * np.percentile(times, (50, 95))
+    print(f"{label}: p50 {p50:.0f} ms, p95 {p95:.0f} ms ({len(times)} of them)")
+
+
+def wrong_capsules(model, paths, capsules):
+    """How many capsules do not hold the rows of their visitor's own photo."""
     wrong = 0
-    for controls, content in shown:
-        settings = Controls("", **controls).settings(model.class_names)
-        if settings.source == "rollout" and settings.aggregation == "mean_over_std":  # as the page fits it
-            settings = replace(settings, aggregation="mean")
-        capture = va.complete_capture(model, capture, settings)
-        wanted = va.render_view(capture, settings).image
-        found = np.asarray(Image.open(io.BytesIO(b64decode(content))))
-        wrong += found.shape != wanted.shape or int(np.abs(found.astype(int) - wanted).max()) > 1
+    for path, content in zip(paths, capsules, strict=True):
+        rows, last = va.capture_attention(model, path).attention(-1), len(model.sites) - 1
+        found = safetensors.numpy.load(content)
+        name = next(name for name in found if name.startswith(f"layer{last}.row."))
+        wrong += not np.allclose(found[name], rows, atol=1e-5)
     return wrong
 
 
@@ -166,59 +179,55 @@ def main():
     """Start a server, let the class in, and print what it met."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="vit_tiny_patch16_224")
-    parser.add_argument("--visitors", type=int, default=32)
-    parser.add_argument("--changes", type=int, default=20, help="changes a visitor")
-    parser.add_argument("--pause", type=float, default=2.0, help="seconds from one change to the next")
-    parser.add_argument("--further", type=int, default=2000, help="changes after that, as fast as they go")
-    parser.add_argument(
-        "--sources", action="store_true", help="visitors also choose sources, classes and rows to compare"
-    )
+    parser.add_argument("--visitors", type=int, default=200, help="who open the page at once")
+    parser.add_argument("--uploads", type=int, default=32, help="photos that are uploaded at once")
+    parser.add_argument("--rest", type=float, default=10.0, help="seconds in which a browser moves controls alone")
     options = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         weights = folder / "random.safetensors"
         save_file(timm.create_model(options.model).state_dict(), weights)
         address, process = stack.enter_context(running_server(options.model, weights))
-        name = httpx.get(f"{address}/config").json()["components"]
-        name = next(part["props"]["value"] for part in name if part["props"].get("label") == "Model")
-        paths = [photo(folder, number) for number in range(options.visitors + 1)]
-        visit(address, name, paths.pop(), -1, 5, 0)  # first times warm up
+        visitors = Class(address)
+        paths = [photo(folder, number) for number in range(2 * options.uploads + 1)]
+        visitors.upload(paths.pop())  # first times warm up
         before, watch = memory(process), Watch(process)
         watch.start()
+        print(f"{options.model}, {os.cpu_count()} cores shared with the visitors")
 
-        def run(count, pause, visitors, moved=lambda: None):
-            with ThreadPoolExecutor(visitors) as pool:
-                jobs = range(visitors)
-                return list(
-                    pool.map(lambda i: visit(address, name, paths[i], i, count, pause, moved, options.sources), jobs)
-                )
+        start, used = time.perf_counter(), cpu_seconds(process)
+        with ThreadPoolExecutor(options.visitors) as pool:
+            opened = list(pool.map(visitors.open, range(options.visitors)))
+        took = time.perf_counter() - start
+        used = cpu_seconds(process) - used
+        print(f"{options.visitors} visitors opened the page at once: {took:.1f} s, server CPU {used:.1f} s")
+        said("settings", [first for first, _ in opened])
+        said("capsule of a sample", [second for _, second in opened])
 
-        visits = run(options.changes, options.pause, options.visitors)
-        after = memory(process)
+        used = cpu_seconds(process)
+        time.sleep(options.rest)
+        print(f"{options.rest:.0f} s without anybody: server CPU {1000 * (cpu_seconds(process) - used):.0f} ms")
+        moved = {"moves": 0, "requests": 0}
+        halves, capsules = (paths[: options.uploads], paths[options.uploads :]), []
+        for half, beside in zip(halves, (nullcontext(), moving(address, moved)), strict=True):
+            with beside, ThreadPoolExecutor(options.uploads) as pool:
+                if half is halves[1]:
+                    used, count = cpu_seconds(process), moved["moves"]
+                    time.sleep(options.rest)
+                    used, count = cpu_seconds(process) - used, moved["moves"] - count
+                    print(f"{options.rest:.0f} s with {count} moves of controls: server CPU {1000 * used:.0f} ms")
+                uploaded = list(pool.map(visitors.upload, half))
+            said(
+                f"upload to capsule{' beside a browser that moves controls' * (half is halves[1])}",
+                [t for t, _ in uploaded],
+            )
+            capsules += [content for _, content in uploaded]
+        print(f"requests of {moved['moves']} moves: {moved['requests']}")
+        print(f"errors: {len(visitors.errors)}{f' ({visitors.errors[0]})' if visitors.errors else ''}")
         watch.stopped.set()
-        print(f"{options.visitors} visitors, {options.model}, {os.cpu_count()} cores shared with the visitors")
-        for label, times in (("upload", [v[0] for v in visits]), ("change", [t for v in visits for t in v[1]])):
-            p50, p95 = 1000 * np.percentile(times, (50, 95))
-            print(f"{label}: p50 {p50:.0f} ms, p95 {p95:.0f} ms ({len(times)} of them)")
-        errors = [error for v in visits for error in v[2]]
-        print(f"errors: {len(errors)}{f' ({errors[0]})' if errors else ''}")
-        print(f"server memory: {before:.0f} MB before, {watch.peak:.0f} MB at peak, {after:.0f} MB after")
-        if options.further:
-            number, now = itertools.count(1), {}
-
-            def moved():
-                done = next(number)
-                if done % max(1, options.further // 4) == 0:
-                    now[done] = memory(process)
-
-            failed = [error for v in run(options.further // 4, 0, 4, moved) for error in v[2]]
-            found = ", ".join(f"{held:.0f} MB after {done}" for done, held in now.items())
-            print(f"server memory in further changes: {found}")
-            print(f"errors: {len(failed)}{f' ({failed[0]})' if failed else ''}")
-
+        print(f"server memory: {before:.0f} MB before, {watch.peak:.0f} MB at peak, {memory(process):.0f} MB after")
         model = va.load_model(options.model, checkpoint=weights)
-        wrong = sum(wrong_pictures(model, path, v[3]) for path, v in zip(paths, visits, strict=True))
-        print(f"wrong pictures: {wrong} of {sum(len(v[3]) for v in visits)}")
+        print(f"wrong capsules: {wrong_capsules(model, paths, capsules)} of {len(capsules)}")
 
 
 if __name__ == "__main__":

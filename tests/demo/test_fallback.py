@@ -15,13 +15,13 @@ from gradio_client import Client, handle_file
 from PIL import Image
 
 import vitattn_widgets as va
-from vitattn_widgets.demo.layout import introduction
+from vitattn_widgets.demo.links import open_link
 from vitattn_widgets.demo.service import DemoService
 from vitattn_widgets.models import DEFAULT_MODEL, loading
 
 from ..conftest import SAMPLES
 from ..lab import ROOT
-from .test_server import free_port
+from .lab import free_port
 
 LIMITS = {"max_upload": 10**6, "max_pixels": 10**6, "keep_seconds": 60}
 
@@ -43,23 +43,21 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_without_its_weights_the_default_becomes_the_embedded_model(no_weights: str) -> None:
     service = DemoService(**LIMITS)
-    assert service.names == ["demo"]
+    assert list(service.models) == ["demo"]
+    opened = open_link(service, {})
+    assert opened["state"]["model"] == "demo"
+    assert opened["message"] == ""
+    assert opened["library"]["note"] == service.note
     assert no_weights in service.note
     assert "embedded model" in service.note
-    assert service.note in introduction(service)
-    shown, told = service.open({})
-    assert told == ""
-    wanted = va.render_view(va.capture_attention(va.load_model("demo"), SAMPLES / "chelsea.jpg"), va.ViewSettings())
-    np.testing.assert_array_equal(shown.rendered.image, wanted.image)
     service.close()
 
 
 def test_a_link_to_an_unavailable_model_opens_the_embedded_one_and_says_so(no_weights: str) -> None:
     service = DemoService(**LIMITS)
-    shown, told = service.open({"model": DEFAULT_MODEL, "layer": "1"})
-    assert shown.controls.model == "demo"
-    assert shown.controls.layer == 1
-    assert f"there is no model '{DEFAULT_MODEL}' here" in told
+    opened = open_link(service, {"model": DEFAULT_MODEL, "layer": "1"})
+    assert (opened["state"]["model"], opened["state"]["layer"]) == ("demo", 1)
+    assert f"there is no model '{DEFAULT_MODEL}' here" in opened["message"]
     service.close()
 
 
@@ -70,30 +68,29 @@ def test_if_no_model_at_all_is_available_the_page_says_why(monkeypatch: pytest.M
     monkeypatch.setattr(loading, "load_model", refuse)
     service = DemoService(**LIMITS)
     assert service.unavailable == {DEFAULT_MODEL: "a damaged file"}
-    assert service.open({}) == (None, f"{DEFAULT_MODEL}: a damaged file")
+    assert open_link(service, {})["message"] == f"{DEFAULT_MODEL} is not available: a damaged file"
     service.close()
 
 
 def test_with_its_weights_the_default_is_itself(monkeypatch: pytest.MonkeyPatch, wide_model) -> None:
     monkeypatch.setattr(loading, "load_model", lambda name: wide_model)
     service = DemoService(**LIMITS)
-    assert service.names == [DEFAULT_MODEL]
-    assert service.models[DEFAULT_MODEL] is wide_model
-    assert service.note == ""
-    assert "Note" not in introduction(service)
+    assert list(service.models) == [DEFAULT_MODEL]
+    assert service.model(DEFAULT_MODEL) is wide_model
+    assert open_link(service, {})["library"]["note"] == ""
     service.close()
 
 
 def test_the_embedded_model_can_be_named() -> None:
     service = DemoService("demo", **LIMITS)
-    assert service.names == ["demo"]
+    assert list(service.models) == ["demo"]
     assert service.note == ""
     service.close()
 
 
 def test_a_model_that_was_named_is_never_replaced() -> None:
     service = DemoService(["vit_tiny_patch16_384", "demo"], **LIMITS)
-    assert service.names == ["demo", "vit_tiny_patch16_384"]
+    assert list(service.models) == ["demo"]
     assert list(service.unavailable) == ["vit_tiny_patch16_384"]
     assert service.note == ""
     service.close()
@@ -117,7 +114,8 @@ def test_the_command_serves_the_embedded_model_without_a_network(tmp_path: Path)
         assert note.startswith("vitattn: using the embedded model")
         assert runs.startswith("The page runs")
         address = f"http://127.0.0.1:{port}"
-        assert "Note:" in httpx.get(f"{address}/config").text
+        opened = httpx.get(f"{address}/vitattn/open").json()
+        assert opened["library"]["note"].startswith("using the embedded model")
         picture, _, caption = Client(address, verbose=False).predict(
             photo=handle_file(SAMPLES / "coffee.jpg"), model="demo", api_name="/map"
         )

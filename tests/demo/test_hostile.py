@@ -1,10 +1,9 @@
-"""What visitors cannot do to the page: bad files, values, clicks and uploads, generated from seeds."""
+"""What visitors cannot do to the page: bad files and values, generated from seeds."""
 
 from __future__ import annotations
 
 import io
 import zlib
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +11,16 @@ import pytest
 from PIL import Image
 
 import vitattn_widgets as va
-from vitattn_widgets.demo.clicks import follow_click
-from vitattn_widgets.demo.controls import CONTROLS, Controls
+from vitattn_widgets.demo.controls import DEFAULTS, Choice
 from vitattn_widgets.demo.service import DemoService
-from vitattn_widgets.demo.visitor import Visitor
 
 from ..conftest import noise_photo
-from .lab import MAX_UPLOAD, picture_file
+from .lab import MAX_UPLOAD, SAMPLE, picture_file
+from .test_service import upload
 
 pytest.importorskip("gradio")
 
-from vitattn_widgets.demo.layout import uploaded_file
+from vitattn_widgets.demo.api import uploaded_file
 
 
 def encoded(seed: int, kind: str, size: tuple[int, int] = (40, 60), **options) -> bytes:
@@ -66,15 +64,15 @@ def bad_file(seed: int) -> bytes:
 
 @pytest.mark.parametrize("seed", range(96))
 def test_a_bad_file_gets_a_short_message_and_is_not_kept(
-    service: DemoService, controls: Controls, tmp_path: Path, seed: int
+    service: DemoService, wide_model: va.models.AttentionModel, tmp_path: Path, seed: int
 ) -> None:
     path = tmp_path / "upload"
     path.write_bytes(bad_file(seed))
     names = ["../../etc/passwd", "/etc/passwd", "a" * 500, "x\0y.png", "..\\..\\win.ini", "<b>.png", "", "photo.png"]
-    before = service.take_sample(Visitor(), "chelsea", controls)
+    name = names[seed // 8 % 8]
     for attempt in (
-        lambda: service.bring(before.visitor, path, names[seed // 8 % 8], controls),
-        lambda: service.map(path, names[seed // 8 % 8], controls),
+        lambda: upload(service, path.read_bytes(), name),
+        lambda: service.map(path, name, wide_model.name, {}),
     ):
         with pytest.raises(va.errors.PictureError) as caught:
             attempt()
@@ -84,25 +82,23 @@ def test_a_bad_file_gets_a_short_message_and_is_not_kept(
         assert str(tmp_path) not in message
         assert "etc/" not in message
     assert len(service.uploads) == 0
-    again = service.change(before.visitor, controls)
-    np.testing.assert_array_equal(again.rendered.image, before.rendered.image)
+    assert list(Path(service.uploads._folder.name).iterdir()) == []
 
 
 @pytest.mark.parametrize("seed", range(24))
-def test_an_odd_but_whole_picture_is_shown(service: DemoService, controls: Controls, tmp_path: Path, seed: int) -> None:
+def test_an_odd_but_whole_picture_has_a_capsule(service: DemoService, wide_model, tmp_path: Path, seed: int) -> None:
     frames = [Image.fromarray(noise_photo((30, 40), seed + step)) for step in range(3)]
-    path = tmp_path / "odd"
+    stream = io.BytesIO()
     match seed % 4:
         case 0:
-            path.write_bytes(encoded(seed, "PNG", (50 + seed, 1)))
+            frames[0].resize((1, 50 + seed)).save(stream, "PNG")
         case 1:
-            path.write_bytes(encoded(seed, "PNG", (1, 3000 + seed)))
+            frames[0].resize((3000 + seed, 1)).save(stream, "PNG")
         case 2:
-            frames[0].save(path, "GIF", save_all=True, append_images=frames[1:])
+            frames[0].save(stream, "GIF", save_all=True, append_images=frames[1:])
         case 3:
-            frames[0].save(path, "WEBP", save_all=True, append_images=frames[1:], lossless=True)
-    shown = service.bring(Visitor(), path, "odd", controls)
-    assert shown.rendered.image.shape == shown.capture.view.shape
+            frames[0].save(stream, "WEBP", save_all=True, append_images=frames[1:], lossless=True)
+    assert service.capsule(wide_model, upload(service, stream.getvalue()))
 
 
 WRONG = (
@@ -124,52 +120,25 @@ WRONG = (
 )
 
 
-def wrong_control(seed: int) -> tuple[str, object]:
-    """A control and a value that it cannot have."""
-    names = [name for name in CONTROLS if name != "model"]
-    name, value = names[seed % len(names)], WRONG[seed // len(names) % len(WRONG)]
-    allowed = {
-        "head": (None, ""),
-        "query": (None, "", "x"),  # whether a named query exists is checked when it is drawn
-        "smoothing": ([],),
-        "target": (None, ""),
-    }
+def wrong_value(seed: int) -> tuple[str, object]:
+    """A setting and a value that it cannot have."""
+    name, value = list(DEFAULTS)[seed % len(DEFAULTS)], WRONG[seed // len(DEFAULTS) % len(WRONG)]
+    allowed = {"head": (None, ""), "query": (None, ""), "smoothing": ([], ""), "target": (None, "")}
     if any(value is good or value == good for good in allowed.get(name, ())):
         value = {"not": "possible"}
     return name, value
 
 
-@pytest.mark.parametrize("seed", range((len(CONTROLS) - 1) * len(WRONG)))
-def test_a_wrong_value_of_a_control_is_refused_in_one_short_line(
-    service: DemoService, controls: Controls, tmp_path, seed: int
-):
-    name, value = wrong_control(seed)
-    visit = service.take_sample(Visitor(), "chelsea", controls).visitor
+@pytest.mark.parametrize("seed", range(len(DEFAULTS) * len(WRONG)))
+def test_a_wrong_value_is_refused_in_one_short_line(service: DemoService, wide_model, tmp_path, seed: int) -> None:
+    name, value = wrong_value(seed)
     with pytest.raises(va.errors.SettingsError) as caught:
-        service.change(visit, replace(controls, **{name: value}))
+        service.check(wide_model, SAMPLE, Choice().with_value(name, value, wide_model.class_names))
     assert len(str(caught.value)) < 400
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "chosen",
-    [None, 3, "x", [], {}, {"row": 1}, {"row": -1, "col": 0}, {"row": 0, "col": 99}, {"row": "a", "col": {}},
-     {"head": 77}, {"layer": 99, "head": 0}, {"sample": "../x"}, {"sample": None}, {"head": [1]}, {"use": "root"},
-     {"add": 2}, {"add": [True]}, {"remove": 1}, {"remove": None}, {"view": "x" * 5000}, {"view": 0}, {"view": ["0"]}],
-)  # fmt: skip
-def test_a_made_up_click_is_refused(service: DemoService, controls: Controls, chosen) -> None:
-    visit = service.take_sample(Visitor(), "chelsea", controls).visitor
-    with pytest.raises((va.errors.SettingsError, va.errors.PictureError)):
-        follow_click(service, visit, chosen, controls)
-
-
-@pytest.mark.parametrize("changed", [{"layer": 99}, {"head": 9}, {"query": "dist"}, {"query": "99,0"}])
-def test_programs_get_what_they_ask_for_or_an_error(
-    service: DemoService, controls: Controls, tmp_path: Path, changed
-) -> None:
-    with pytest.raises(va.errors.SettingsError, match="does not exist"):
-        service.map(picture_file(tmp_path), "photo.png", replace(controls, **changed))
-    assert len(service.uploads) == len(service.store) == 0
+    with pytest.raises(va.errors.SettingsError):
+        service.map(picture_file(tmp_path), "photo.png", wide_model.name, {name: value})
+    assert len(service.uploads) == 0
 
 
 @pytest.mark.parametrize(

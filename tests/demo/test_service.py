@@ -1,250 +1,285 @@
-"""The page's service and handlers as plain calls: what visitors see, and what they cannot do."""
+"""The page's service as plain calls: what visitors get, and what is kept of theirs."""
 
 from __future__ import annotations
 
-import io
+import asyncio
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import parse_qsl
+from threading import Event
 
-import gradio as gr
 import numpy as np
 import pytest
+import safetensors.numpy
 from PIL import Image
+from timm.models.vision_transformer import VisionTransformer
 
 import vitattn_widgets as va
-from vitattn_widgets.demo import (
-    events as events_module,
-    html as html_module,
-    layout as layout_module,
-    service as service_module,
-)
-from vitattn_widgets.demo.clicks import follow_click
-from vitattn_widgets.demo.controls import BESIDES, CONTROLS, Controls, parse_query, query_text
-from vitattn_widgets.demo.service import DemoService
-from vitattn_widgets.demo.updates import PARTS, page_updates
+from vitattn_widgets.demo import service as service_module
+from vitattn_widgets.demo.controls import Choice
+from vitattn_widgets.demo.links import open_link
+from vitattn_widgets.demo.service import DemoService, Photo
 from vitattn_widgets.demo.uploads import Uploads
-from vitattn_widgets.demo.visitor import Visitor
-from vitattn_widgets.view.arrange import screen_capture
+from vitattn_widgets.viewer.settings import START
 
-from ..conftest import SAMPLES
-from .lab import MAX_PIXELS, MAX_UPLOAD, picture_file
+from .. import model_zoo
+from ..conftest import SAMPLES, noise_photo
+from .lab import MAX_PIXELS, MAX_UPLOAD, SAMPLE, bring, chunks, facts_of, picture_file, png
+
+LIMITS = {"max_upload": MAX_UPLOAD, "max_pixels": MAX_PIXELS, "keep_seconds": 600}
+NAMES = ("tabby cat", "Persian cat", "key", "cup", "house")
 
 
-def test_a_photo_is_shown_as_render_view_draws_it(
-    service: DemoService, wide_model: va.models.AttentionModel, controls: Controls, tmp_path: Path
+@pytest.fixture(scope="module")
+def cats() -> va.models.AttentionModel:
+    module = model_zoo.build("vit", model_zoo.WIDE)
+    return replace(va.load_model(module, class_names=NAMES), name="cats")
+
+
+@pytest.fixture(scope="module")
+def several(cats: va.models.AttentionModel):
+    """A service with three models: one, the same with other classes, and one without a classifier."""
+    names = ("cup", "star", "tabby cat", "fish", "dog")
+    turned = replace(va.load_model(model_zoo.build("vit", model_zoo.WIDE, 1), class_names=names), name="turned")
+    options = {"patch_size": 8, "embed_dim": 48, "depth": 3, "num_heads": 3}
+    headless = VisionTransformer(img_size=model_zoo.WIDE, num_classes=0, **options)
+    service = DemoService([cats, turned, replace(va.load_model(headless), name="headless")], **LIMITS)
+    yield service
+    service.close()
+
+
+def upload(service: DemoService, content: bytes, name: str = "photo.png") -> Photo:
+    return asyncio.run(bring(service, content, name))
+
+
+def settings_of(opened: dict) -> va.ViewSettings:
+    return va.ViewSettings(**{name: opened["state"][name] for name in va.view.settings.VIEW_FIELDS})
+
+
+# --- capsules and answers ---
+
+
+def test_a_capsule_holds_what_a_capture_says(service: DemoService, wide_model: va.models.AttentionModel) -> None:
+    photo = upload(service, png(noise_photo((80, 150))), "my/photo.png")
+    content = service.capsule(wide_model, photo)
+    assert facts_of(content)["picture"]["name"] == "photo.png"
+    assert facts_of(content)["picture"]["path"] is None
+    capture = va.capture_attention(wide_model, noise_photo((80, 150)))
+    tensors = safetensors.numpy.load(content)
+    np.testing.assert_array_equal(tensors["layer1.row.class"], capture.attention(1, "class"))
+    np.testing.assert_allclose(tensors["probabilities"], capture.probabilities, rtol=1e-5)
+
+
+def test_two_visitors_get_the_capsules_of_their_own_photos(
+    service: DemoService, wide_model: va.models.AttentionModel
 ) -> None:
-    path = picture_file(tmp_path)
-    shown = service.bring(
-        Visitor(), path, "my/photo.png", replace(controls, layer=1, head="1", query="2,3", opacity=0.7)
+    photos = [upload(service, png(noise_photo((80, 150), seed)), "same name.png") for seed in range(2)]
+    for seed, photo in enumerate(photos):
+        tensors = safetensors.numpy.load(service.capsule(wide_model, photo))
+        wanted = va.capture_attention(wide_model, noise_photo((80, 150), seed)).attention(2)
+        np.testing.assert_array_equal(tensors["layer2.row.class"], wanted)
+
+
+def test_the_capsule_of_a_sample_is_made_once(service: DemoService, wide_model, monkeypatch) -> None:
+    made = []
+    make = service_module.make_capsule
+    monkeypatch.setattr(service_module, "make_capsule", lambda *given: made.append(given) or make(*given))
+    service._capsules.clear()
+    assert service.capsule(wide_model, SAMPLE) == service.capsule(wide_model, SAMPLE)
+    assert len(made) == 1
+
+
+def test_answers_hold_what_was_asked_and_gradients_are_computed_once(
+    several: DemoService, cats: va.models.AttentionModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backward = []
+    capture_gradients = va.maps.completion.capture_gradients
+    monkeypatch.setattr(
+        va.maps.completion,
+        "capture_gradients",
+        lambda *given: backward.append(given[1].gradients) or capture_gradients(*given),
     )
-    wanted = va.render_view(
-        va.capture_attention(wide_model, path), va.ViewSettings(layer=1, head=1, query=(2, 3), opacity=0.7)
-    )
-    np.testing.assert_array_equal(shown.rendered.image, wanted.image)
-    assert shown.rendered.caption == wanted.caption
-    assert shown.visitor.name == "photo.png"
+    for layer in (0, 1):
+        request = {"need": "maps", "source": "gradient", "layers": [layer], "query": None, "target": 3, "fusion": None}
+        tensors = safetensors.numpy.load(several.more(cats, SAMPLE, request))
+        settings = va.ViewSettings(layer=layer, source="gradient", target=3)
+        capture = va.complete_capture(cats, va.capture_attention(cats, SAMPLES / "chelsea.jpg"), settings)
+        wanted = va.maps.attribution.source_maps(capture, settings)
+        np.testing.assert_allclose(tensors[f"maps/gradient/{layer}/class/3/-"], wanted.maps, rtol=1e-5, atol=1e-9)
+    assert [len(known) for known in backward[::2]] == [0, 1]  # every second one is the test's own
 
 
-def test_what_is_remembered_of_a_visitor_is_small(service: DemoService, controls: Controls, tmp_path: Path) -> None:
-    shown = service.bring(Visitor(), picture_file(tmp_path), "photo.png", controls)
-    assert len(repr(shown.visitor)) < 1000
-
-
-def test_two_visitors_see_their_own_photos(
-    service: DemoService, wide_model: va.models.AttentionModel, controls: Controls, tmp_path
-) -> None:
-    paths = [picture_file(tmp_path, seed, name=f"{seed}.png") for seed in range(2)]
-    visits = [service.bring(Visitor(), path, "same name.png", controls).visitor for path in paths]
-    for path, visit in zip(paths, visits, strict=True):
-        shown = service.change(visit, replace(controls, layer=0))
-        wanted = va.render_view(va.capture_attention(wide_model, path), va.ViewSettings(layer=0))
-        np.testing.assert_array_equal(shown.rendered.image, wanted.image)
-
-
-def test_what_was_dropped_from_the_store_is_silently_computed_again(
-    wide_model: va.models.AttentionModel, tmp_path: Path
-) -> None:
-    service = DemoService(wide_model, max_upload=MAX_UPLOAD, max_pixels=MAX_PIXELS, keep_seconds=600, budget=0)
-    first = service.bring(Visitor(), picture_file(tmp_path), "photo.png", Controls(wide_model.name))
+def test_what_was_dropped_from_the_store_is_silently_computed_again(wide_model, passes: list) -> None:
+    service = DemoService(wide_model, **LIMITS, budget=0)
+    photo = upload(service, png(noise_photo((80, 150))))
     assert service.store.nbytes == 0
-    again = service.change(first.visitor, first.controls)
-    np.testing.assert_array_equal(first.rendered.image, again.rendered.image)
+    assert service.capsule(wide_model, photo) == service.capsule(wide_model, photo)
+    assert len(passes) == 3
     service.close()
 
 
-def test_a_large_photo_is_kept_at_a_screens_size_and_downloaded_in_its_own(
-    wide_model: va.models.AttentionModel, tmp_path: Path
+def test_a_class_that_opens_one_photo_at_once_runs_the_model_once(
+    service: DemoService, wide_model, passes: list
 ) -> None:
-    service = DemoService(wide_model, max_upload=20_000_000, max_pixels=3_000_000, keep_seconds=600)
+    photo = upload(service, png(noise_photo((80, 150))))
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(lambda _: service.capsule(wide_model, photo), range(32)))) == 1
+    assert len(passes) == 1
+
+
+# --- files ---
+
+
+@pytest.mark.parametrize("source", ["attention", "gradient_late"])
+def test_the_recipe_makes_the_picture_again_from_the_photo_in_its_full_size(
+    cats: va.models.AttentionModel, tmp_path: Path, source: str
+) -> None:
+    service = DemoService(cats, max_upload=20_000_000, max_pixels=3_000_000, keep_seconds=600)
     path = picture_file(tmp_path, size=(1100, 1500))
-    shown = service.bring(Visitor(), path, "large.png", Controls(wide_model.name, on="original"))
-    capture = va.capture_attention(wide_model, path)
-    wanted = va.render_view(screen_capture(capture), va.ViewSettings(on="original"))
-    np.testing.assert_array_equal(shown.rendered.image, wanted.image)
-    assert service.store.nbytes < capture.nbytes
-    name, content = service.download(shown.visitor, shown.controls, "png")
-    assert name.startswith("large-")
-    assert name.endswith("-mean.png")
-    full = va.render_view(capture, va.ViewSettings(on="original")).image
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(content))), full)
+    settings = va.ViewSettings(layer=1, source=source, target=2, aggregation="max", on="original")
+    name, content = service.file(cats, upload(service, path.read_bytes()), Choice(settings), "recipe")
+    assert name.startswith("photo-cats-layer1")
+    again = va.from_recipe(json.loads(content), model=cats, picture=path)
+    wanted = va.render_view(va.complete_capture(cats, va.capture_attention(cats, path), settings), settings)
+    np.testing.assert_array_equal(again.image, wanted.image)
+    with pytest.raises(va.errors.SettingsError, match="there is no file 'exe'"):
+        service.file(cats, SAMPLE, Choice(settings), "exe")
     service.close()
 
 
-def test_downloads_are_the_map_and_a_recipe_that_makes_it_again(
-    service: DemoService, wide_model: va.models.AttentionModel, controls: Controls, tmp_path: Path
-) -> None:
-    path = picture_file(tmp_path)
-    shown = service.bring(Visitor(), path, "photo.png", replace(controls, layer=0, aggregation="max"))
-    _, npz = service.download(shown.visitor, shown.controls, "npz")
-    with np.load(io.BytesIO(npz)) as found:
-        np.testing.assert_array_equal(found["grid_map"], shown.rendered.grid_map)
-    _, recipe = service.download(shown.visitor, shown.controls, "json")
-    again = va.from_recipe(json.loads(recipe), model=wide_model, picture=path)
-    np.testing.assert_array_equal(again.image, shown.rendered.image)
-    with pytest.raises(va.errors.SettingsError, match="there is no download"):
-        service.download(shown.visitor, shown.controls, "exe")
+def test_the_recipe_of_a_sample_names_its_file_but_no_folder(service: DemoService, wide_model) -> None:
+    _, content = service.file(wide_model, SAMPLE, Choice(), "recipe")
+    assert json.loads(content)["picture"]["path"] == "chelsea.jpg"
+    assert str(SAMPLES) not in content.decode()
 
 
-def test_a_link_restores_sample_model_and_settings(service: DemoService, controls: Controls) -> None:
-    moved = replace(
-        controls, layer=0, head="2", query="1,4", smoothing=("median",), scale="shared", opacity=0.25, cmap="gray"
-    )
-    shown = service.take_sample(Visitor(), "coffee", replace(moved, beside=BESIDES[2], on="original"))
-    again, told = service.open(dict(parse_qsl(shown.link)))
-    assert told == ""
-    assert again.controls == shown.controls
-    assert again.visitor.name == "coffee"
-    np.testing.assert_array_equal(again.rendered.image, shown.rendered.image)
+def test_visitors_see_no_folder_of_a_checkpoint(tmp_path: Path) -> None:
+    import timm
+    from safetensors.torch import save_file
+
+    weights = tmp_path / "tiny.safetensors"
+    save_file(timm.create_model("vit_tiny_patch16_224", num_classes=4).state_dict(), weights)
+    model = va.load_model("vit_tiny_patch16_224", checkpoint=weights)
+    service = DemoService(model, **LIMITS)
+    recipe = service.file(model, SAMPLE, Choice(), "recipe")[1]
+    assert json.loads(recipe)["model"]["load"]["checkpoint"] == "tiny.safetensors"
+    assert len(json.loads(recipe)["model"]["checkpoint_sha256"]) == 64
+    for content in (recipe, service.capsule(model, SAMPLE), service.file(model, SAMPLE, Choice(), "page")[1]):
+        assert str(tmp_path).encode() not in content
+    service.close()
 
 
-def test_a_link_to_an_upload_carries_no_photo(service: DemoService, controls: Controls, tmp_path: Path) -> None:
-    shown = service.bring(Visitor(), picture_file(tmp_path), "secret name.png", replace(controls, layer=0))
-    assert "sample" not in shown.link
-    assert "secret" not in shown.link
-    assert shown.visitor.photo not in shown.link
+def test_the_offline_page_opens_with_what_was_shown(service: DemoService, wide_model) -> None:
+    settings = va.ViewSettings(layer=1, head=2)
+    name, content = service.file(wide_model, SAMPLE, Choice(settings), "page")
+    assert name == "chelsea-VisionTransformer-layer1-head2.html"
+    capture = va.capture_attention(wide_model, SAMPLES / "chelsea.jpg")
+    assert content == va.export.page.make_page(wide_model, capture, settings, name="chelsea.jpg").content
 
 
-def test_the_bad_parts_of_a_link_fall_back_and_are_told(service: DemoService) -> None:
-    bad = {"model": "vit_huge", "sample": "../../etc/passwd", "layer": "x", "opacity": "9", "scale": "shared"}
-    shown, told = service.open(bad)
-    assert shown.controls.scale == "shared"
-    assert shown.visitor.name == "chelsea"
-    for words in ("there is no model 'vit_huge'", "there is no sample", "layer must be", "opacity must lie"):
-        assert words in told
+# --- links ---
 
 
-@pytest.mark.parametrize("query", [None, "class", "mean", "class+dist", (0, 0), (3, 5)])
-def test_queries_are_written_and_read(query) -> None:
-    assert parse_query(query_text(query)) == query
+def test_without_a_link_the_viewer_starts_with_the_first_model_and_sample(service: DemoService, wide_model) -> None:
+    opened = open_link(service, {})
+    assert opened["message"] == ""
+    assert opened["state"]["model"] == wide_model.name
+    assert opened["state"]["picture"] == opened["library"]["pictures"][0]["name"] == "chelsea"
+    assert "CC0" in opened["library"]["pictures"][0]["credit"]
+    assert settings_of(opened) == replace(START, layer=2)
+    json.dumps(opened)
+
+
+def test_a_link_restores_sample_model_and_settings(several: DemoService) -> None:
+    link = {
+        "model": "turned", "sample": "coffee", "layer": "0", "head": "2", "query": "1,4", "smoothing": "median",
+        "scale": "shared", "opacity": "0.25", "cmap": "gray", "on": "original", "arrangement": "side by side",
+        "source": "gradient", "target": "star", "sinks": "outline", "blend": "even",
+    }  # fmt: skip
+    opened = open_link(several, link)
+    assert opened["message"] == ""
+    assert {name: opened["state"][name] for name in ("model", "picture", "arrangement")} == {
+        "model": "turned", "picture": "coffee", "arrangement": "side by side",
+    }  # fmt: skip
+    assert settings_of(opened) == va.ViewSettings(
+        layer=0, head=2, query=(1, 4), bilinear=False, gaussian=False, scale="shared", opacity=0.25, cmap="gray",
+        on="original", source="gradient", target=1, sinks="outline", blend="even",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("chosen", "wanted"),
+    ("link", "message"),
     [
-        ({"row": 1, "col": 5}, {"query": (1, 5)}),
-        ({"head": 2}, {"head": 2}),
-        ({"head": "all"}, {"head": None}),
-        ({"layer": 0, "head": 1}, {"layer": 0, "head": 1}),
-        ({"query": None}, {"query": None}),
+        ({"model": "vit_huge"}, "there is no model 'vit_huge' here; possible: cats"),
+        ({"sample": "../../etc/passwd"}, "there is no sample '../../etc/passwd' here; possible: "),
+        ({"layer": "x"}, "layer must be a whole number, got 'x'"),
+        ({"layer": "99"}, "layer 99 does not exist"),
+        ({"head": "7"}, "head 7 does not exist"),
+        ({"query": "99,99"}, "query (99, 99) does not exist"),
+        ({"query": "dist"}, "query 'dist' does not exist"),
+        ({"opacity": "9"}, "opacity must lie in 0..1"),
+        ({"target": "mouse"}, "there is no class 'mouse'; near names: house"),
+        ({"target": "cat"}, "class 'cat' matches several classes: tabby cat (0), Persian cat (1)"),
+        ({"source": "gradients"}, "source 'gradients' does not exist"),
+        ({"smoothing": "all"}, "smoothing must be some of"),
+        ({"cmap": "<img src=//evil.example>"}, "colour map '<img src=//evil.example>' does not exist"),
+        ({"arrangement": "upside down"}, "arrangement 'upside down' does not exist"),
     ],
 )
-def test_a_click_sets_what_was_clicked(service: DemoService, controls: Controls, chosen, wanted) -> None:
-    visit = service.take_sample(Visitor(), "chelsea", controls).visitor
-    shown = follow_click(service, visit, chosen, replace(controls, layer=1, head="0", query="0,0"))
-    settings = {"layer": 1, "head": 0, "query": (0, 0)} | wanted
-    assert {name: getattr(shown.rendered.settings, name) for name in settings} == settings
+def test_a_bad_part_of_a_link_falls_back_and_is_reported(several: DemoService, link: dict, message: str) -> None:
+    usual = open_link(several, {})["state"]
+    opened = open_link(several, link | {"blend": "even"})
+    assert message in opened["message"]
+    assert opened["state"] == usual | {"blend": "even"}
 
 
-def test_every_head_is_drawn_on_one_shared_scale(
-    service: DemoService, wide_model: va.models.AttentionModel, controls: Controls
-) -> None:
-    shown = service.take_sample(Visitor(), "chelsea", replace(controls, layer=0))
-    capture = va.capture_attention(wide_model, SAMPLES / "chelsea.jpg")
-    count = capture.num_heads(0)
-    heads = va.render_views(
-        capture, [va.ViewSettings(layer=0, head=head, scale="shared", median=False) for head in range(count)]
-    )
-    for found, wanted in zip(service.heads(shown), heads, strict=True):
-        np.testing.assert_array_equal(found.image, wanted.image)
-        assert found.value_range == heads[0].value_range
+def test_all_bad_parts_of_a_link_are_reported_together(several: DemoService) -> None:
+    opened = open_link(several, {"model": "headless", "source": "relevance", "query": "pool", "layer": "1"})
+    assert opened["state"]["source"] == "attention"
+    assert opened["state"]["layer"] == 1
+    assert "no classifier" in opened["message"]
+    assert "query 'pool' does not exist" in opened["message"]
 
 
-def test_the_panel_is_drawn_anew_only_when_it_changes(service: DemoService, controls: Controls) -> None:
-    shown = service.take_sample(Visitor(), "chelsea", controls)
-    assert shown.panel
-    assert not service.change(shown.visitor, replace(controls, aggregation="max")).panel
-    assert service.change(shown.visitor, replace(controls, layer=0)).panel
-    overview = service.change(shown.visitor, replace(controls, beside="all layers and heads"))
-    assert not service.change(overview.visitor, replace(overview.controls, opacity=0.1)).panel
-    assert service.change(overview.visitor, replace(overview.controls, query="0,0")).panel
+@pytest.mark.parametrize(("text", "number"), [("2", 2), ("key", 2), ("KEY", 2), ("persian", 1), ("predicted", None)])
+def test_a_class_is_chosen_by_number_name_or_a_part_of_it(several: DemoService, text: str, number: int | None) -> None:
+    assert open_link(several, {"source": "relevance", "target": text})["state"]["target"] == number
 
 
-def test_a_control_that_stands_right_is_left_alone(service: DemoService, controls: Controls) -> None:
-    first = service.take_sample(Visitor(), "chelsea", controls)
-    opened = page_updates(service, first, None)
-    assert all("value" in opened[name] for name in (*CONTROLS, "picture", "answer", "panel"))
-    sent = replace(controls, layer=0.0, smoothing=["gaussian", "bilinear", "median"], opacity=1)
-    updates = page_updates(service, service.change(first.visitor, sent), sent)
-    assert list(updates) == list(PARTS)
-    assert [name for name in PARTS if "value" in updates[name]] == ["picture", "check", "panel"]
-    sent = replace(controls, layer=99)
-    assert page_updates(service, service.change(first.visitor, sent), sent)["layer"]["value"] == 2
+# --- what is kept of visitors ---
 
 
-def test_the_menus_offer_what_the_capture_has(service: DemoService, controls: Controls) -> None:
-    first = service.take_sample(Visitor(), "chelsea", controls)
-
-    def menus(**changed) -> dict:
-        sent = replace(controls, **changed)
-        return {
-            name: part.get("menu")
-            for name, part in page_updates(service, service.change(first.visitor, sent), sent).items()
-        }
-
-    usual = menus()
-    assert usual["layer"] == {"maximum": first.capture.num_layers - 1}
-    assert [value for _, value in usual["head"]["choices"]] == ["all", "0", "1", "2"]
-    assert [value for _, value in usual["aggregation"]["choices"]] == ["mean", "max", "mean_over_std"]
-    assert usual["aggregation"]["interactive"]
-    assert usual["opacity"] == {"interactive": True}
-    assert usual["clear"] == {"value": "Back to the class token", "interactive": False}
-    alone = menus(head="1")["aggregation"]
-    assert not alone["interactive"]
-    assert alone["info"] == "only head 1 is shown"
-    patch = menus(query="2,3")
-    assert patch["query"]["choices"][-1][1] == "2,3"
-    assert patch["clear"]["interactive"]
-    assert menus(arrangement="map")["opacity"] == {"interactive": False}
-    json.dumps(usual)
-
-
-def test_the_photos_time_is_up(wide_model: va.models.AttentionModel, controls: Controls, tmp_path: Path) -> None:
+def test_the_photos_time_is_up(wide_model: va.models.AttentionModel) -> None:
     service = DemoService(wide_model, max_upload=MAX_UPLOAD, max_pixels=MAX_PIXELS, keep_seconds=3600)
-    visit = service.bring(Visitor(), picture_file(tmp_path), "photo.png", controls).visitor
+    photo = upload(service, png(noise_photo((80, 150))))
+    service.check(wide_model, photo, Choice())
     folder = Path(service.uploads._folder.name)
     assert folder.stat().st_mode & 0o077 == 0
     service.uploads.drop_old()
-    assert len(list(folder.iterdir())) == len(service.store) == 1
-    service.uploads._used[visit.photo] -= 3601
+    assert len(list(folder.iterdir())) == len(service.store) == len(service._checks) == 1
+    service.uploads._used[photo.key] -= 3601
     service.uploads.drop_old()
     assert list(folder.iterdir()) == []
-    assert len(service.store) == 0
-    with pytest.raises(va.errors.PictureError, match="was removed 60 minutes after it was last used"):
-        service.change(visit, controls)
+    assert len(service.store) == len(service._checks) == 0
+    with pytest.raises(va.errors.PictureError, match="removed 60 minutes after its last use"):
+        service.photo({"photo": photo.key, "name": photo.name})
     service.close()
     assert not folder.exists()
 
 
-def test_uploads_are_swept_without_being_asked(tmp_path: Path) -> None:
-    import time
+def test_what_is_looked_at_counts_as_used(service: DemoService, wide_model) -> None:
+    photo = upload(service, png(noise_photo((80, 150))))
+    service.uploads._used[photo.key] -= 599
+    service.more(wide_model, photo, {"need": "operands", "layer": 0})
+    service.uploads.drop_old()
+    assert photo.key in service.uploads
 
+
+def test_uploads_are_swept_without_being_asked() -> None:
     uploads = Uploads(MAX_UPLOAD, keep_seconds=0.2)
-    uploads.add(picture_file(tmp_path), "photo.png")
+    asyncio.run(uploads.receive(chunks(b"x" * 100), "photo.png"))
     deadline = time.monotonic() + 10
     while len(uploads) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -252,77 +287,141 @@ def test_uploads_are_swept_without_being_asked(tmp_path: Path) -> None:
     uploads.close()
 
 
-def test_a_model_that_cannot_be_loaded_is_listed_with_the_reason(service: DemoService, controls: Controls) -> None:
-    assert service.names[1] == "vit_tiny_patch16_384"
-    assert "could not be downloaded" in layout_module.introduction(service)
-    visit = service.take_sample(Visitor(), "chelsea", controls).visitor
+def test_the_key_of_a_photo_tells_nothing_to_those_who_have_the_file() -> None:
+    content = b"x" * 100
+    one, other = Uploads(MAX_UPLOAD), Uploads(MAX_UPLOAD)
+    keys = [asyncio.run(uploads.receive(chunks(content), "photo.png")) for uploads in (one, one, other)]
+    assert keys[0] == keys[1] != keys[2]
+    assert len(one) == 1
+    one.close()
+    other.close()
+
+
+# --- models ---
+
+
+def test_a_model_that_cannot_be_loaded_is_listed_with_the_reason(service: DemoService) -> None:
+    opened = open_link(service, {})
+    assert "vit_tiny_patch16_384 is not available: the weights" in opened["library"]["note"]
+    assert "vit_tiny_patch16_384" not in opened["library"]["models"]
     with pytest.raises(va.errors.ModelError, match="is not available: the weights"):
-        service.change(visit, replace(controls, model="vit_tiny_patch16_384"))
+        service.model("vit_tiny_patch16_384")
 
 
 def test_the_page_starts_without_any_model() -> None:
     page = va.build_demo(["vit_tiny_patch16_384", "vit_tinny"])
-    shown, told = page.service.open({})
-    assert shown is None
-    assert "could not be downloaded" in told
-    assert "near names" in told
+    opened = open_link(page.service, {})
+    assert opened["state"] == {}
+    assert "could not be downloaded" in opened["message"]
+    assert "near names" in opened["message"]
     page.service.close()
     with pytest.raises(va.errors.SettingsError, match="at least one model"):
         va.build_demo([])
 
 
-def test_no_visitor_can_make_the_server_load_a_model(service: DemoService, controls: Controls, monkeypatch) -> None:
+def test_no_visitor_can_make_the_server_load_a_model(service: DemoService, monkeypatch) -> None:
     monkeypatch.setattr(service_module, "load_model", lambda *_: pytest.fail("loaded"))
-    visit = service.take_sample(Visitor(), "chelsea", controls).visitor
     for name in ("vit_base_patch16_224", "hf-hub:timm/vit_base_patch16_224.dino", "local-dir:/", None, 3, [], {}):
         with pytest.raises(va.errors.ModelError, match="there is no model"):
-            service.change(visit, replace(controls, model=name))
+            service.model(name)
 
 
-class TagChecker(HTMLParser):
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list) -> None:
-        self.tags.append(tag)
-        assert not any(name.startswith("on") and name != "on" for name, _ in attrs)
-
-
-def test_no_text_from_outside_becomes_html(
-    wide_model: va.models.AttentionModel, controls: Controls, tmp_path: Path
-) -> None:
-    evil = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
-    named = replace(wide_model, name=evil, class_names=(evil,) * len(wide_model.class_names))
-    service = DemoService(
-        named, {evil: SAMPLES / "chelsea.jpg"}, max_upload=MAX_UPLOAD, max_pixels=MAX_PIXELS, keep_seconds=9
-    )
-    for beside in BESIDES:
-        shown = service.take_sample(Visitor(), evil, replace(controls, model=evil, beside=beside))
-        whole = html_module.picture(shown) + html_module.answer(shown) + html_module.panel(service, shown)
-        tags = TagChecker(whole + html_module.samples(service.samples)).tags
-        assert "script" not in tags
-        assert "button" in tags
+def test_a_sample_that_cannot_be_read_is_listed_with_the_reason(wide_model, tmp_path: Path) -> None:
+    (tmp_path / "wreck.jpg").write_bytes(b"no picture")
+    samples = {"wreck": tmp_path / "wreck.jpg", "gone": tmp_path / "gone.jpg", "good": picture_file(tmp_path)}
+    service = DemoService(wide_model, samples, **LIMITS)
+    wreck, gone, good = open_link(service, {})["library"]["pictures"]
+    assert "not a picture of a known type" in wreck["reason"]
+    assert "cannot be read" in gone["reason"]
+    assert str(tmp_path) not in wreck["reason"] + gone["reason"]
+    assert (good["reason"], good["thumbnail"][:23]) == ("", "data:image/jpeg;base64,")
+    assert "not a picture" in open_link(service, {"sample": "wreck"})["message"]
     service.close()
 
 
-def test_a_check_takes_no_place_from_those_who_move_controls() -> None:
-    check = events_module.guarded_apart(lambda: "checked")
-    with ThreadPoolExecutor(1) as pool, ExitStack() as taken:
-        for _ in range(events_module.AT_ONCE):
-            taken.enter_context(events_module._slots)
-        assert pool.submit(check).result(timeout=5) == "checked"
+# --- checks ---
 
 
-def test_handlers_tell_what_a_visitor_can_mend_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
-    def fail(error: Exception) -> None:
-        raise error
+def test_a_check_is_that_of_the_photo_in_its_full_size(cats: va.models.AttentionModel, tmp_path: Path) -> None:
+    service = DemoService(cats, max_upload=20_000_000, max_pixels=3_000_000, keep_seconds=600)
+    path = picture_file(tmp_path, size=(1100, 1500))
+    settings = va.ViewSettings(layer=2, source="norm", target=2)
+    found = service.check(cats, upload(service, path.read_bytes()), Choice(settings))
+    capture = va.complete_capture(cats, va.capture_attention(cats, path), settings)
+    assert found == va.check_map(cats, capture, settings).as_json()
+    service.close()
 
-    guarded = events_module.guarded(fail)
-    with pytest.raises(gr.Error, match="no such head"):
-        guarded(va.errors.SettingsError("no such head"))
-    with pytest.raises(gr.Error) as caught:
-        guarded(RuntimeError("/secret/path"))
-    assert caught.value.message == events_module.WENT_WRONG
-    assert "/secret/path" in caplog.text
+
+def test_a_check_is_made_once_for_each_map(several: DemoService, cats, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Checked:
+        def as_json(self) -> dict:
+            made.append(1)
+            return {"number": len(made)}
+
+    made: list[int] = []
+    monkeypatch.setattr(service_module, "check_map", lambda *_: Checked())
+    several._checks.clear()
+    start = Choice(va.ViewSettings(layer=1, source="gradient", sinks="show"))
+    assert several.check(cats, SAMPLE, start) == {"number": 1}
+    for name, value in {
+        "opacity": 0.9, "cmap": "gray", "on": "original", "scale": "robust", "median": False, "arrangement": "map",
+        "sinks": "outline", "blend": "glow", "query": "class",
+    }.items():  # fmt: skip
+        assert several.check(cats, SAMPLE, start.with_value(name, value)) == {"number": 1}, name
+    for number, (name, value) in enumerate({
+        "layer": 0, "head": "1", "aggregation": "max", "query": "1,1", "source": "norm", "target": "key",
+        "sinks": "leave_out",
+    }.items(), start=2):  # fmt: skip
+        changed = start.with_value(name, value, NAMES)
+        assert several.check(cats, SAMPLE, changed) == {"number": number}, name
+    coffee = Photo("coffee", "coffee", sample=True)
+    assert several.check(cats, coffee, start) == {"number": 9}
+    assert several.check(several.model("turned"), SAMPLE, start) == {"number": 10}
+    for number in range(service_module.MAX_CHECKS):
+        several.check(cats, SAMPLE, start.with_value("query", f"{number % 4},{number // 4 % 6}"))
+    assert len(several._checks) <= service_module.MAX_CHECKS
+
+
+def test_others_continue_while_a_map_is_checked_and_checks_wait_for_each_other(several, cats, monkeypatch) -> None:
+    begun, finish, at_once, most = Event(), Event(), 0, 0
+
+    class Checked:
+        def as_json(self) -> dict:
+            return {}
+
+    def slow(*_: object) -> Checked:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        begun.set()
+        assert finish.wait(20)
+        at_once -= 1
+        return Checked()
+
+    monkeypatch.setattr(service_module, "check_map", slow)
+    several._checks.clear()
+    with ThreadPoolExecutor(2) as pool:
+        checks = [pool.submit(several.check, cats, SAMPLE, Choice(va.ViewSettings(layer=layer))) for layer in (0, 1)]
+        assert begun.wait(20)
+        photo = upload(several, png(noise_photo((80, 150), 5)))
+        assert several.capsule(cats, photo)
+        finish.set()
+        assert [check.result(20) for check in checks] == [{}, {}]
+    assert most == 1
+
+
+def test_a_model_without_a_classifier_has_nothing_to_check(several: DemoService) -> None:
+    with pytest.raises(va.errors.SettingsError, match="no classifier"):
+        several.check(several.model("headless"), SAMPLE, Choice())
+
+
+def test_thumbnails_are_small_and_upright(service: DemoService, wide_model) -> None:
+    import base64
+    import io
+
+    photo = asyncio.run(service.receive(chunks(png(noise_photo((400, 200)))), "tall.png"))
+    facts = service.admit(wide_model, photo)
+    assert facts["photo"] == photo.key
+    small = Image.open(io.BytesIO(base64.b64decode(facts["thumbnail"].partition(",")[2])))
+    assert small.height == 96
+    assert small.width == 48

@@ -1,4 +1,4 @@
-"""The page for a class: a `gradio.Blocks` around a `DemoService`."""
+"""The page for a class: a `gradio.Blocks` around a `DemoService`, in which the viewer draws."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import Any
 import gradio as gr
 
 from ..models.loading import AttentionModel
-from ..viewer.assets import joined
 from ..viewer.store import DEFAULT_BUDGET
-from .events import AT_ONCE, offer_map, wire
-from .layout import STATIC, lay_out
+from .api import offer_map
+from .routes import AT_ONCE, Assets, viewer_routes
 from .service import DemoService
 from .uploads import KEEP_SECONDS, SWEEP_SECONDS
 
@@ -22,8 +21,13 @@ MAX_UPLOAD = 20 << 20
 MAX_PIXELS = 50_000_000
 """Largest picture in pixels that is decoded for a visitor, unless the operator sets another limit."""
 
-SESSIONS = 500
-"""Visitors whose state is kept; beyond that, those unseen for longest are forgotten."""
+TITLE = "What a Vision Transformer attends to"
+
+NOTE = """A bright patch was attended to by one token in one layer. That does not make it the reason for the answer.
+Nobody else sees your photos; each is removed %d minutes after you last used it."""
+
+OPEN = """import(new URL(%r, document.baseURI)).then(({ openPage }) => openPage(element));"""
+"""What Gradio runs in the browser: everything else is in the viewer's script."""
 
 
 class Page(gr.Blocks):
@@ -31,23 +35,28 @@ class Page(gr.Blocks):
 
     Attributes:
         service: everything that the page does for its visitors.
+        assets: the viewer's script and style.
     """
 
     service: DemoService
+    assets: Assets
 
     def launch(self, *arguments: Any, **options: Any) -> Any:
-        """`gradio.Blocks.launch` with the upload limit enforced and visitors not tracked; options override these."""
+        """`gradio.Blocks.launch` with the viewer's routes, the upload limit and untracked visitors.
+
+        Other options override these; FastAPI's, in ``app_kwargs``, may add routes of their own.
+        """
         usual: dict[str, Any] = {
             "max_file_size": self.service.uploads.max_bytes,
-            "state_session_capacity": SESSIONS,
             "show_error": False,
             "ssr_mode": False,
             "run_history": False,
             "enable_monitoring": False,
             "footer_links": ["api"],
-            "css": joined(STATIC, ["page.css"]),
         }
-        return super().launch(*arguments, **(usual | options))
+        extra = options.pop("app_kwargs", None) or {}
+        routes = [*viewer_routes(self.service, self.assets), *extra.get("routes", ())]
+        return super().launch(*arguments, **(usual | options), app_kwargs=extra | {"routes": routes})
 
     def close(self, verbose: bool = True) -> None:
         """Stop the page and remove every upload and capture."""
@@ -85,13 +94,17 @@ def build_demo(
     service = DemoService(
         models, samples, max_upload=max_upload, max_pixels=max_pixels, budget=budget, keep_seconds=keep_seconds
     )
-    keep = max(1, int(keep_seconds))
     page = Page(
-        title="What a Vision Transformer attends to", analytics_enabled=False, delete_cache=(SWEEP_SECONDS, keep)
+        title=TITLE, analytics_enabled=False, delete_cache=(SWEEP_SECONDS, max(1, int(keep_seconds))), fill_width=True
     )
-    page.service = service
+    page.service, page.assets = service, Assets()
     with page:
-        wire(page, service, lay_out(service))
+        gr.HTML(
+            html_template=f'<h1 class="va-page-title">{TITLE}</h1><div class="va-page"></div>'
+            f'<p class="va-page-note">{NOTE % round(keep_seconds / 60)}</p>',
+            js_on_load=OPEN % page.assets.script_address,
+            apply_default_css=False,
+        )
         offer_map(service)
     page.queue(default_concurrency_limit=AT_ONCE, api_open=False)
     return page

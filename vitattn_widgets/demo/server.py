@@ -101,7 +101,7 @@ def serve(options: ServerOptions) -> None:
         import torch
 
         from .app import build_demo
-        from .events import AT_ONCE
+        from .routes import AT_ONCE
 
         # requests already run in parallel; more threads would only wait for each other
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // AT_ONCE))

@@ -1,11 +1,11 @@
-"""Everything the page does for its visitors, as plain calls: raw controls in, what to show out. No Gradio here."""
+"""Everything the page does for its visitors, as plain calls: names and raw values in, bytes and JSON values out."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -15,25 +15,47 @@ from PIL import Image
 
 from ..capture.capture import AttentionCapture
 from ..capture.forward import capture_attention
-from ..comparison.panels import Panel
+from ..datasets.samples import SAMPLES
 from ..errors import ModelError, PictureError, SettingsError, VitattnError
-from ..evaluation.checks import MapCheck, check_map
-from ..images import load_picture
-from ..maps.completion import complete_capture, needs_completion
-from ..maps.resolve import fit_settings
+from ..evaluation.checks import check_map
+from ..export.page import make_page
+from ..images import read_picture
+from ..maps.completion import complete_capture
+from ..maps.resolve import fit_settings, resolve
+from ..maps.settings import LEFT_OUT
 from ..models import DEFAULT_MODEL
 from ..models.loading import AttentionModel, load_model, load_model_or_demo
 from ..view.arrange import render_arranged, screen_capture
-from ..view.encode import file_name, map_bytes, picture_bytes
+from ..view.encode import data_url, encode_thumbnail, file_name
 from ..view.recipe import make_recipe
-from ..view.render import RenderedView, render_views
-from ..view.settings import ViewSettings, with_look
+from ..view.render import RenderedView
+from ..view.settings import VIEW_FIELDS, ViewSettings
+from ..viewer.capsule import make_capsule, without_folders
+from ..viewer.requests import answer
 from ..viewer.store import DEFAULT_BUDGET, CaptureStore
-from .controls import CONTROLS, MAX_NAME, Controls, link_query, short_text, value_from_link
+from .controls import MAX_TEXT, Choice, short_text
 from .uploads import Uploads
-from .visitor import ComparedRow, KeptView, Shown, Visitor, compare_row, map_mark, panel_mark, row_of, with_row
 
-SAMPLES = Path(__file__).parents[1] / "samples"
+MAX_CHECKS = 100
+"""Results of checks that are kept."""
+
+FILES = {"recipe": "application/json", "page": "text/html"}
+"""The files that can be downloaded, with their MIME types."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo of a request.
+
+    Attributes:
+        key: of an upload, or the name of a sample.
+        name: for people.
+        sample: whether it is a sample.
+    """
+
+    key: str
+    name: str
+    sample: bool = False
 
 
 class DemoService:
@@ -52,6 +74,10 @@ class DemoService:
         models: the available models by name.
         unavailable: the other models by name, with the reason.
         note: why the embedded model replaces the default one; empty if it does not.
+        samples: paths of the sample pictures by name.
+        pictures: the samples as the viewer's library lists them.
+        uploads: the photos of the visitors.
+        store: the captures.
 
     Raises:
         SettingsError: `models` is empty.
@@ -78,12 +104,15 @@ class DemoService:
         if not self.models and not self.unavailable:
             raise SettingsError("the page needs at least one model; give a name such as 'vit_tiny_patch16_224'")
         if samples is None:
-            samples = {path.stem: path for path in sorted(SAMPLES.glob("*.jpg"))}
+            samples = {sample.name: sample.path for sample in SAMPLES}
         self.samples = {name: Path(path) for name, path in samples.items()}
+        self.pictures = [self._sample_facts(name) for name in self.samples]
         self.store = CaptureStore(budget, finish=screen_capture)
-        self.uploads = Uploads(max_upload, max_pixels, keep_seconds, on_drop=self.store.discard)
+        self.uploads = Uploads(max_upload, max_pixels, keep_seconds, on_drop=self._forget)
         self._running = Lock()  # one photo is decoded and run at a time, which bounds the memory that a class needs
-        self._checking, self._comparing = Lock(), Lock()
+        self._checking = Lock()
+        self._checks: dict[tuple[Any, ...], dict[str, Any]] = {}
+        self._capsules: dict[tuple[AttentionModel, Photo], bytes] = {}
 
     def _add_default(self) -> None:
         try:
@@ -103,254 +132,207 @@ class DemoService:
         except VitattnError as error:
             self.unavailable[model] = str(error)
 
-    @property
-    def names(self) -> list[str]:
-        """Every model of the operator's list, the available ones first."""
-        return [*self.models, *self.unavailable]
+    def _sample_facts(self, name: str) -> dict[str, str]:
+        """A sample as the viewer's library lists it, with the reason if it cannot be read."""
+        credit = next((f"Photo: {one.credit}" for one in SAMPLES if one.path == self.samples[name]), "")
+        facts = {"name": name, "thumbnail": "", "reason": "", "credit": credit}
+        try:
+            return facts | {"thumbnail": _thumbnail(self._read(Photo(name, name, sample=True)))}
+        except PictureError as error:
+            return facts | {"reason": str(error)}
 
     def close(self) -> None:
         """Remove every upload and capture."""
         self.uploads.close()
         self.store.clear()
 
-    # --- what visitors do ---
+    def _forget(self, key: str) -> None:
+        """Drop everything that was computed from an upload."""
+        self.store.discard(key)
+        for entry in [entry for entry in list(self._checks) if entry[1] == key]:
+            self._checks.pop(entry, None)
 
-    def open(self, parameters: Mapping[str, str]) -> tuple[Shown | None, str]:
-        """The page as a link describes it; any part of the link that is invalid falls back to its default.
+    # --- what a request names ---
 
-        Returns:
-            What to show, None if no model is available; and a warning to the visitor, empty if the link is good.
-        """
-        warnings = []
-        names = [name for name in CONTROLS if name in parameters]
-        controls = Controls(next(iter(self.names)))
-        for name in names:
-            value: Any = parameters[name]
-            try:
-                changed = replace(controls, **{name: value_from_link(name, value)})
-                changed.settings(self._model(changed.model).class_names)
-                controls = changed
-            except VitattnError as error:
-                warnings.append(str(error))
-        sample = parameters.get("sample", next(iter(self.samples), ""))
-        if sample not in self.samples:
-            warnings.append(f"there is no sample {short_text(sample)}; possible: {', '.join(self.samples)}")
-            sample = next(iter(self.samples), "")
-        if not self.samples or controls.model not in self.models:
-            return None, " ".join([*warnings, *(f"{name}: {why}" for name, why in self.unavailable.items())])
-        try:
-            shown = self.take_sample(Visitor(), sample, controls)
-        except VitattnError as error:  # each part is valid, but not all of them together
-            warnings.append(str(error))
-            shown = self.take_sample(Visitor(), sample, Controls(controls.model))
-        return shown, " ".join(warnings)
-
-    def take_sample(self, visitor: Visitor, sample: Any, controls: Controls) -> Shown:
-        """Show a sample.
+    def model(self, name: Any) -> AttentionModel:
+        """An available model.
 
         Raises:
-            PictureError: no such sample.
+            ModelError: no such model here. Visitors cannot make the server load one.
         """
-        if not isinstance(sample, str) or sample not in self.samples:
-            raise PictureError(f"there is no sample {short_text(sample)}; possible: {', '.join(self.samples)}")
-        return self.change(replace(visitor, photo=f"sample {sample}", name=sample, sample=True), controls)
-
-    def bring(self, visitor: Visitor, path: Path, name: str, controls: Controls) -> Shown:
-        """Show a photo that the visitor uploads.
-
-        Args:
-            visitor: from the last call.
-            path: the file as it arrived.
-            name: its name on the visitor's computer.
-            controls: as they stand now.
-
-        Raises:
-            PictureError: the photo cannot be read; it is then not kept.
-        """
-        name = _safe_name(name)
-        key = self.uploads.add(path, name)
-        try:
-            return self.change(replace(visitor, photo=key, name=name, sample=False), controls)
-        except PictureError:
-            self.uploads.drop(key)
-            raise
-
-    def change(self, visitor: Visitor, controls: Controls, asked: Sequence[str] = ()) -> Shown:
-        """Show the visitor's photo with other controls.
-
-        Args:
-            visitor: from the last call.
-            controls: as they stand now.
-            asked: settings that must fit as they are; the others are fitted to the capture.
-
-        Raises:
-            VitattnError: the photo, the model or a setting does not exist.
-        """
-        capture, settings = self.prepared(visitor, controls, asked)
-        controls = controls.with_settings(settings)
-        row = row_of(visitor, controls, capture, settings)
-        controls = with_row(controls, row, visitor.controls)
-        now = replace(
-            visitor,
-            grid=capture.layout.grid,
-            controls=controls,
-            map=map_mark(visitor, controls.model, settings),
-            shown=(visitor.photo, controls.model),
-            beside=panel_mark(visitor, controls, settings, row),
-        )
-        return Shown(
-            visitor=now,
-            controls=controls,
-            capture=capture,
-            rendered=render_arranged(capture, settings, controls.arrangement),
-            row=row,
-            link=link_query(controls, now.name if now.sample else None),
-            remodelled=now.shown[1] != visitor.shown[1],
-            recaptured=now.shown != visitor.shown,
-            remapped=now.map != visitor.map,
-            panel=now.beside != visitor.beside,
-        )
-
-    def prepared(
-        self, visitor: Visitor, controls: Controls, asked: Sequence[str]
-    ) -> tuple[AttentionCapture, ViewSettings]:
-        """The capture of the visitor's photo, completed for the source, and the settings fitted to it.
-
-        Raises:
-            VitattnError: the photo, the model or a setting does not exist.
-        """
-        model = self._model(controls.model)
-        offered = self._offered(visitor, model)
-        wanted = controls.settings(offered)
-        if not visitor.photo:
-            raise PictureError("there is no picture yet; upload one or choose a sample")
-        capture = self._capture(model, visitor)
-        settings = fit_settings(wanted, capture, asked, visitor.grid, offered)
-        if needs_completion(capture, settings):
-            capture = self._capture(model, visitor, settings)
-        return capture, settings
-
-    def download(self, visitor: Visitor, controls: Controls, what: str) -> tuple[str, bytes]:
-        """The picture (``"png"``), the raw map (``"npz"``) or the recipe (``"json"``), at the photo's full size.
-
-        Returns:
-            File name and content.
-        """
-        if what not in ("png", "npz", "json"):
-            raise SettingsError(f"there is no download {short_text(what)}; possible: png, npz, json")
-        model = self._model(controls.model)
-        wanted = controls.settings(self._offered(visitor, model))
-        with self._running:
-            capture = capture_attention(model, self._photo(visitor))
-            settings = fit_settings(wanted, capture, (), visitor.grid, self._offered(visitor, model))
-            capture = complete_capture(model, capture, settings)
-        name = f"{file_name(visitor.name, str(controls.model), settings)}.{what}"
-        if what == "json":
-            recipe = make_recipe(model, capture, settings, controls.arrangement, visitor.name)
-            return name, json.dumps(recipe, indent=2).encode()
-        rendered = render_arranged(capture, settings, controls.arrangement)
-        if what == "npz":
-            return name, map_bytes(capture, rendered)
-        return name, picture_bytes(rendered.image)
-
-    def map(self, path: Path, name: str, controls: Controls) -> tuple[AttentionCapture, RenderedView]:
-        """The map of a photo that a program sends. The photo is not kept, and every setting must fit as it is.
-
-        Raises:
-            VitattnError: the photo, the model or a setting does not exist.
-        """
-        model = self._model(controls.model)
-        wanted = controls.settings(model.class_names)
-        with self._running:
-            capture = capture_attention(model, self.uploads.read_once(path, _safe_name(name)))
-            settings = fit_settings(wanted, capture, asked=CONTROLS)
-            capture = complete_capture(model, capture, settings)
-        return capture, render_arranged(capture, settings, controls.arrangement)
-
-    def check(self, visitor: Visitor, controls: Controls) -> tuple[str, MapCheck]:
-        """Check the map that is shown. This takes seconds, so one check runs at a time, beside all other requests.
-
-        Returns:
-            The mark of the map (`map_mark`), and the result.
-
-        Raises:
-            VitattnError: the photo, the model or a setting does not exist, or the model has no classifier.
-        """
-        capture, settings = self.prepared(visitor, controls, ())
-        with self._checking:
-            return map_mark(visitor, controls.model, settings), check_map(
-                self._model(controls.model), capture, settings
-            )
-
-    # --- the panels below the picture ---
-
-    def heads(self, shown: Shown) -> list[RenderedView]:
-        """Every head of the current layer on one shared scale, without the costly median, since they are small."""
-        settings = replace(_settings_of(shown), scale="shared", median=False)
-        count = shown.capture.num_heads(settings.layer)
-        return render_views(shown.capture, [replace(settings, head=head) for head in range(count)])
-
-    def compared(self, shown: Shown) -> ComparedRow:
-        """Draw the row that is shown. One row at a time, since each may hold many captures."""
-        with self._comparing:
-            return compare_row(
-                [self._panel(kept, _settings_of(shown)) for kept in shown.row.kept_views], shown.controls
-            )
-
-    # --- internals ---
-
-    def _model(self, name: Any) -> AttentionModel:
         if isinstance(name, str) and name in self.models:
             return self.models[name]
         if isinstance(name, str) and name in self.unavailable:
             raise ModelError(f"{name} is not available: {self.unavailable[name]}")
         raise ModelError(f"there is no model {short_text(name)} here; possible: {', '.join(self.models) or 'none'}")
 
-    def _offered(self, visitor: Visitor, model: AttentionModel) -> tuple[str, ...]:
-        """The class names that the visitor chose from: those of the model shown last."""
-        before = self.models.get(visitor.controls.model) if visitor.controls else None
-        return (before or model).class_names
+    def photo(self, values: Mapping[str, Any]) -> Photo:
+        """The photo that a request names: a ``sample``, or the key of an upload as ``photo`` with its ``name``.
 
-    def _capture(
-        self, model: AttentionModel, visitor: Visitor, settings: ViewSettings | None = None
-    ) -> AttentionCapture:
-        """The capture of the visitor's photo, completed for the source of any settings."""
-        if not visitor.sample:
-            self.uploads.touch(visitor.photo)
-        stored = partial(self.store.get, model, visitor.photo, lambda: self._photo(visitor))
-        if (model, visitor.photo) in self.store:
-            capture = stored()  # without the lock: visitors whose photo is captured wait for nobody
-            if settings is None or not needs_completion(capture, settings):
-                return capture
+        Raises:
+            PictureError: no such sample, or not an upload that is still there.
+        """
+        sample, key = values.get("sample"), values.get("photo")
+        if sample is not None:
+            if not isinstance(sample, str) or sample not in self.samples:
+                raise PictureError(f"there is no sample {short_text(sample)}; possible: {', '.join(self.samples)}")
+            return Photo(sample, sample, sample=True)
+        name = safe_name(values.get("name"))
+        if not isinstance(key, str) or key not in self.uploads:
+            minutes = self.uploads.keep_seconds / 60
+            raise PictureError(f"{name}: is not here, or was removed {minutes:.0f} minutes after its last use")
+        return Photo(key, name)
+
+    # --- what visitors do ---
+
+    async def receive(self, chunks: AsyncIterator[bytes], name: Any) -> Photo:
+        """Keep a file that a visitor sends, see `Uploads.receive`."""
+        name = safe_name(name)
+        return Photo(await self.uploads.receive(chunks, name), name)
+
+    def admit(self, model: AttentionModel, photo: Photo) -> dict[str, str]:
+        """Capture a photo that has just been received.
+
+        Returns:
+            JSON values: its key as ``photo``, its ``name`` and its ``thumbnail``, as a data URL.
+
+        Raises:
+            PictureError: the photo cannot be read; it is then removed.
+        """
+        try:
+            capture = self.capture(model, photo)
+        except PictureError:
+            self.uploads.drop(photo.key)
+            raise
+        return {"photo": photo.key, "name": photo.name, "thumbnail": _thumbnail(Image.fromarray(capture.source))}
+
+    def capsule(self, model: AttentionModel, photo: Photo) -> bytes:
+        """What a browser needs to draw the maps of a photo, see `make_capsule`.
+
+        Raises:
+            PictureError: the photo cannot be read.
+        """
+        if photo.sample and (model, photo) in self._capsules:
+            return self._capsules[model, photo]
+        content = make_capsule(without_folders(model), self.capture(model, photo), photo.name)
+        if photo.sample:  # everybody opens these, whereas an upload is opened once
+            self._capsules[model, photo] = content
+        return content
+
+    def more(self, model: AttentionModel, photo: Photo, request: Any) -> bytes:
+        """What a capsule does not hold, see `requests.answer`.
+
+        Raises:
+            VitattnError: the photo cannot be read, or does not have what is requested.
+        """
+        capture = self.capture(model, photo)
+        answered = answer(model, capture, request)
+        self.store.replace(model, _store_key(photo), capture, answered.capture)
+        return answered.content
+
+    def check(self, model: AttentionModel, photo: Photo, choice: Choice) -> dict[str, Any]:
+        """Check a map, see `check_map`. This takes seconds, so one check runs at a time, beside all other requests.
+
+        Returns:
+            `MapCheck.as_json`.
+
+        Raises:
+            VitattnError: the photo cannot be read, or does not have the map; or the model has no classifier.
+        """
+        capture = self.capture(model, photo, choice.settings)
+        resolved = resolve(capture, choice.settings)
+        left_out = resolved.sinks in LEFT_OUT  # all that the treatment of sinks changes in the map itself
+        entry = (model, photo.key, replace(resolved, sinks=""), left_out, choice.settings.target)
+        with self._checking:
+            if entry in self._checks:
+                return self._checks[entry]
+            facts = check_map(model, capture, choice.settings).as_json()
+            self._checks[entry] = facts
+            if len(self._checks) > MAX_CHECKS:
+                del self._checks[next(iter(self._checks))]
+            return facts
+
+    def file(self, model: AttentionModel, photo: Photo, choice: Choice, what: Any) -> tuple[str, bytes]:
+        """The recipe (``"recipe"``, see `make_recipe`) or the offline page (``"page"``, see `make_page`) of a picture.
+
+        Returns:
+            File name and content.
+
+        Raises:
+            VitattnError: no such file, the photo cannot be read, or it does not have the map.
+        """
+        if what not in FILES:
+            raise SettingsError(f"there is no file {short_text(what)}; possible: {', '.join(FILES)}")
+        with self._running:
+            capture = capture_attention(model, self._read(photo))
+        resolve(capture, choice.settings)
+        name = file_name(photo.name, model.name, choice.settings)
+        path = self.samples[photo.key].name if photo.sample else photo.name
+        if what == "page":
+            return f"{name}.html", make_page(model, capture, choice.settings, name=path).content
+        recipe = make_recipe(model, capture, choice.settings, choice.arrangement, path)
+        recipe["model"]["load"] = without_folders(model).loaded_with  # visitors see none of the server's folders
+        return f"{name}.json", json.dumps(recipe, indent=2).encode()
+
+    def map(
+        self, path: Path, name: str, model: Any, values: Mapping[str, Any]
+    ) -> tuple[AttentionCapture, RenderedView]:
+        """The map of a photo that a program sends. The photo is not kept, and every setting must fit as it is.
+
+        Args:
+            path: the photo's file.
+            name: its name for messages.
+            model: name of the model.
+            values: see `Choice.with_values`.
+
+        Raises:
+            VitattnError: the photo, the model or a setting does not exist.
+        """
+        chosen = self.model(model)
+        choice = Choice(ViewSettings()).with_values(values, chosen.class_names)
+        with self._running:
+            capture = capture_attention(chosen, self.uploads.read_once(path, safe_name(name)))
+            settings = fit_settings(choice.settings, capture, asked=VIEW_FIELDS)
+            capture = complete_capture(chosen, capture, settings)
+        return capture, render_arranged(capture, settings, choice.arrangement)
+
+    # --- internals ---
+
+    def capture(self, model: AttentionModel, photo: Photo, settings: ViewSettings | None = None) -> AttentionCapture:
+        """The capture of a photo, completed for the source of any settings.
+
+        Raises:
+            VitattnError: the photo cannot be read, or does not have what the settings name.
+        """
+        key = _store_key(photo)
+        if not photo.sample:
+            self.uploads.touch(photo.key)
+        stored = partial(self.store.get, model, key, partial(self._read, photo))
+        if (model, key) in self.store:
+            return stored(settings)  # without the lock: visitors whose photo is captured wait for nobody
         with self._running:
             return stored(settings)
 
-    def _panel(self, kept: KeptView, look: ViewSettings) -> Panel | str:
-        """A view of a row with the look of the row, or why it is unavailable."""
-        visitor = Visitor(photo=kept.photo, name=kept.name, sample=kept.sample)
+    def _read(self, photo: Photo) -> Image.Image:
+        if not photo.sample:
+            return self.uploads.read(photo.key, photo.name)
         try:
-            capture = self._capture(self._model(kept.model), visitor, kept.settings)
-        except VitattnError as error:
-            return str(error)
-        return Panel(capture, with_look(kept.settings, look), kept.name)
-
-    def _photo(self, visitor: Visitor) -> Image.Image:
-        if visitor.sample:
-            return load_picture(self.samples[visitor.name])
-        return self.uploads.read(visitor.photo, visitor.name)
+            return read_picture(self.samples[photo.key].read_bytes(), photo.name)
+        except OSError as error:  # the message does not name the folder, which is the operator's own affair
+            raise PictureError(f"{photo.name}: the file of this sample cannot be read") from error
 
 
-def _settings_of(shown: Shown) -> ViewSettings:
-    return shown.rendered.settings
+def _store_key(photo: Photo) -> str:
+    """The photo's key among captures: of samples, whose names anybody may choose, one that no upload has."""
+    return f"sample {photo.key}" if photo.sample else photo.key
 
 
-def _safe_name(name: Any) -> str:
-    """A file's name without folders and unprintable characters, cut to `MAX_NAME`, as messages repeat it."""
-    text = str(name).replace("\\", "/").rstrip("/").rpartition("/")[2]
+def _thumbnail(photo: Image.Image) -> str:
+    return data_url(encode_thumbnail(photo), "image/jpeg")
+
+
+def safe_name(name: Any) -> str:
+    """A file's name without folders and unprintable characters, cut to `MAX_TEXT`, as messages repeat it."""
+    text = str(name or "").replace("\\", "/").rstrip("/").rpartition("/")[2]
     printable = "".join(character for character in text if character.isprintable())
-    return printable[-MAX_NAME:] or "the picture"
-
-
-def shown_settings(shown: Shown) -> dict[str, Any]:
-    """The current settings as JSON values, with the model and the arrangement."""
-    return asdict(shown.rendered.settings) | {"model": shown.controls.model, "arrangement": shown.controls.arrangement}
+    return printable[-MAX_TEXT:] or "the picture"

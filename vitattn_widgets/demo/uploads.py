@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import secrets
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from threading import Event, Lock, Thread
 
@@ -22,7 +24,7 @@ SWEEP_SECONDS = 30
 
 
 class Uploads:
-    """Photos by a key that only the server knows.
+    """Photos by a key that only their visitor and the server know.
 
     May be shared between threads. A file that is uploaded twice is kept once, under one key.
 
@@ -45,6 +47,7 @@ class Uploads:
         self.keep_seconds = keep_seconds
         self._on_drop = on_drop
         self._folder = tempfile.TemporaryDirectory(prefix="vitattn-uploads-")  # readable by this user alone
+        self._secret = secrets.token_bytes(32)  # without it, whoever has a file could find out whether others sent it
         self._used: dict[str, float] = {}
         self._lock = Lock()
         self._stop = Event()
@@ -53,11 +56,14 @@ class Uploads:
     def __len__(self) -> int:
         return len(self._used)
 
-    def add(self, path: Path, name: str) -> str:
-        """Keep a copy of a file.
+    def __contains__(self, key: object) -> bool:
+        return key in self._used
+
+    async def receive(self, chunks: AsyncIterator[bytes], name: str) -> str:
+        """Keep a file as it arrives; of one that does not arrive whole, nothing stays.
 
         Args:
-            path: the file as it arrived.
+            chunks: its content.
             name: its name in messages.
 
         Returns:
@@ -66,13 +72,23 @@ class Uploads:
         Raises:
             PictureError: empty, or larger than `max_bytes`. Whether it is a picture is checked by `read`.
         """
-        content = self._content(path, name)
-        key = hashlib.sha256(content).hexdigest()
-        with self._lock:
-            if key not in self._used:
-                (Path(self._folder.name) / key).write_bytes(content)
-            self._used[key] = time.monotonic()
-        return key
+        digest, size = hashlib.blake2b(key=self._secret, digest_size=20), 0
+        handle, part = tempfile.mkstemp(dir=self._folder.name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                async for chunk in chunks:
+                    size += len(chunk)
+                    self._require_size(size, name)
+                    digest.update(chunk)
+                    file.write(chunk)
+            self._require_size(size, name, at_least=1)
+            key = digest.hexdigest()
+            with self._lock:
+                os.replace(part, self._path(key))
+                self._used[key] = time.monotonic()
+            return key
+        finally:
+            Path(part).unlink(missing_ok=True)
 
     def read(self, key: str, name: str) -> Image.Image:
         """The upright RGB photo of a key.
@@ -85,12 +101,17 @@ class Uploads:
                 minutes = self.keep_seconds / 60
                 raise PictureError(f"{name}: was removed {minutes:.0f} minutes after it was last used; upload it again")
             self._used[key] = time.monotonic()
-            content = (Path(self._folder.name) / key).read_bytes()
+            content = self._path(key).read_bytes()
         return read_picture(content, name, self.max_pixels)
 
     def read_once(self, path: Path, name: str) -> Image.Image:
-        """The upright RGB photo of a file, which is not kept; raises what `add` and `read` raise."""
-        return read_picture(self._content(path, name), name, self.max_pixels)
+        """The upright RGB photo of a file, which is not kept.
+
+        Raises:
+            PictureError: empty, too large, not a picture, or damaged.
+        """
+        self._require_size(path.stat().st_size, name, at_least=1)
+        return read_picture(path.read_bytes(), name, self.max_pixels)
 
     def touch(self, key: str) -> None:
         """Note that a photo is in use although its file is not read."""
@@ -103,7 +124,7 @@ class Uploads:
         with self._lock:
             if self._used.pop(key, None) is None:
                 return
-            (Path(self._folder.name) / key).unlink(missing_ok=True)
+            self._path(key).unlink(missing_ok=True)
         self._on_drop(key)
 
     def drop_old(self) -> None:
@@ -119,16 +140,15 @@ class Uploads:
             self.drop(key)
         self._folder.cleanup()
 
-    def _content(self, path: Path, name: str) -> bytes:
-        size = path.stat().st_size
-        if size == 0:
+    def _path(self, key: str) -> Path:
+        return Path(self._folder.name) / key
+
+    def _require_size(self, size: int, name: str, at_least: int = 0) -> None:
+        if size < at_least:
             raise PictureError(f"{name}: the file is empty")
         if size > self.max_bytes:
-            limit, megabytes = self.max_bytes / (1 << 20), size / (1 << 20)
-            raise PictureError(
-                f"{name}: {megabytes:.1f} MB, but at most {limit:.1f} MB are accepted; scale the picture down"
-            )
-        return path.read_bytes()
+            limit = self.max_bytes / (1 << 20)
+            raise PictureError(f"{name}: at most {limit:.1f} MB are accepted; scale the picture down")
 
     def _sweep(self) -> None:
         while not self._stop.wait(min(SWEEP_SECONDS, self.keep_seconds)):

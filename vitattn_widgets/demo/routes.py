@@ -1,0 +1,182 @@
+"""The viewer's own routes beside Gradio's: behind the same login, with binary answers and errors of one line."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import logging
+import os
+import secrets
+from asyncio import Semaphore
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+from starlette.routing import BaseRoute
+
+from ..errors import VitattnError
+from ..viewer.assets import bundle, stylesheet
+from .controls import Choice
+from .links import open_link
+from .service import FILES, DemoService
+
+PREFIX = "vitattn"
+"""The folder of the routes, below the page's own address."""
+
+AT_ONCE = max(2, os.cpu_count() or 1)
+"""Requests that are answered at the same time; the others wait their turn."""
+
+MAX_JSON = 64 << 10
+"""Largest JSON body in bytes; a request of the viewer takes about one thousand."""
+
+WENT_WRONG = "Something went wrong on the server; its log has the details."
+
+STATIC = Path(__file__).parent / "static"
+
+FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
+
+_log = logging.getLogger(__name__)
+
+
+async def require_login(request: Request) -> None:
+    """Raise 401 for visitors without the login that Gradio's own routes ask for."""
+    app = request.app
+    if app.auth_dependency is not None:
+        user = app.auth_dependency(request)
+        user = await user if inspect.isawaitable(user) else user
+    elif app.auth is not None:
+        cookies = [request.cookies.get(f"access-token-{kind}{app.cookie_id}") for kind in ("", "unsecure-")]
+        user = next((app.tokens[token] for token in cookies if token in app.tokens), None)
+    else:
+        return
+    if user is None:
+        raise HTTPException(401, "Log in first.")
+
+
+class Assets:
+    """The viewer's script and style as one file each, under addresses that change with their content."""
+
+    def __init__(self) -> None:
+        self.script = bundle(STATIC / "host.js")
+        self.style = stylesheet() + "\n" + (STATIC / "page.css").read_text(encoding="utf-8")
+        version = hashlib.sha256((self.script + self.style).encode()).hexdigest()[:16]
+        self.script_address = f"{PREFIX}/viewer.js?{version}"
+
+
+def viewer_routes(service: DemoService, assets: Assets) -> list[BaseRoute]:
+    """The routes of one page, for the application that Gradio makes."""
+    router = APIRouter(prefix=f"/{PREFIX}", dependencies=[Depends(require_login)])
+    slots, checking = Semaphore(AT_ONCE), Semaphore(1)
+    # an address means the same bytes as long as this process runs: after that, the weights may be others
+    tag = {"ETag": f'"{secrets.token_hex(8)}"', "Cache-Control": "private, no-cache"}
+
+    @router.get("/viewer.js")
+    async def script() -> Response:
+        return Response(assets.script, media_type="text/javascript", headers=FOREVER)
+
+    @router.get("/viewer.css")
+    async def style() -> Response:
+        return Response(assets.style, media_type="text/css", headers=FOREVER)
+
+    @router.get("/open")
+    async def opened(request: Request) -> Response:
+        return await answered(lambda: JSONResponse(open_link(service, request.query_params)), slots)
+
+    @router.get("/capsule")
+    async def capsule(request: Request) -> Response:
+        def work() -> Response:
+            model, photo = service.model(request.query_params.get("model")), service.photo(request.query_params)
+            if request.headers.get("If-None-Match") == tag["ETag"]:
+                return Response(status_code=304, headers=tag)
+            return _binary(service.capsule(model, photo), tag)
+
+        return await answered(work, slots)
+
+    @router.post("/upload")
+    async def upload(request: Request) -> Response:
+        try:
+            photo = await service.receive(request.stream(), request.query_params.get("name"))
+        except ClientDisconnect:  # nobody waits for this answer
+            return Response(status_code=400)
+        except VitattnError as error:
+            raise HTTPException(400, str(error)) from error
+
+        model = request.query_params.get("model")
+        return await answered(lambda: JSONResponse(service.admit(service.model(model), photo)), slots)
+
+    @router.post("/more")
+    async def more(request: Request) -> Response:
+        values = await _json(request)
+        return await answered(lambda: _binary(service.more(*_named(values), values.get("request"))), slots)
+
+    @router.post("/check")
+    async def check(request: Request) -> Response:
+        values = await _json(request)
+        return await answered(lambda: JSONResponse(service.check(*_chosen(values))), checking)
+
+    @router.post("/file")
+    async def file(request: Request) -> Response:
+        values = await _json(request)
+
+        def work() -> Response:
+            name, content = service.file(*_chosen(values), values.get("what"))
+            attached = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"}
+            return Response(content, media_type=FILES[values["what"]], headers=attached)
+
+        return await answered(work, slots)
+
+    def _named(values: Mapping[str, Any]) -> tuple[Any, Any]:
+        return service.model(values.get("model")), service.photo(values)
+
+    def _chosen(values: Mapping[str, Any]) -> tuple[Any, Any, Choice]:
+        model, photo = _named(values)
+        settings = values.get("settings")
+        return model, photo, Choice().with_values(settings if isinstance(settings, dict) else {}, model.class_names)
+
+    return router.routes
+
+
+async def answered(work: Callable[[], Response], slots: Semaphore) -> Response:
+    """Answer a request: visitors are shown the errors that they can fix; the rest is logged, and they are told so.
+
+    Args:
+        work: makes the answer, in a thread of its own.
+        slots: how many requests of this kind may work at once. The others wait here, where they hold no thread.
+
+    Raises:
+        HTTPException: 400 with the error in one line, or 500.
+    """
+    async with slots:
+        try:
+            return await run_in_threadpool(work)
+        except VitattnError as error:
+            raise HTTPException(400, str(error)) from error
+        except Exception as error:
+            _log.exception("a visitor's request failed")
+            raise HTTPException(500, WENT_WRONG) from error
+
+
+def _binary(content: bytes, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(content, media_type="application/octet-stream", headers=headers)
+
+
+async def _json(request: Request) -> dict[str, Any]:
+    """The JSON object of a request's body, of at most `MAX_JSON` bytes."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_JSON:
+            raise HTTPException(413, f"at most {MAX_JSON} bytes are accepted")
+    try:
+        values = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(400, "the request is not JSON") from error
+    if not isinstance(values, dict):
+        raise HTTPException(400, "the request is not a JSON object")
+    return values
