@@ -31,13 +31,17 @@ NOT_RUN = {
     "ruff format": ".ci/run runs it",
     "lint-imports": ".ci/run runs it",
     "mypy": ".ci/run runs it",
+    "npm": ".ci/run runs it",
     "jupytext": "it rewrites a notebook; tests/notebooks compares the pairs",
     "python -m tests.benchmarks.": "a benchmark takes minutes",
-    "python tests/benchmarks/": "a benchmark takes minutes",
 }
 """How lines of ``sh`` blocks begin that are not run here, and why."""
 
 EXPECTED = {
+    "capsule.md": [
+        "np.allclose(grid_map, capture.patch_attention(11).mean(0), atol=1e-6)",
+        "np.allclose(attention, capture.attention(11, (5, 8)), atol=1e-6)",
+    ],
     "README.md": ["explorer.status == ''", "'head 2 of 0..2, query: patch at row 5, col 8' in picture.caption"],
     "comparing.md": ["len(compared.views) == 2"],
     "data-sets.md": ["mask is not None"],
