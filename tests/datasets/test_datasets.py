@@ -198,6 +198,8 @@ def test_the_split_is_stratified_seeded_and_complete() -> None:
     assert not seen[1] & seen[2]
     assert splits.split_photos(labels, groups, seed=3) == parts
     assert splits.split_photos(labels, groups, seed=4) != parts
+    other = splits.split_photos(labels, groups, seed=3, shares=(0.5, 0.25, 0.25))
+    assert [len(part) for part in other] == pytest.approx([250, 125, 125], abs=8)
 
 
 def test_held_out_photos_are_the_test_split_and_their_copies_are_not_trained_on() -> None:

@@ -84,7 +84,7 @@ def test_a_changed_recipe_remembers_what_was_changed() -> None:
     [
         ({"epoch": 3}, "no value 'epoch'; did you mean 'epochs'"),
         ({"optimizer": "lion"}, "optimizer 'lion' does not exist; possible: adam, adamw, sgd"),
-        ({"augmentation": "cutmix"}, "possible: none, flip, crop, strong"),
+        ({"augmentation": "cutmix"}, "possible: none, flip, crop, strong, broad"),
         ({"epochs": 0}, "epochs must be a whole number of at least 1, got 0"),
         ({"batch_size": 2.5}, "batch_size must be a whole number"),
         ({"learning_rate": -1}, "learning_rate must be above 0"),
@@ -203,6 +203,24 @@ def test_a_crop_shows_the_part_of_the_photo_that_was_drawn() -> None:
         places = np.arange(2, 30) + 0.5
         np.testing.assert_allclose(view[5, 2:-2, 0], first + step * places - 0.5, atol=2)
         np.testing.assert_allclose(view[2:-2, 5, 1], top + (bottom - top) / 32 * places - 0.5, atol=2)
+
+
+def test_the_broad_augmentation_changes_colours_and_detail_but_never_turns_the_photo() -> None:
+    """Left is dark and right is bright: a view is one of the two, or mirrored, at any rate not turned."""
+    model = va.load_model(model_zoo.build("vit", (32, 32)))
+    pixels = np.broadcast_to(np.linspace(40, 200, 96)[None, :, None], (96, 96, 3)) * np.array([1.0, 0.8, 0.6])
+    pixels = pixels + np.random.default_rng(0).normal(0, 12, (96, 96, 3))
+    photo = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+    generators = map(np.random.default_rng, range(64))
+    views = [augment_photo(photo, model.preprocessing, "broad", rng).astype(float) for rng in generators]
+    grey = [np.ptp(view, axis=-1).max() <= 1 for view in views]
+    assert 1 <= sum(grey) <= 20
+    rises = [view[:, 16:].mean() - view[:, :16].mean() for view in views]
+    assert min(map(abs, rises)) > max(abs(view[16:].mean() - view[:16].mean()) for view in views)
+    assert {rise > 0 for rise in rises} == {True, False}
+    assert np.ptp([view.mean() for view in views]) > 40
+    again = augment_photo(photo, model.preprocessing, "broad", np.random.default_rng(5))
+    np.testing.assert_array_equal(again, views[5])
 
 
 def test_a_further_layer_folded_is_the_two_layers_one_after_the_other() -> None:

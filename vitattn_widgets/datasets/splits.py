@@ -14,7 +14,11 @@ SHARES = (0.7, 0.15, 0.15)
 
 
 def split_photos(
-    labels: tuple[int, ...], groups: np.ndarray, seed: int, held_out: frozenset[int] = frozenset()
+    labels: tuple[int, ...],
+    groups: np.ndarray,
+    seed: int,
+    held_out: frozenset[int] = frozenset(),
+    shares: tuple[float, float, float] = SHARES,
 ) -> tuple[tuple[int, ...], ...]:
     """Divide photos so that every class is split in the same proportions and no group is in two splits.
 
@@ -27,11 +31,12 @@ def split_photos(
         groups: int64 ``(photos,)``: copies of one photo have the same number.
         seed: another one gives another split.
         held_out: photos that are already the test split; the others become train and validation.
+        shares: of the photos in each of `SPLITS`; they add up to 1.
 
     Returns:
         Numbers of the photos of each split, in the order of `SPLITS`.
     """
-    shares = np.array(SHARES) if not held_out else np.array([SHARES[0] + SHARES[2], SHARES[1], 0.0])
+    wanted = np.array(shares) if not held_out else np.array([shares[0] + shares[2], shares[1], 0.0])
     rng = np.random.default_rng([seed, 20231])
     split_of = np.full(len(labels), SPLITS.index("test"))
     not_held_out = np.array([number not in held_out for number in range(len(labels))], bool)
@@ -45,7 +50,7 @@ def split_photos(
         parts = [members[groups[members] == group] for group in np.unique(groups[members])]
         # random order first: the sort is stable, so that groups of one size stay shuffled
         parts = sorted((parts[index] for index in rng.permutation(len(parts))), key=len, reverse=True)
-        lacking = shares * len(members)
+        lacking = wanted * len(members)
         lacking_overall += lacking
         for part in parts:
             best = int(np.argmax(lacking + lacking_overall))

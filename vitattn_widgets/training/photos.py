@@ -6,6 +6,7 @@ same order.
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -152,8 +153,11 @@ def require_trainable(dataset: Dataset, recipe: TrainingRecipe) -> None:
         )
 
 
-_SMALLEST = {"crop": 0.5, "strong": 0.35}
+_SMALLEST = {"crop": 0.5, "strong": 0.35, "broad": 0.25}
 """The smallest share of a photo's area that an augmentation keeps."""
+
+_COLOURS = {"strong": (0.7, 1.3), "broad": (0.6, 1.4)}
+"""Range of the factors by which an augmentation changes brightness, contrast and saturation."""
 
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "lanczos": Image.Resampling.LANCZOS}
 
@@ -180,13 +184,31 @@ def augment_photo(
     box = random_box(photo.size, width / height, _SMALLEST[augmentation], rng)
     resampling = _RESAMPLING.get(preprocessing.interpolation, Image.Resampling.BICUBIC)
     view = photo.resize((width, height), resampling, box=box, reducing_gap=3.0)
-    if augmentation == "strong":
+    if augmentation == "broad":
+        view = _as_another_camera(view, rng)
+    if augmentation in _COLOURS:
         for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
-            view = enhance(view).enhance(rng.uniform(0.7, 1.3))
+            view = enhance(view).enhance(rng.uniform(*_COLOURS[augmentation]))
     pixels = np.asarray(view)
     if augmentation == "strong" and height == width:
         pixels = np.rot90(pixels, int(rng.integers(4)))
     return (pixels[:, ::-1] if mirrored else pixels).copy()
+
+
+def _as_another_camera(view: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """One view in eight grey, and one in four as coarse as a small or strongly compressed photo."""
+    grey, coarse, share, quality = (
+        rng.random() < 0.125,
+        rng.random() < 0.25,
+        rng.uniform(0.4, 0.8),
+        rng.integers(30, 80),
+    )
+    if coarse:
+        stream = io.BytesIO()
+        small = view.resize((round(view.width * share), round(view.height * share)), Image.Resampling.BILINEAR)
+        small.save(stream, "JPEG", quality=int(quality))
+        view = Image.open(stream).resize(view.size, Image.Resampling.BICUBIC)
+    return view.convert("L").convert("RGB") if grey else view
 
 
 def random_box(

@@ -19,10 +19,11 @@ TRAINED = ("all", "head")
 
 PRECISIONS = ("no", "bf16", "fp16")
 
-AUGMENTATIONS = ("none", "flip", "crop", "strong")
+AUGMENTATIONS = ("none", "flip", "crop", "strong", "broad")
 """``none``: the model's own view; ``flip``: mirrored with probability 0.5; ``crop``: mirrored, and a random part of at
 least half of the photo; ``strong``: at least a third of it, mirrored, rotated by quarter turns, with changed
-brightness, contrast and saturation (the hue is kept: brown spots stay brown)."""
+brightness, contrast and saturation (the hue is kept: brown spots stay brown); ``broad``: at least a quarter of it,
+mirrored, with brightness, contrast and saturation changed more, now and then grey, or coarse as after a small JPEG."""
 
 PAPER = "Calderaro, Lo Bosco, Rizzo, Vella 2023"
 
