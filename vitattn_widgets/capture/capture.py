@@ -91,6 +91,7 @@ class AttentionCapture:
         value_norms: for each layer float32 ``(head, key)``, lengths of the values after the output projection; empty
             until `complete_capture` adds them.
         gradients: of the classes that `complete_capture` or `capture_gradients` added, the newest last.
+        unsure_below: of the model (`AttentionModel`), 0..1.
     """
 
     model_name: str
@@ -104,6 +105,7 @@ class AttentionCapture:
     class_names: tuple[str, ...]
     value_norms: tuple[np.ndarray, ...] = ()
     gradients: tuple[ClassGradients, ...] = ()
+    unsure_below: float = 0.0
 
     @property
     def num_layers(self) -> int:
@@ -201,6 +203,16 @@ class AttentionCapture:
         """The `k` most probable classes, ``(class name, probability)``; empty without a classifier."""
         order = np.argsort(-self.probabilities, kind="stable")[:k]
         return [(self.class_names[i], float(self.probabilities[i])) for i in order]
+
+    @property
+    def doubt(self) -> str:
+        """A sentence where the likeliest class has less than `unsure_below`; else empty."""
+        if not self.probabilities.size or self.probabilities.max() >= self.unsure_below:
+            return ""
+        return (
+            f"Not sure: below {self.unsure_below:.0%}, this is probably none of the {len(self.class_names)} classes "
+            "that the model knows."
+        )
 
     def attention(self, layer: int = -1, query: Query | None = None) -> np.ndarray:
         """The model's own attention row of a query.

@@ -84,6 +84,7 @@ def capture_attention(model: AttentionModel, picture: Picture) -> AttentionCaptu
         crop_box=visible.crop_box,
         probabilities=model.probabilities(logits)[0],
         class_names=model.class_names,
+        unsure_below=model.unsure_below,
     )
 
 

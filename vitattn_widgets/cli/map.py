@@ -62,6 +62,8 @@ def run(options: argparse.Namespace) -> None:
         print(f"{probability:7.1%}  {name}")
     if not capture.probabilities.size:
         print("no predictions: this model has no classifier")
+    if capture.doubt:
+        print(capture.doubt)
     query = query_words(resolve(capture, settings).query)
     shares = capture.prefix_share(settings.layer, settings.query)
     print(f"prefix share of the {query}, by head: {', '.join(f'{share:.1%}' for share in shares)}")

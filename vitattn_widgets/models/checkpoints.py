@@ -44,6 +44,7 @@ class Card:
         num_classes: number of classes, or None.
         model_args: further arguments of the timm model.
         preprocessing: the parts of timm's data config that replace the architecture's own (`PREPROCESSING`).
+        unsure_below: probability of the likeliest class, 0..1, below which the model does not know the photo.
     """
 
     architecture: str | None = None
@@ -51,13 +52,14 @@ class Card:
     num_classes: int | None = None
     model_args: Mapping[str, Any] = field(default_factory=dict)
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    unsure_below: float = 0.0
 
 
 def read_card(checkpoint: Path) -> Card:
     """The card beside a checkpoint, else the one in its header; an empty card if there is neither.
 
-    Keys: ``format``, ``architecture``, ``num_classes``, ``class_names`` (or timm's ``label_names``), ``model_args`` and
-    ``preprocessing``; all are optional.
+    Keys: ``format``, ``architecture``, ``num_classes``, ``class_names`` (or timm's ``label_names``), ``model_args``,
+    ``preprocessing`` and ``unsure_below``; all are optional.
 
     Raises:
         ModelError: the card is not a JSON object of this form, or its format is newer than `FORMAT`.
@@ -90,6 +92,7 @@ def _parse_card(text: str | bytes, path: Path) -> Card:
             num_classes=card.get("num_classes", len(names) if names is not None else None),
             model_args=dict(card.get("model_args") or {}),
             preprocessing={key: value for key, value in preprocessing.items() if key in PREPROCESSING},
+            unsure_below=float(card.get("unsure_below") or 0.0),
         )
     except ModelError:
         raise

@@ -40,6 +40,8 @@ class AttentionModel:
         class_names: one name per class; empty without a classifier.
         loaded_with: the arguments with which `load_model` loads it again, as JSON values; None for a module of your
             own and for random weights, which no arguments bring back.
+        unsure_below: probability of the likeliest class, 0..1, below which the model's card says that it does not know
+            the photo; 0 without such a card.
     """
 
     name: str
@@ -50,6 +52,7 @@ class AttentionModel:
     parts: tuple[nn.Module, ...] = field(repr=False)
     class_names: tuple[str, ...] = field(repr=False)
     loaded_with: Mapping[str, Any] | None = field(default=None, repr=False)
+    unsure_below: float = 0.0
 
     @property
     def device(self) -> torch.device:
@@ -71,7 +74,7 @@ class AttentionModel:
         heads = sorted({getattr(site, "num_heads", 0) for site in self.sites.values()})
         width = getattr(self.module, "embed_dim", None)
         millions = sum(parameter.numel() for parameter in self.module.parameters()) / 1e6
-        kind = " (the embedded model, trained on drawn pictures)" if self.name == DEMO else ""
+        kind = " (the embedded model, trained on photos and drawn pictures)" if self.name == DEMO else ""
         return (
             f"{self.name}{kind}: {len(self.sites)} layers, {' or '.join(map(str, heads))} heads, width {width}, "
             f"{rows} x {cols} patches of {self.layout.patch_size} px, {millions:.1f} M parameters"
@@ -93,7 +96,7 @@ def load_model(
     Args:
         model: timm name, with or without tag (``"vit_small_patch14_reg4_dinov2.lvd142m"``), ``"hf-hub:..."``,
             ``"local-dir:..."``, or a module of one of timm's flat ViT families; ``"demo"`` is the embedded model, a
-            small one trained on pictures drawn by code; None takes the name from the checkpoint's card.
+            small one trained on photos and drawn pictures; None takes the name from the checkpoint's card.
         pretrained: load the published weights; False leaves them random. Ignored with a checkpoint, a module or
             ``"demo"``.
         checkpoint: safetensors or torch file with weights for the named model.
@@ -114,10 +117,11 @@ def load_model(
     if not isinstance(model, str | None):
         raise TypeError(f"model must be a timm name or a torch module, got {type(model).__name__}")
     size = _image_size(img_size)
+    card = Card()
     if checkpoint is not None:
-        name, module, names = _from_checkpoint(model, Path(checkpoint), size)
+        name, module, names, card = _from_checkpoint(model, Path(checkpoint), size)
     elif model == DEMO:
-        _, module, names = _from_checkpoint(None, DEMO_CHECKPOINT, size)
+        _, module, names, card = _from_checkpoint(None, DEMO_CHECKPOINT, size)
         name = DEMO
     elif model is None:
         raise ModelError("neither a model nor a checkpoint was given; name a model or a checkpoint with a card")
@@ -127,6 +131,7 @@ def load_model(
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     loaded = _assemble(name, _to_device(module, device).eval(), class_names or names, size)
+    loaded = replace(loaded, unsure_below=card.unsure_below)
     if checkpoint is None and not pretrained and name != DEMO:
         return loaded
     arguments: dict[str, Any] = {
@@ -195,7 +200,7 @@ def _image_size(img_size: ImageSize | None) -> tuple[int, int] | None:
 
 def _from_checkpoint(
     name: str | None, path: Path, size: tuple[int, int] | None
-) -> tuple[str, nn.Module, Sequence[str] | None]:
+) -> tuple[str, nn.Module, Sequence[str] | None, Card]:
     weights = read_weights(path)
     card = read_card(path)
     name = name or card.architecture
@@ -221,7 +226,7 @@ def _from_checkpoint(
     names = card.class_names
     if names is None and count == config.num_classes:
         names = imagenet_names(module)
-    return f"{name} ({path.name})", module, names
+    return f"{name} ({path.name})", module, names, card
 
 
 def _architecture_config(name: str, path: Path) -> PretrainedCfg:
@@ -268,7 +273,6 @@ def load_model_or_demo(*arguments: Any, **options: Any) -> tuple[AttentionModel,
         return load_model(*arguments, **options), None
     except WeightsError as error:
         model = load_model(DEMO, device=options.get("device"))
-        line = (
-            f"using the embedded model, trained on drawn pictures of {len(model.class_names)} classes, because {error}"
-        )
+        classes = len(model.class_names)
+        line = f"using the embedded model, trained on photos and drawn pictures of {classes} classes, because {error}"
         return model, line

@@ -141,6 +141,7 @@ def capsule_facts(model: AttentionModel, capture: AttentionCapture, no_norms: st
         },
         "start": json_settings(START),
         "questions": QUESTIONS,
+        "doubt": capture.doubt,
         "left_out": [],
     }
 

@@ -76,6 +76,7 @@ import { queryIndices, resolveIndex } from "./tokens.js";
  *   steps: Record<string, string>}} words
  * @property {{aggregations: string[], sinks: string[], scales: string[], cmaps: string[], grounds: string[],
  *   blends: string[], arrangements: string[]}} choices
+ * @property {string} doubt   a sentence, where the model is not sure of its answer; else empty
  * @property {Record<string, any>} start
  * @property {{name: string, title: string, settings: Record<string, string>}[]} questions
  * @property {string[]} left_out   sentences: what this file does not hold

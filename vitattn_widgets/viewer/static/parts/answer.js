@@ -42,12 +42,14 @@ export function answerOf(viewer) {
   const rows = element("ol", { class: "va-classes" });
   const search = searchOf((target, second) => (second || picking ? against(target) : choose(target)));
   const other = button({ text: "Why …?", class: "va-other", onclick: () => pick(!picking) });
+  const doubt = element("p", { class: "va-doubt", role: "status", hidden: true });
   const hint = element("span", { class: "va-hidden", role: "status" });
   const node = element(
     "section",
     { class: "va-answer" },
     element("h3", {}, "The model’s answer"),
     rows,
+    doubt,
     search.element,
     other,
     hint,
@@ -174,6 +176,8 @@ export function answerOf(viewer) {
             element("li", { class: "va-none" }, "This model has no classifier, so it gives no answer."),
           );
         }
+        setText(doubt, capsule.facts.doubt);
+        doubt.hidden = !capsule.facts.doubt;
         if (picking) pick(false);
       }
       if (!capsule.facts.model.classes.length) return;
