@@ -34,6 +34,7 @@ NOT_RUN = {
     "npm": ".ci/run runs it",
     "jupytext": "it rewrites a notebook; tests/notebooks compares the pairs",
     "python -m tests.benchmarks.": "a benchmark takes minutes",
+    "accelerate launch --multi_gpu": "it takes hours, and photos that are not here",
 }
 """How lines of ``sh`` blocks begin that are not run here, and why."""
 

@@ -1,166 +1,166 @@
 """The model that comes with the kit, ``load_model("demo")``, and how it was made.
 
-``python -m vitattn_widgets.training.embedded`` trains it again from scratch, with the kit's own training code and its
-recipe for the data set ``"demo"``, pictures drawn by code. It replaces the files in
+``python -m vitattn_widgets.training.embedded FOLDER`` makes it again: a pruned ViT-Tiny, distilled from the whole one
+on photos of everyday kinds and of fruit, which are in FOLDER, and on pictures drawn by code. It replaces the files in
 ``vitattn_widgets/models/weights``.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from PIL import Image
+import torch
+from tqdm.auto import tqdm
 
-from ..datasets.photos import PhotoSet
 from ..errors import ModelError, VitattnError
+from ..models.checkpoints import write_checkpoint
 from ..models.loading import DEMO_CHECKPOINT, AttentionModel, load_model
+from ..runs import is_main_process
+from .calibration import fit_temperature
+from .distillation import Distillation, Distiller
+from .embedded_card import Trained, embedded_card, measurements, predictions
+from .folder import RunFolder
+from .kinds import GROUPS, SEED, load_lessons
 from .recipes import PRECISIONS
+from .start import locked, make_accelerator
+from .teacher import (
+    CROPS,
+    HEADS,
+    LAYERS,
+    SIZE,
+    TEACHER,
+    digest,
+    fit_classifier,
+    keep_lessons,
+    load_teacher,
+    pruned_student,
+)
 
 if TYPE_CHECKING:
-    import torch
+    from accelerate import Accelerator
 
-    from ..models.preprocess import Preprocessing
+    from ..datasets.photos import PhotoSet
 
-TRAINING_SEED = 1
-
-PER_CLASS = (700, 20, 40)
-"""Pictures per class for training, for choosing the best epoch, and for testing."""
-
-FRESH_SEED = 20231
-"""Seed of pictures used neither for training nor for choosing anything; the card states the accuracy on them."""
-
-FRESH_PER_CLASS = 200
-
-MAX_BYTES = 4_000_000
+MAX_BYTES = 6_000_000
 
 
-def measure(model: AttentionModel, photos: PhotoSet, batch_size: int = 54) -> float:
-    """Accuracy: the share of photos classified correctly, 0..1."""
-    import torch
-
-    hits = 0
-    for start in range(0, len(photos), batch_size):
-        numbers = range(start, min(start + batch_size, len(photos)))
-        views = [model.preprocessing.view(photos.load(number)).pixels for number in numbers]
-        batch = torch.stack([model.preprocessing.tensor(view) for view in views]).to(model.device)
-        with torch.inference_mode():
-            predicted = model.module(batch).argmax(-1).tolist()
-        hits += sum(label == photos.labels[number] for label, number in zip(predicted, numbers, strict=True))
-    return hits / len(photos)
-
-
-def make_embedded(out: Path, checkpoint: Path = DEMO_CHECKPOINT, **how: Any) -> float | None:
-    """Train the embedded model and write its checkpoint and card.
+def train_embedded(folder: Path, out: Path, plan: Distillation, accelerator: Accelerator) -> Trained:
+    """Train the embedded model, or resume.
 
     Args:
-        out: folder of the run; a run that was stopped resumes.
-        checkpoint: file to write, with weights in half precision.
-        how: further arguments of `finetune`, such as ``mixed_precision="bf16"``.
+        folder: of the photos (`load_lessons`).
+        out: folder of the run.
+        plan: of the distillation.
+        accelerator: devices, processes and precision.
+
+    Raises:
+        WeightsError: the teacher's weights are unavailable.
+        DataError: the photos are not in the folder.
+        TrainingError: the run's folder holds another run.
+    """
+    notify = tqdm.write if accelerator.is_main_process else _silent
+    teacher = load_teacher()
+    lessons = load_lessons(folder)
+    run_folder = RunFolder(out)
+    run_folder.prepare()
+    student = pruned_student(teacher.module, len(lessons.class_names))
+    with locked(run_folder, accelerator):
+        kept = {}
+        for split, photos in lessons.splits.items():
+            crops = CROPS if split == "train" else dict.fromkeys(GROUPS, ("none", 1))
+            place = out / f"{split}-{digest(lessons.fingerprint, TEACHER, SIZE, crops)}"
+            kept[split] = keep_lessons(photos, place, teacher, accelerator, crops, SEED)
+        classifier = fit_classifier(kept["train"], len(lessons.class_names))
+        student.get_classifier().load_state_dict(classifier.state_dict())
+        answers = {split: classifier(views.class_tokens()) for split, views in kept.items()}
+        notify(
+            f"linear classifier on the teacher's tokens, validation: "
+            f"{_words(kept['validation'].accuracies(answers['validation']))}"
+        )
+        identity = {
+            "lessons": lessons.fingerprint,
+            "teacher": TEACHER,
+            "layers": LAYERS,
+            "heads": HEADS,
+            "crops": CROPS,
+            "plan": asdict(plan),
+            "mixed_precision": accelerator.mixed_precision,
+        }
+        run = Distiller(
+            accelerator, plan, kept["train"], kept["validation"], answers["train"].softmax(-1), run_folder, identity,
+            notify,
+        )  # fmt: skip
+        run.train(student)
+        logits = run.logits(student, kept["validation"])
+    temperature = fit_temperature(logits, torch.from_numpy(kept["validation"].labels))
+    teacher_test = kept["test"].accuracies(answers["test"])
+    return Trained(student, lessons, temperature, teacher_test, identity, accelerator.num_processes)
+
+
+def measure(model: AttentionModel, photos: PhotoSet) -> float:
+    """Accuracy: the share of photos classified correctly, 0..1."""
+    return float((predictions(model, photos).argmax(1) == photos.labels).mean())
+
+
+def embed(trained: Trained, folder: Path, checkpoint: Path = DEMO_CHECKPOINT) -> dict[str, Any]:
+    """Write the embedded model, in half precision, with its temperature in the classifier, and measure the file.
+
+    Args:
+        trained: from `train_embedded`.
+        folder: of the photos; masked photos in its folder `MASKS` show where the maps lie.
+        checkpoint: file to write.
 
     Returns:
-        The accuracy of the written file on pictures of another seed, 0..1; None in a process that does not write.
-    """
-    from accelerate import PartialState
-
-    from ..datasets.loading import load_dataset
-    from ..runs import is_main_process
-    from .recipes import training_recipe
-    from .run import finetune
-    from .start import start_model
-
-    data = load_dataset("demo", seed=TRAINING_SEED, per_class=PER_CLASS)
-    view = start_model(data, training_recipe("demo", "recommended"), None).preprocessing
-    out.mkdir(parents=True, exist_ok=True)
-    with PartialState(cpu=how.get("cpu", False)).main_process_first():
-        views = keep_views(data.train, view, out / f"views-{data.fingerprint[:12]}.npy")
-    best = finetune(replace(data, train=views), "recommended", out, **how).best
-    return embed(best, checkpoint) if is_main_process() else None
-
-
-@dataclass(frozen=True)
-class KeptViews(PhotoSet):
-    """Photos as a model sees them, stored in a file: drawn once instead of in every epoch."""
-
-    path: Path = Path()
-
-    def load(self, index: int) -> Image.Image:
-        return Image.fromarray(np.load(self.path, mmap_mode="r")[index])
-
-    def mask(self, index: int) -> None:  # noqa: ARG002
-        return None
-
-
-def keep_views(photos: PhotoSet, view: Preprocessing, path: Path) -> KeptViews:
-    """Write what a model sees of every photo to a file, uint8 ``(photos, H, W, 3)``, unless the file exists.
-
-    The view of a view is the view itself, so training on the stored views is the same as training on the photos.
-    """
-    from tqdm.auto import tqdm
-
-    if not path.exists():
-        unfinished = path.with_suffix(".unfinished")
-        views = np.lib.format.open_memmap(unfinished, "w+", np.uint8, (len(photos), *view.size, 3))
-        for number in tqdm(range(len(photos)), unit="picture", desc="drawing"):
-            views[number] = view.view(photos.load(number)).pixels
-        views.flush()
-        unfinished.replace(path)
-    plain = {item.name: getattr(photos, item.name) for item in fields(PhotoSet)}
-    return KeptViews(**plain, path=path)
-
-
-def embed(best: Path, checkpoint: Path) -> float:
-    """Write a run's best weights as the embedded model, in half precision, with its accuracy on fresh pictures.
+        The card.
 
     Raises:
         ModelError: the file would be larger than `MAX_BYTES`.
     """
-    from ..datasets.loading import load_dataset
-    from ..models.checkpoints import read_weights, write_checkpoint
-
-    card = json.loads(best.with_suffix(".json").read_text(encoding="utf-8"))
-    card["architecture"] = card["architecture"].partition(".")[
-        0
-    ]  # the tag names published weights, which were not used
-    weights = {name: _halved(tensor) for name, tensor in read_weights(best).items()}
+    weights = {name: tensor.detach().float() for name, tensor in trained.module.state_dict().items()}
+    for name in ("head.weight", "head.bias"):
+        weights[name] = weights[name] / trained.temperature
+    weights = {name: tensor.half().contiguous() for name, tensor in weights.items()}
     size = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
     if size > MAX_BYTES:
         raise ModelError(f"the embedded model would take {size:,} bytes; the package allows {MAX_BYTES:,}")
     checkpoint.parent.mkdir(exist_ok=True)
+    card = embedded_card(trained)
+    write_checkpoint(checkpoint, weights, card)  # once without measurements: what is measured is this file
+    card |= measurements(load_model(None, checkpoint=checkpoint, device="cpu"), trained, folder)
     write_checkpoint(checkpoint, weights, card)
-    fresh = load_dataset("demo", seed=FRESH_SEED, per_class=(1, 1, FRESH_PER_CLASS)).test
-    accuracy = measure(load_model(None, checkpoint=checkpoint, device="cpu"), fresh)
-    card["title"] = "embedded model, trained from scratch on made pictures"
-    card["fresh"] = {"seed": FRESH_SEED, "split": "test", "pictures": len(fresh), "accuracy": accuracy}
-    write_checkpoint(checkpoint, weights, card)
-    return accuracy
+    return card
 
 
-def _halved(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.half() if tensor.is_floating_point() else tensor
+def _silent(_: str) -> None:
+    pass
+
+
+def _words(groups: Mapping[str, float]) -> str:
+    return ", ".join(f"{group} {value:.3f}" for group, value in groups.items())
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Train the embedded model again."""
     parser = argparse.ArgumentParser(prog="python -m vitattn_widgets.training.embedded", description=main.__doc__)
+    parser.add_argument("folder", type=Path, help="folder with the photos")
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/embedded"), help="folder of the run")
     parser.add_argument("--mixed-precision", choices=PRECISIONS, default="bf16")
-    parser.add_argument("--workers", type=int, help="processes that draw pictures")
     options = parser.parse_args(arguments)
     try:
-        accuracy = make_embedded(
-            options.output, mixed_precision=options.mixed_precision, workers=options.workers, cpu=True
-        )
+        plan = Distillation()
+        accelerator = make_accelerator(options.mixed_precision, True, plan.batch_size)
+        trained = train_embedded(options.folder, options.output, plan, accelerator)
+        if is_main_process():
+            card = embed(trained, options.folder)
+            print(f"wrote {DEMO_CHECKPOINT}; test accuracy: {_words(card['test']['accuracy'])}")
     except VitattnError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if accuracy is not None:
-        print(f"wrote {DEMO_CHECKPOINT}: {accuracy:.1%} correct on {FRESH_PER_CLASS} fresh pictures per class")
     return 0
 
 
