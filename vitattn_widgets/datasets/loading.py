@@ -17,8 +17,8 @@ from .photos import SPLITS, Dataset, FolderPhotos
 from .splits import fingerprint, split_photos
 
 DATASETS = tuple(INFOS)
-"""The names that `load_dataset` takes; ``"demo"`` is the three stand-ins together, on which the embedded model was
-trained."""
+"""The names that `load_dataset` takes; ``"demo"`` is the three stand-ins together, which the embedded model learned
+besides photos."""
 
 FOLDER_VARIABLE = "VITATTN_DATA"
 
