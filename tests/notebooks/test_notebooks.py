@@ -198,7 +198,7 @@ def test_it_runs_on_the_stand_in_with_the_embedded_model(
     notebook = run(name, tmp_path, monkeypatch)
     check_a_run(name, notebook, masks=True)
     assert "STAND-IN, pictures drawn by code" in printed(notebook)
-    assert "Model: using the embedded model, trained on drawn pictures" in printed(notebook)
+    assert "Model: using the embedded model, trained on photos and drawn pictures" in printed(notebook)
 
 
 @pytest.mark.parametrize(
