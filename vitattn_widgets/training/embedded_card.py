@@ -52,7 +52,7 @@ SOURCES = (
 
 LIMITS = (
     f"It knows {len(KINDS)} everyday kinds, good and bad fruit, and drawn pictures; of anything else it names the "
-    "nearest of these, mostly with a low probability (unsure_below), but not always.",
+    "nearest of these, often with a high probability, so that unsure_below does not catch it.",
     "Good and bad are learned from photos of apples, bananas and oranges alone; guavas, limes and pomegranates, and "
     "the classes of leaves, from drawn pictures alone: for photos of them the answer means nothing.",
     "Photos of one kind often come from one source, so a kind may be recognised by its background.",
