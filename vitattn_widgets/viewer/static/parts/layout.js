@@ -5,7 +5,7 @@ import { button, element } from "./dom.js";
 
 /** @typedef {import("./types.js").Viewer} Viewer */
 
-const NARROW = 720; // pixels; the same number stands in layout.css
+const NARROW = 720; // pixels; the same number stands in narrow.css
 
 /** @type {Record<string, {text: string, icon: string}>} */
 const DRAWERS = {
