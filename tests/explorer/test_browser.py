@@ -173,6 +173,15 @@ def test_nothing_came_from_the_network_and_nothing_failed(opened):
     assert opened.complaints == []
 
 
+def test_a_page_that_is_loaded_again_shows_what_was_set(opened, page):
+    slide(page, 1)
+    page.wait_for_timeout(REST)
+    page.reload()
+    page.wait_for_selector(f"{VIEWER}[data-shown]", timeout=60000)
+    wait_for(page, layer=1)
+    assert slide(page, 0, 2) == [0, 2]
+
+
 def test_running_the_cell_again_leaves_one_explorer(page):
     count = "from ipywidgets.widgets.widget import _instances as made\n"
     count += "print(sum(type(one).__name__ == 'AttentionExplorer' for one in made.values()))"
