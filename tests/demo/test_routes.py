@@ -120,6 +120,19 @@ def test_the_page_works_below_another_path(wide_model, tmp_path: Path) -> None:
         assert not page.assets.script_address.startswith("/")  # relative to wherever the page is
 
 
+@pytest.mark.parametrize("auth", [None, ("class", "secret")])
+def test_the_page_can_be_mounted_in_an_application_of_ones_own(wide_model, auth) -> None:
+    import gradio as gr
+    from fastapi import FastAPI
+    from fastapi.testclient import TestClient
+
+    page = va.build_demo(wide_model)
+    app = gr.mount_gradio_app(FastAPI(), page, "/deep", app_kwargs=page.app_kwargs(), auth=auth)
+    client = TestClient(app)
+    assert client.get(f"/deep/{PREFIX}/open").status_code == (401 if auth else 200)
+    page.service.close()
+
+
 # --- refusals ---
 
 
@@ -212,7 +225,7 @@ def test_wrong_requests_are_one_short_line(http: httpx.Client, wide_model, reque
 def test_errors_of_the_server_are_logged_and_not_shown(
     page, http: httpx.Client, wide_model, monkeypatch, caplog
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("/secret/path")
 
     monkeypatch.setattr(service_module, "make_capsule", fail)

@@ -72,6 +72,19 @@ def test_a_capsule_holds_what_a_capture_says(service: DemoService, wide_model: v
     np.testing.assert_allclose(tensors["probabilities"], capture.probabilities, rtol=1e-5)
 
 
+def test_a_large_photo_is_kept_at_a_screens_size_and_the_capsule_says_its_own(wide_model) -> None:
+    service = DemoService(wide_model, max_upload=20_000_000, max_pixels=3_000_000, keep_seconds=600)
+    photo = upload(service, png(noise_photo((1100, 1500))))
+    capture = va.capture_attention(wide_model, noise_photo((1100, 1500)))
+    assert service.store.nbytes < capture.nbytes
+    facts = facts_of(service.capsule(wide_model, photo))["picture"]
+    assert facts["size"] == [1500, 1100]
+    assert max(facts["photo_size"]) == 1024
+    scale = 1500 / facts["photo_size"][0]
+    np.testing.assert_allclose(np.array(facts["crop_box"]) * scale, capture.crop_box, rtol=1e-3)
+    service.close()
+
+
 def test_two_visitors_get_the_capsules_of_their_own_photos(
     service: DemoService, wide_model: va.models.AttentionModel
 ) -> None:
@@ -85,7 +98,9 @@ def test_two_visitors_get_the_capsules_of_their_own_photos(
 def test_the_capsule_of_a_sample_is_made_once(service: DemoService, wide_model, monkeypatch) -> None:
     made = []
     make = service_module.make_capsule
-    monkeypatch.setattr(service_module, "make_capsule", lambda *given: made.append(given) or make(*given))
+    monkeypatch.setattr(
+        service_module, "make_capsule", lambda *given, **named: made.append(given) or make(*given, **named)
+    )
     service._capsules.clear()
     assert service.capsule(wide_model, SAMPLE) == service.capsule(wide_model, SAMPLE)
     assert len(made) == 1

@@ -26,7 +26,10 @@ TITLE = "What a Vision Transformer attends to"
 NOTE = """A bright patch was attended to by one token in one layer. That does not make it the reason for the answer.
 Nobody else sees your photos; each is removed %d minutes after you last used it."""
 
-OPEN = """import(new URL(%r, document.baseURI)).then(({ openPage }) => openPage(element));"""
+OPEN = """import(new URL(%r, document.baseURI))
+    .then(({ openPage }) => openPage(element))
+    .catch((error) => { element.querySelector(".va-page").textContent = `The viewer cannot start: ${error.message}`; });
+"""
 """What Gradio runs in the browser: everything else is in the viewer's script."""
 
 
@@ -44,7 +47,7 @@ class Page(gr.Blocks):
     def launch(self, *arguments: Any, **options: Any) -> Any:
         """`gradio.Blocks.launch` with the viewer's routes, the upload limit and untracked visitors.
 
-        Other options override these; FastAPI's, in ``app_kwargs``, may add routes of their own.
+        Other options override these.
         """
         usual: dict[str, Any] = {
             "max_file_size": self.service.uploads.max_bytes,
@@ -54,9 +57,14 @@ class Page(gr.Blocks):
             "enable_monitoring": False,
             "footer_links": ["api"],
         }
-        extra = options.pop("app_kwargs", None) or {}
-        routes = [*viewer_routes(self.service, self.assets), *extra.get("routes", ())]
-        return super().launch(*arguments, **(usual | options), app_kwargs=extra | {"routes": routes})
+        return super().launch(*arguments, **({"app_kwargs": self.app_kwargs()} | usual | options))
+
+    def app_kwargs(self) -> dict[str, Any]:
+        """What the page needs of the application that serves it: the viewer's routes.
+
+        Only for an application of your own: ``gr.mount_gradio_app(app, page, "/path", app_kwargs=page.app_kwargs())``.
+        """
+        return {"routes": viewer_routes(self.service, self.assets)}
 
     def close(self, verbose: bool = True) -> None:
         """Stop the page and remove every upload and capture."""

@@ -72,7 +72,8 @@ class Assets:
 def viewer_routes(service: DemoService, assets: Assets) -> list[BaseRoute]:
     """The routes of one page, for the application that Gradio makes."""
     router = APIRouter(prefix=f"/{PREFIX}", dependencies=[Depends(require_login)])
-    slots, checking = Semaphore(AT_ONCE), Semaphore(1)
+    # what takes long waits among its own kind; uploads are captured one at a time anyway, which bounds the memory
+    slots, capturing, checking = Semaphore(AT_ONCE), Semaphore(1), Semaphore(1)
     # an address means the same bytes as long as this process runs: after that, the weights may be others
     tag = {"ETag": f'"{secrets.token_hex(8)}"', "Cache-Control": "private, no-cache"}
 
@@ -108,7 +109,7 @@ def viewer_routes(service: DemoService, assets: Assets) -> list[BaseRoute]:
             raise HTTPException(400, str(error)) from error
 
         model = request.query_params.get("model")
-        return await answered(lambda: JSONResponse(service.admit(service.model(model), photo)), slots)
+        return await answered(lambda: JSONResponse(service.admit(service.model(model), photo)), capturing)
 
     @router.post("/more")
     async def more(request: Request) -> Response:

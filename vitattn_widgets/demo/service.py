@@ -106,6 +106,7 @@ class DemoService:
         if samples is None:
             samples = {sample.name: sample.path for sample in SAMPLES}
         self.samples = {name: Path(path) for name, path in samples.items()}
+        self._sizes: dict[str, tuple[int, int]] = {}  # of the photos, whose captures are kept smaller
         self.pictures = [self._sample_facts(name) for name in self.samples]
         self.store = CaptureStore(budget, finish=screen_capture)
         self.uploads = Uploads(max_upload, max_pixels, keep_seconds, on_drop=self._forget)
@@ -149,6 +150,7 @@ class DemoService:
     def _forget(self, key: str) -> None:
         """Drop everything that was computed from an upload."""
         self.store.discard(key)
+        self._sizes.pop(key, None)
         for entry in [entry for entry in list(self._checks) if entry[1] == key]:
             self._checks.pop(entry, None)
 
@@ -214,7 +216,8 @@ class DemoService:
         """
         if photo.sample and (model, photo) in self._capsules:
             return self._capsules[model, photo]
-        content = make_capsule(without_folders(model), self.capture(model, photo), photo.name)
+        capture = self.capture(model, photo)
+        content = make_capsule(without_folders(model), capture, photo.name, size=self._sizes.get(_store_key(photo)))
         if photo.sample:  # everybody opens these, whereas an upload is opened once
             self._capsules[model, photo] = content
         return content
@@ -314,12 +317,15 @@ class DemoService:
             return stored(settings)
 
     def _read(self, photo: Photo) -> Image.Image:
-        if not photo.sample:
-            return self.uploads.read(photo.key, photo.name)
-        try:
-            return read_picture(self.samples[photo.key].read_bytes(), photo.name)
-        except OSError as error:  # the message does not name the folder, which is the operator's own affair
-            raise PictureError(f"{photo.name}: the file of this sample cannot be read") from error
+        if photo.sample:
+            try:
+                image = read_picture(self.samples[photo.key].read_bytes(), photo.name)
+            except OSError as error:  # the message does not name the folder, which is the operator's own affair
+                raise PictureError(f"{photo.name}: the file of this sample cannot be read") from error
+        else:
+            image = self.uploads.read(photo.key, photo.name)
+        self._sizes[_store_key(photo)] = image.size
+        return image
 
 
 def _store_key(photo: Photo) -> str:
