@@ -173,9 +173,16 @@ def test_nothing_came_from_the_network_and_nothing_failed(opened):
     assert opened.complaints == []
 
 
+def save(page):
+    page.click(".jp-NotebookPanel .jp-CodeCell .cm-content >> nth=0")
+    page.keyboard.press("Control+S")
+    page.wait_for_selector(".jp-mod-dirty", state="detached")
+
+
 def test_a_page_that_is_loaded_again_shows_what_was_set(opened, page):
     slide(page, 1)
     page.wait_for_timeout(REST)
+    save(page)
     page.reload()
     page.wait_for_selector(f"{VIEWER}[data-shown]", timeout=60000)
     wait_for(page, layer=1)
@@ -206,9 +213,7 @@ def test_a_dead_kernel_leaves_an_explorer_that_steers(opened, page):
 
 
 def test_a_saved_notebook_opened_again_shows_the_picture_and_no_error(opened, page):
-    page.click(".jp-NotebookPanel .jp-CodeCell .cm-content >> nth=0")
-    page.keyboard.press("Control+S")
-    page.wait_for_selector(".jp-mod-dirty", state="detached")
+    save(page)
     page.goto(f"{opened.address}/lab/tree/explore.ipynb?token={opened.token}&reset")
     picture = page.locator("[data-va-still] img")
     picture.wait_for(timeout=60000)
