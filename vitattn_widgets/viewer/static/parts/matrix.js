@@ -13,7 +13,7 @@ const GAP = 3; // between cells, in pixels
 const LARGEST = 46; // side of a cell
 const HIGHEST = 400; // of all rows
 const TOUCHED = 44; // smallest cell on a narrow screen, which then scrolls sideways
-const PATIENCE_MS = 90; // the cells follow a query that is dragged after a pause
+const PATIENCE_MS = 90; // the cells follow after a pause, so that the picture comes first
 const FLAT = 2.4; // as many times more layers than rows: the matrix gets a line of its own
 const LATE_PART = 3; // "late layers" are the last third
 
@@ -232,8 +232,8 @@ export function matrixOf(viewer) {
       }
       const { changed } = next;
       if (["layer", "head", "source", "capsule"].some((name) => changed.has(name))) frame();
-      if (["capsule", "cmap", "sinks"].some((name) => changed.has(name))) paint();
-      else if (changed.has("query") || changed.has("layer")) {
+      if (changed.has("capsule") || changed.has("cmap")) paint();
+      else if (["query", "layer", "sinks"].some((name) => changed.has(name))) {
         clearTimeout(waiting);
         waiting = setTimeout(paint, PATIENCE_MS);
       }
