@@ -31,7 +31,8 @@ def caption_of(capture: AttentionCapture, raw: RawMap, sinks: np.ndarray) -> str
     if resolved.head is not None:
         parts.append(f"head {resolved.head} of 0..{resolved.heads - 1}")
     elif not resolved.source.no_head:
-        parts.append(FORMULAS[resolved.aggregation].format(heads=resolved.heads))
+        words = FORMULAS[resolved.aggregation] if resolved.heads > 1 else ONE_HEAD
+        parts.append(words.format(heads=resolved.heads))
     parts.append(_query_words(capture, resolved))
     one_layer = resolved.source.span == "layer"
     # the prefix tokens of the map's own layer, or of the whole model if the map is computed from several layers
@@ -92,6 +93,8 @@ COUNT_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eig
 LITTLE = 0.5
 """Share of the attention below which a sentence says how much of it reaches patches."""
 
+ONE_HEAD = "its only head"
+
 HEADS = {
     "mean": "average of {heads} heads",
     "max": "strongest of {heads} heads",
@@ -120,9 +123,8 @@ def sentence_of(capture: AttentionCapture, raw: RawMap, sinks: np.ndarray) -> st
     if resolved.head is not None:
         place.append(f"head {resolved.head}")
     elif not source.no_head:
-        place.append(
-            HEADS[resolved.aggregation].format(heads=resolved.heads) if resolved.heads > 1 else "its only head"
-        )
+        words = HEADS[resolved.aggregation] if resolved.heads > 1 else ONE_HEAD
+        place.append(words.format(heads=resolved.heads))
     target = "" if resolved.target is None else capture.class_names[resolved.target]
     query = query_words(resolved.query)
     text = f"{', '.join(place)}: {source.sentence.format(query=query, target=target)}."

@@ -37,7 +37,7 @@ export function captionOf(capsule, raw, sinks) {
   const { layer, head, heads, aggregation, source } = raw.resolved;
   const parts = [model.name, layers[layer].words, ...sourceWords(capsule, raw.resolved)];
   if (head !== null) parts.push(`head ${head} of 0..${heads - 1}`);
-  else if (!source.no_head) parts.push(fillIn(words.formulas[aggregation], { heads }));
+  else if (!source.no_head) parts.push(heads > 1 ? fillIn(words.formulas[aggregation], { heads }) : ONE_HEAD);
   parts.push(queryPart(capsule, raw.resolved));
   // the prefix tokens of the map's own layer, or of the whole model if the map is computed from several layers
   const prefix = source.span === "layer" ? layers[layer].key_prefix : model.prefix;
@@ -103,6 +103,8 @@ const COUNT_WORDS = ["no", "one", "two", "three", "four", "five", "six", "seven"
 /** Share of the attention below which a sentence says how much of it reaches patches. */
 const LITTLE = 0.5;
 
+const ONE_HEAD = "its only head";
+
 /** The aggregations as a sentence names them. */
 const HEADS = /** @type {Record<string, string>} */ ({
   mean: "average of {heads} heads",
@@ -135,7 +137,7 @@ export function sentenceOf(capsule, raw, sinks) {
   const { layer, head, heads, aggregation, source } = raw.resolved;
   const place = [layerPlace(capsule, layer)];
   if (head !== null) place.push(`head ${head}`);
-  else if (!source.no_head) place.push(heads > 1 ? fillIn(HEADS[aggregation], { heads }) : "its only head");
+  else if (!source.no_head) place.push(heads > 1 ? fillIn(HEADS[aggregation], { heads }) : ONE_HEAD);
   const target = raw.resolved.target === null ? "" : capsule.facts.model.classes[raw.resolved.target];
   const query = queryWords(raw.resolved.query, capsule.facts.words.queries);
   let text = `${place.join(", ")}: ${fillIn(source.sentence, { query, target })}.`;

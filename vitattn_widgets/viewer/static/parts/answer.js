@@ -46,7 +46,7 @@ export function answerOf(viewer) {
   const node = element(
     "section",
     { class: "va-answer" },
-    element("h3", {}, "The model’s answer"),
+    element("h2", {}, "The model’s answer"),
     rows,
     search.element,
     other,

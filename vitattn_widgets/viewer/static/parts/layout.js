@@ -38,7 +38,7 @@ export function drawersOf() {
     for (const [key, panel] of Object.entries(panels)) panel.hidden = key !== name;
     body.hidden = !name;
     for (const listener of listeners) listener();
-    if (name) body.scrollIntoView({ block: "nearest" });
+    if (name) body.scrollIntoView({ block: body.closest(".va-narrow") ? "start" : "nearest" });
   };
 
   return {

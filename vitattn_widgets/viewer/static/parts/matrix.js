@@ -2,6 +2,7 @@
 // The matrix of layers and heads: a small map of each, and the way to go there.
 
 import { renderOverview } from "../engine/overview.js";
+import { queryText } from "../engine/tokens.js";
 import { element, setText } from "./dom.js";
 import { withTerms } from "./terms.js";
 
@@ -43,6 +44,7 @@ export function matrixOf(viewer) {
   let now = null;
   let size = { width: 0, height: 0, rows: 0, layers: 0 };
   let painted = "";
+  let others = 0; // layers that show another query than the chosen one
   let scrolls = false; // read once: asking the page for it in each frame would cost a layout
   /** @type {HTMLButtonElement | undefined} */
   let chosen;
@@ -150,6 +152,9 @@ export function matrixOf(viewer) {
     ].join();
     if (painted === wanted) return;
     painted = wanted;
+    const { query } = now.settings;
+    others = query === null ? 0 : overview.queries.filter((one) => one !== queryText(query)).length;
+    writeNote();
     const sheet = new OffscreenCanvas(overview.width, overview.height);
     sheet
       .getContext("2d")
@@ -191,15 +196,24 @@ export function matrixOf(viewer) {
     span.hidden = source.span === "layer";
     span.style.left = `calc(var(--va-gutter) + ${first * stepX}px)`;
     span.style.width = `${(settings.layer - first + 1) * stepX - GAP}px`;
-    const reach = source.span === "layer" ? "" : "Underlined: the layers that this map is computed from. ";
-    const rest = source.no_head ? `Single heads rest: ${source.no_head}.` : "";
-    setText(note, reach + rest || "Each small map has a scale of its own.");
+    writeNote();
     if (scrolls) {
       const left = settings.layer * stepX;
       if (left < scroll.scrollLeft || left + 2 * stepX > scroll.scrollLeft + scroll.clientWidth) {
         scroll.scrollLeft = left - scroll.clientWidth / 2;
       }
     }
+  };
+
+  const writeNote = () => {
+    if (!now) return;
+    const source = now.capsule.source(now.settings.source);
+    const reach = source.span === "layer" ? "" : "Underlined: the layers that this map is computed from. ";
+    const rest = source.no_head ? `Single heads rest: ${source.no_head}.` : "";
+    const usual = others
+      ? `${others} of ${size.layers} layers show their usual query: this one's rows are not here. `
+      : "";
+    setText(note, usual + reach + rest || "Each small map has a scale of its own.");
   };
 
   grid.addEventListener("keydown", (event) => {

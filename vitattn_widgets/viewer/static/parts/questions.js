@@ -52,15 +52,20 @@ export function questionsOf(viewer) {
     const now = viewer.now();
     if (!now) return;
     const { state, capsule } = now;
-    const former = viewer.store.get();
-    if (former.question !== question) {
-      left.set(former.question, Object.fromEntries(QUESTION_FIELDS.map((name) => [name, former[name]])));
+    if (viewer.store.get().question !== question) {
       const own = capsule.facts.questions.find((one) => one.name === question)?.settings;
       viewer.store.change({ question, ...(left.get(question) ?? own) });
     }
     if (question === "believe") viewer.open("check");
     else if (state.question === "believe" && viewer.opened() === "check") viewer.open("");
   };
+
+  // a click on a class changes the question too
+  viewer.store.subscribe((changed) => {
+    const former = viewer.now()?.state;
+    if (!changed.has("question") || !former || former.question === viewer.store.get().question) return;
+    left.set(former.question, Object.fromEntries(QUESTION_FIELDS.map((name) => [name, former[name]])));
+  });
 
   list.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
