@@ -149,6 +149,20 @@ def test_arrow_keys_belong_to_the_explorer(page):
     wait_for(page, layer=0)
 
 
+def test_jupyters_shortcuts_leave_its_keys_alone(page):
+    cells = page.locator(".jp-NotebookPanel .jp-CodeCell")
+    count = cells.count()
+    for control in (".va-layers input[type=range]", ".va-layers button", ".va-stage"):
+        page.locator(f"{VIEWER} {control}").focus()
+        for key in ("x", "b", "ArrowDown"):  # cut, insert below, next cell
+            page.keyboard.press(key)
+        page.wait_for_timeout(300)
+        assert cells.count() == count
+        assert page.evaluate("document.querySelector('.va-viewer').contains(document.activeElement)")
+    page.keyboard.press("Escape")
+    wait_for(page, query=None)
+
+
 def test_uploaded_pictures_are_added_and_shown_and_broken_ones_are_reported(page):
     stream = io.BytesIO()
     Image.fromarray(np.random.default_rng(2).integers(0, 256, (1200, 1200, 3), np.uint8)).save(stream, "PNG")

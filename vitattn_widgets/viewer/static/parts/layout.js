@@ -66,7 +66,12 @@ export function drawersOf() {
 export function layoutOf(viewer, parts) {
   const { root } = viewer;
   root.classList.add("va-viewer", "va-empty");
-  root.setAttribute("data-lm-suppress-shortcuts", "true"); // JupyterLab's shortcuts
+  // Jupyter's shortcuts, some of which look at nothing but the element that has the focus
+  const suppress = (/** @type {Element} */ node) => node.setAttribute("data-lm-suppress-shortcuts", "true");
+  suppress(root);
+  root.addEventListener("focusin", (event) => suppress(/** @type {Element} */ (event.target)), {
+    signal: viewer.signal,
+  });
 
   const sticky = element("div", { class: "va-sticky" }, parts.picture.element);
   const left = element("div", { class: "va-left" }, sticky, parts.legend.element, parts.words);
