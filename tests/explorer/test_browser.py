@@ -152,7 +152,7 @@ def test_arrow_keys_belong_to_the_explorer(page):
 def test_jupyters_shortcuts_leave_its_keys_alone(page):
     cells = page.locator(".jp-NotebookPanel .jp-CodeCell")
     count = cells.count()
-    for control in (".va-layers input[type=range]", ".va-layers button", ".va-stage"):
+    for control in (".va-layers input[type=range]", ".va-play", ".va-stage"):
         page.locator(f"{VIEWER} {control}").focus()
         for key in ("x", "b", "ArrowDown"):  # cut, insert below, next cell
             page.keyboard.press(key)
