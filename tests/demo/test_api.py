@@ -204,7 +204,7 @@ def test_no_file_of_the_server_can_be_read(page, client: Client, model, tmp_path
     address, blocks = page
     brought = {"name": "a.png", "model": model.name}
     httpx.post(f"{address}/{PREFIX}/upload", params=brought, content=picture_file(tmp_path).read_bytes())
-    uploads = Path(blocks.service.uploads._folder.name)
+    uploads = blocks.service.uploads._folder.path
     upload = next(uploads.iterdir())
     request_path = request_path.format(root=ROOT, uploads=uploads, upload=upload)
     _, named, local = request_path.partition("file=/")

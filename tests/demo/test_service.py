@@ -270,7 +270,7 @@ def test_the_photos_time_is_up(wide_model: va.models.AttentionModel) -> None:
     service = DemoService(wide_model, max_upload=MAX_UPLOAD, max_pixels=MAX_PIXELS, keep_seconds=3600)
     photo = upload(service, png(noise_photo((80, 150))))
     service.check(wide_model, photo, Choice())
-    folder = Path(service.uploads._folder.name)
+    folder = service.uploads._folder.path
     assert folder.stat().st_mode & 0o077 == 0
     service.uploads.drop_old()
     assert len(list(folder.iterdir())) == len(service.store) == len(service._checks) == 1

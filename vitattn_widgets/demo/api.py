@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from fastapi import APIRouter, Depends, HTTPException, Request
 from gradio.components import Component
 from gradio.components.api_component import Api
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder, is_in_or_equal
+from starlette.datastructures import UploadFile
+from starlette.routing import BaseRoute
 
 from ..errors import PictureError, VitattnError
 from ..view.encode import map_bytes, picture_bytes
+from .access import require_login
 from .controls import DEFAULTS
 from .routes import WENT_WRONG
-from .service import DemoService
+from .service import DemoService, safe_name
+from .uploads import Uploads
+
+UPLOAD_PATH = "/gradio_api/upload"
+"""Where programs send a photo before they name it to an endpoint."""
+
+MAX_QUEUE = 100
+"""Calls of programs that may wait; whoever comes then is told so."""
 
 DESCRIPTION = """Draw the attention map of a photo: the picture (PNG), the raw map (NPZ) and a caption.
 
@@ -82,6 +93,44 @@ def offer_map(service: DemoService) -> None:
         preprocess=False,
         show_progress="hidden",
     )
+
+
+def program_uploads(service: DemoService) -> Uploads:
+    """A place for the photos that programs send, where Gradio looks for them; they count for the same quota."""
+    visitors = service.uploads
+    return Uploads(
+        visitors.max_bytes,
+        visitors.max_pixels,
+        visitors.keep_seconds,
+        quota=visitors.quota,
+        parent=Path(get_upload_folder()),
+    )
+
+
+def upload_routes(uploads: Uploads) -> list[BaseRoute]:
+    """The route of programs' uploads in the place of Gradio's own, which keeps what does not arrive whole."""
+    router = APIRouter(dependencies=[Depends(require_login)])
+
+    @router.post(UPLOAD_PATH)
+    async def upload(request: Request) -> list[str]:
+        paths = []
+        async with request.form(max_files=1) as form:  # what arrives is kept in files without a name
+            for file in form.getlist("files"):
+                if isinstance(file, UploadFile):
+                    address = request.client.host if request.client else ""
+                    try:
+                        key = await uploads.receive(_chunks(file), safe_name(file.filename), address)
+                    except PictureError as error:
+                        raise HTTPException(413, str(error)) from error
+                    paths.append(str(uploads.path(key)))
+        return paths
+
+    return router.routes
+
+
+async def _chunks(file: UploadFile) -> AsyncIterator[bytes]:
+    while chunk := await file.read(1 << 16):
+        yield chunk
 
 
 def _photo_input() -> gr.Image:

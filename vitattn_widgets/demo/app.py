@@ -10,10 +10,12 @@ import gradio as gr
 
 from ..models.loading import AttentionModel
 from ..viewer.store import DEFAULT_BUDGET
-from .api import offer_map
-from .routes import AT_ONCE, Assets, viewer_routes
+from .access import login_routes
+from .api import MAX_QUEUE, UPLOAD_PATH, offer_map, program_uploads, upload_routes
+from .guard import FORM_BYTES, MAX_JSON, guarding
+from .routes import AT_ONCE, PREFIX, Assets, viewer_routes
 from .service import DemoService
-from .uploads import KEEP_SECONDS, SWEEP_SECONDS
+from .uploads import KEEP_SECONDS, SWEEP_SECONDS, Uploads
 
 MAX_UPLOAD = 20 << 20
 """Largest file in bytes that a visitor can upload, unless the operator sets another limit."""
@@ -38,20 +40,23 @@ class Page(gr.Blocks):
 
     Attributes:
         service: everything that the page does for its visitors.
+        programs: the photos that programs send.
         assets: the viewer's script and style.
     """
 
     service: DemoService
+    programs: Uploads
     assets: Assets
 
     def launch(self, *arguments: Any, **options: Any) -> Any:
-        """`gradio.Blocks.launch` with the viewer's routes, the upload limit and untracked visitors.
+        """`gradio.Blocks.launch` with the viewer's routes, the upload limit, untracked visitors and no frame around it.
 
         Other options override these.
         """
         usual: dict[str, Any] = {
             "max_file_size": self.service.uploads.max_bytes,
             "show_error": False,
+            "inline": False,  # the page refuses the frame that a notebook would put around it
             "ssr_mode": False,
             "run_history": False,
             "enable_monitoring": False,
@@ -60,15 +65,22 @@ class Page(gr.Blocks):
         return super().launch(*arguments, **({"app_kwargs": self.app_kwargs()} | usual | options))
 
     def app_kwargs(self) -> dict[str, Any]:
-        """What the page needs of the application that serves it: the viewer's routes.
+        """What the page needs of the application that serves it: its routes, and the guard around all others.
 
         Only for an application of your own: ``gr.mount_gradio_app(app, page, "/path", app_kwargs=page.app_kwargs())``.
         """
-        return {"routes": viewer_routes(self.service, self.assets)}
+        routes = [*login_routes(), *upload_routes(self.programs), *viewer_routes(self.service, self.assets)]
+        return {"routes": routes, "lifespan": guarding(self._max_body)}
+
+    def _max_body(self, path: str) -> int:
+        """The largest body in bytes of a request to a path."""
+        uploads = path.endswith((f"/{PREFIX}/upload", UPLOAD_PATH))
+        return self.service.uploads.max_bytes + FORM_BYTES if uploads else MAX_JSON
 
     def close(self, verbose: bool = True) -> None:
         """Stop the page and remove every upload and capture."""
         super().close(verbose)
+        self.programs.close()
         self.service.close()
 
 
@@ -105,7 +117,7 @@ def build_demo(
     page = Page(
         title=TITLE, analytics_enabled=False, delete_cache=(SWEEP_SECONDS, max(1, int(keep_seconds))), fill_width=True
     )
-    page.service, page.assets = service, Assets()
+    page.service, page.programs, page.assets = service, program_uploads(service), Assets()
     with page:
         gr.HTML(
             html_template=f'<h1 class="va-page-title">{TITLE}</h1><div class="va-page"></div>'
@@ -114,5 +126,5 @@ def build_demo(
             apply_default_css=False,
         )
         offer_map(service)
-    page.queue(default_concurrency_limit=AT_ONCE, api_open=False)
+    page.queue(default_concurrency_limit=AT_ONCE, max_size=MAX_QUEUE, api_open=False)
     return page

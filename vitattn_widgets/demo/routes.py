@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import logging
 import os
@@ -17,11 +16,11 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute
 
 from ..errors import VitattnError
 from ..viewer.assets import bundle, stylesheet
+from .access import require_login, user_of
 from .controls import Choice
 from .links import open_link
 from .service import FILES, DemoService
@@ -32,9 +31,6 @@ PREFIX = "vitattn"
 AT_ONCE = max(2, os.cpu_count() or 1)
 """Requests that are answered at the same time; the others wait their turn."""
 
-MAX_JSON = 64 << 10
-"""Largest JSON body in bytes; a request of the viewer takes about one thousand."""
-
 WENT_WRONG = "Something went wrong on the server; its log has the details."
 
 STATIC = Path(__file__).parent / "static"
@@ -42,21 +38,6 @@ STATIC = Path(__file__).parent / "static"
 FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 _log = logging.getLogger(__name__)
-
-
-async def require_login(request: Request) -> None:
-    """Raise 401 for visitors without the login that Gradio's own routes ask for."""
-    app = request.app
-    if app.auth_dependency is not None:
-        user = app.auth_dependency(request)
-        user = await user if inspect.isawaitable(user) else user
-    elif app.auth is not None:
-        cookies = [request.cookies.get(f"access-token-{kind}{app.cookie_id}") for kind in ("", "unsecure-")]
-        user = next((app.tokens[token] for token in cookies if token in app.tokens), None)
-    else:
-        return
-    if user is None:
-        raise HTTPException(401, "Log in first.")
 
 
 class Assets:
@@ -87,7 +68,8 @@ def viewer_routes(service: DemoService, assets: Assets) -> list[BaseRoute]:
 
     @router.get("/open")
     async def opened(request: Request) -> Response:
-        return await answered(lambda: JSONResponse(open_link(service, request.query_params)), slots)
+        user = await user_of(request)  # whoever has logged in is offered to log out
+        return await answered(lambda: JSONResponse(open_link(service, request.query_params) | {"user": user}), slots)
 
     @router.get("/capsule")
     async def capsule(request: Request) -> Response:
@@ -102,9 +84,8 @@ def viewer_routes(service: DemoService, assets: Assets) -> list[BaseRoute]:
     @router.post("/upload")
     async def upload(request: Request) -> Response:
         try:
-            photo = await service.receive(request.stream(), request.query_params.get("name"))
-        except ClientDisconnect:  # nobody waits for this answer
-            return Response(status_code=400)
+            address = request.client.host if request.client else ""
+            photo = await service.receive(request.stream(), request.query_params.get("name"), address)
         except VitattnError as error:
             raise HTTPException(400, str(error)) from error
 
@@ -168,14 +149,9 @@ def _binary(content: bytes, headers: Mapping[str, str] | None = None) -> Respons
 
 
 async def _json(request: Request) -> dict[str, Any]:
-    """The JSON object of a request's body, of at most `MAX_JSON` bytes."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_JSON:
-            raise HTTPException(413, f"at most {MAX_JSON} bytes are accepted")
+    """The JSON object of a request's body, whose size `Guard` limits."""
     try:
-        values = json.loads(body)
+        values = json.loads(await request.body())
     except (ValueError, RecursionError) as error:
         raise HTTPException(400, "the request is not JSON") from error
     if not isinstance(values, dict):

@@ -187,10 +187,10 @@ class DemoService:
 
     # --- what visitors do ---
 
-    async def receive(self, chunks: AsyncIterator[bytes], name: Any) -> Photo:
-        """Keep a file that a visitor sends, see `Uploads.receive`."""
+    async def receive(self, chunks: AsyncIterator[bytes], name: Any, address: str = "") -> Photo:
+        """Keep a file that a visitor sends from an address, see `Uploads.receive`."""
         name = safe_name(name)
-        return Photo(await self.uploads.receive(chunks, name), name)
+        return Photo(await self.uploads.receive(chunks, name, address), name)
 
     def admit(self, model: AttentionModel, photo: Photo) -> dict[str, str]:
         """Capture a photo that has just been received.

@@ -8,7 +8,8 @@ import { mount } from "../../viewer/static/viewer.js";
 /** @typedef {import("../../viewer/static/parts/types.js").State} State */
 /**
  * What `DemoService.open` returns.
- * @typedef {{library: Library, state: Partial<State>, start: Partial<State>, max_upload: number, message: string}} Opened
+ * @typedef {{library: Library, state: Partial<State>, start: Partial<State>, max_upload: number, message: string,
+ *   user: string | null}} Opened
  */
 /** @typedef {Record<string, string>} Photo   What names a photo to the server. */
 
@@ -155,6 +156,14 @@ function loadStyle() {
   });
 }
 
+/** @param {HTMLElement} element */
+function offerLogout(element) {
+  const out = document.createElement("a");
+  out.href = new URL("logout", document.baseURI).href;
+  out.textContent = "Log out";
+  element.querySelector(".va-page-note")?.append(" ", out, ".");
+}
+
 /**
  * Put the viewer into Gradio's component.
  * @param {HTMLElement} element
@@ -168,7 +177,9 @@ export async function openPage(element) {
     const root = document.createElement("div");
     root.className = "va-viewer";
     page.replaceChildren(root);
-    mount(root, pageHost(await answer.json()));
+    const opened = await answer.json();
+    mount(root, pageHost(opened));
+    if (opened.user) offerLogout(element);
   } catch (error) {
     page.textContent = error instanceof Error ? error.message : String(error);
   }
