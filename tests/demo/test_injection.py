@@ -206,9 +206,9 @@ def test_the_api_page_shows_a_link_and_a_model_as_text(visitor: Visitor, listene
 @pytest.mark.parametrize("kind", ["upload", "check", "capsule", "open"])
 def test_no_answer_of_a_route_is_a_page(served, listener: Listener, kind: str) -> None:
     """Opened in a window of its own, an answer with a payload in it is not read as HTML."""
-    payload = listener.payload(0)
+    payload, photo = listener.payload(0), png(noise_photo((9, 9)))
     answer = {
-        "upload": lambda at: httpx.post(at, params={"name": payload, "model": payload}, content=png(noise_photo((9, 9)))),
+        "upload": lambda at: httpx.post(at, params={"name": payload, "model": payload}, content=photo),
         "check": lambda at: httpx.post(at, json={"model": payload, "settings": {"cmap": payload}}),
         "capsule": lambda at: httpx.get(at, params={"model": payload, "sample": payload}),
         "open": lambda at: httpx.get(at, params={"cmap": payload}),

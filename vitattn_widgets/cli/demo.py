@@ -63,6 +63,11 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="N",
         help="largest picture that a visitor can upload, in pixels (default: 50000000)",
     )
+    demo.add_argument(
+        "--no-browser",
+        action="store_true",
+        help="do not open the page in a browser, as happens on a desktop",
+    )
     demo.set_defaults(run=run)
 
 
@@ -80,5 +85,6 @@ def run(options: argparse.Namespace) -> None:
             auth=read_auth(options.auth, options.auth_file),
             max_upload=options.max_upload and options.max_upload << 20,
             max_pixels=options.max_pixels,
+            browser=not options.no_browser,
         )
     )

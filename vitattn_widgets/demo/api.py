@@ -36,7 +36,8 @@ DESCRIPTION = """Draw the attention map of a photo: the picture (PNG), the raw m
 photo: the picture file. model: one of the page's models, by name. layer: number; negative numbers count from the last.
 head: "all" or a number. aggregation: "mean", "max" or "mean_over_std". query: "default" (what the classifier reads), a
 name such as "class" or "mean", or a patch as "row,col". arrangement: "overlay", "map" or "side by side". on: "view"
-(what the model saw) or "original" (the whole photo). scale: "map", "shared" or "robust". smoothing: some of "bilinear",
+(what the model saw) or "original" (the whole photo, drawn with at most 2048 pixels on its longest side). scale: "map",
+"shared" or "robust". smoothing: some of "bilinear",
 "median", "gaussian". opacity: 0 (photo alone) to 1 (map alone). cmap: name of a matplotlib colour map. source:
 "attention", "norm", "rollout", "gradient", "gradient_late" or "relevance". target: "predicted" or a class by number,
 name or part of its name, for sources that depend on it. sinks: "show", "outline", "leave_out" or "mark". blend: "even"
@@ -91,6 +92,7 @@ def offer_map(service: DemoService) -> None:
         api_name="map",
         api_description=DESCRIPTION,
         preprocess=False,
+        concurrency_limit=1,  # one at a time, in a queue of its own: a large photo takes seconds and 500 MB
         show_progress="hidden",
     )
 

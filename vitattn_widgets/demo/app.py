@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import gradio as gr
@@ -92,6 +92,7 @@ def build_demo(
     max_pixels: int = MAX_PIXELS,
     budget: int = DEFAULT_BUDGET,
     keep_seconds: float = KEEP_SECONDS,
+    notify: Callable[[str], None] = lambda _: None,
 ) -> Page:
     """Make the page that ``vitattn demo`` serves: ``build_demo().launch()``.
 
@@ -104,6 +105,7 @@ def build_demo(
         max_pixels: largest picture in pixels that is decoded.
         budget: bytes of captures to keep for all visitors together, see `CaptureStore`.
         keep_seconds: how long an uploaded photo is kept after it was last used.
+        notify: receives a line before each model is loaded.
 
     Returns:
         The page; its ``service`` holds the models, uploads and captures.
@@ -112,7 +114,13 @@ def build_demo(
         SettingsError: `models` is empty.
     """
     service = DemoService(
-        models, samples, max_upload=max_upload, max_pixels=max_pixels, budget=budget, keep_seconds=keep_seconds
+        models,
+        samples,
+        max_upload=max_upload,
+        max_pixels=max_pixels,
+        budget=budget,
+        keep_seconds=keep_seconds,
+        notify=notify,
     )
     page = Page(
         title=TITLE, analytics_enabled=False, delete_cache=(SWEEP_SECONDS, max(1, int(keep_seconds))), fill_width=True

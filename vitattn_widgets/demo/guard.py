@@ -84,6 +84,11 @@ class Guard:
                 await self.app(scope, _limited(receive, limit), answer)
         except ClientDisconnect:
             pass  # the visitor has left: nobody waits for an answer
+        except RuntimeError as error:
+            if not isinstance(error.__cause__, HTTPException):
+                raise
+            # a stream that has begun cannot become a refusal any more, as when its visitor was forgotten: it ends
+            await answer({"type": "http.response.body", "body": b""})
 
 
 class _Answer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -39,6 +39,9 @@ from .uploads import Uploads
 MAX_CHECKS = 100
 """Results of checks that are kept."""
 
+MAX_SIDE = 2048
+"""Longest side in pixels of the whole photo in a picture for a program."""
+
 FILES = {"recipe": "application/json", "page": "text/html"}
 """The files that can be downloaded, with their MIME types."""
 
@@ -69,6 +72,7 @@ class DemoService:
         max_pixels: largest picture in pixels that is decoded.
         budget: bytes of captures to keep, see `CaptureStore`.
         keep_seconds: how long an uploaded photo is kept after it was last used.
+        notify: receives a line before each model is loaded.
 
     Attributes:
         models: the available models by name.
@@ -92,14 +96,19 @@ class DemoService:
         max_pixels: int,
         budget: int = DEFAULT_BUDGET,
         keep_seconds: float,
+        notify: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.models: dict[str, AttentionModel] = {}
         self.unavailable: dict[str, str] = {}
         self.note = ""
         if models is None:
+            notify(f"loading {DEFAULT_MODEL}")
             self._add_default()
         else:
-            for model in [models] if isinstance(models, str | AttentionModel) else models:
+            models = [models] if isinstance(models, str | AttentionModel) else list(models)
+            for number, model in enumerate(models, 1):
+                if isinstance(model, str):
+                    notify(f"loading {model} ({number} of {len(models)})")
                 self._add_model(model)
         if not self.models and not self.unavailable:
             raise SettingsError("the page needs at least one model; give a name such as 'vit_tiny_patch16_224'")
@@ -285,19 +294,31 @@ class DemoService:
         Args:
             path: the photo's file.
             name: its name for messages.
-            model: name of the model.
+            model: name of the model; None is the first.
             values: see `Choice.with_values`.
+
+        Returns:
+            The capture and the picture. A whole photo is drawn with at most `MAX_SIDE` pixels on its longest side, and
+            the caption says so.
 
         Raises:
             VitattnError: the photo, the model or a setting does not exist.
         """
-        chosen = self.model(model)
+        chosen = self.model(next(iter(self.models), None) if model is None else model)
         choice = Choice(ViewSettings()).with_values(values, chosen.class_names)
         with self._running:
-            capture = capture_attention(chosen, self.uploads.read_once(path, safe_name(name)))
+            photo = self.uploads.read_once(path, safe_name(name))
+            capture = capture_attention(chosen, photo)
+            del photo  # a large one takes 150 MB
             settings = fit_settings(choice.settings, capture, asked=VIEW_FIELDS)
+            full, capture = capture.source.shape, screen_capture(capture, MAX_SIDE)
             capture = complete_capture(chosen, capture, settings)
-        return capture, render_arranged(capture, settings, choice.arrangement)
+            rendered = render_arranged(capture, settings, choice.arrangement)
+        if settings.on == "original" and capture.source.shape != full:
+            (height, width), (full_height, full_width) = capture.source.shape[:2], full[:2]
+            scaled = f"the photo of {full_width} x {full_height} pixels is drawn at {width} x {height}"
+            rendered = replace(rendered, caption=f"{rendered.caption}, {scaled}")
+        return capture, rendered
 
     # --- internals ---
 
