@@ -223,10 +223,10 @@ def test_the_whole_photo_is_drawn_at_a_size_that_is_said(wide_model, tmp_path: P
     stream = io.BytesIO()
     Image.new("RGB", (5000, 2500), "teal").save(stream, "PNG")
     (tmp_path / "large.png").write_bytes(stream.getvalue())
-    _, drawn = service.map(tmp_path / "large.png", "large.png", None, {"on": "original"})
+    _, drawn = service.map(tmp_path / "large.png", "large.png", wide_model.name, {"on": "original"})
     assert drawn.image.shape == (1024, 2048, 3)
     assert drawn.caption.endswith(", the photo of 5000 x 2500 pixels is drawn at 2048 x 1024")
-    _, drawn = service.map(tmp_path / "large.png", "large.png", None, {})
+    _, drawn = service.map(tmp_path / "large.png", "large.png", wide_model.name, {})
     assert "drawn at" not in drawn.caption
     service.close()
 

@@ -54,10 +54,11 @@ def offer_map(service: DemoService) -> None:
         "opacity": {"type": "number"},
     }
 
-    def attention_map(photo: Any, model: Any, *values: Any) -> tuple[str, str, str]:
+    def attention_map(photo: Any = None, model: Any = None, *values: Any) -> tuple[str, str, str]:
         try:
             file, name = uploaded_file(photo)
-            capture, rendered = service.map(file, name, model, dict(zip(DEFAULTS, values, strict=True)))
+            given = dict(zip(DEFAULTS, values, strict=False))  # plain requests may end early: the rest are defaults
+            capture, rendered = service.map(file, name, model, given)
         except VitattnError as error:
             raise gr.Error(str(error), print_exception=False) from error
         except Exception as error:
@@ -69,6 +70,7 @@ def offer_map(service: DemoService) -> None:
         raw = save_bytes_to_cache(map_bytes(capture, rendered), "map.npz", folder)
         return picture, raw, rendered.caption
 
+    attention_map._mcp_type = "none"  # type: ignore[attr-defined]  # assistants have tools of their own
     # the names of the parameters, which Gradio reads from here
     attention_map.__signature__ = Signature(  # type: ignore[attr-defined]  # of any function, see `inspect`
         [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("photo", "model", *DEFAULTS)]
@@ -150,6 +152,8 @@ def _photo_input() -> gr.Image:
 
     photo.async_move_resource_to_block_cache = keep  # type: ignore[method-assign]  # on the instance, see above
     photo.api_info = lambda: described  # type: ignore[method-assign]  # likewise
+    example = {"path": "photo.jpg", "meta": {"_type": "gradio.FileData"}, "orig_name": "photo.jpg"}
+    photo.example_inputs = lambda: example  # type: ignore[method-assign]  # likewise
     # None, so that `uploaded_file` checks what comes, with a message for the sender
     photo.data_model = None  # type: ignore[assignment]  # Gradio itself tests it for None
     return photo

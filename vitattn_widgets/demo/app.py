@@ -12,8 +12,10 @@ from ..models.loading import AttentionModel
 from ..viewer.store import DEFAULT_BUDGET
 from .access import login_routes
 from .api import MAX_QUEUE, UPLOAD_PATH, offer_map, program_uploads, upload_routes
+from .assistants import offer_tools, require_mcp
+from .classroom import Attendance
 from .guard import FORM_BYTES, MAX_JSON, guarding
-from .routes import AT_ONCE, PREFIX, Assets, viewer_routes
+from .routes import AT_ONCE, PREFIX, Assets, classroom_routes, viewer_routes
 from .service import DemoService
 from .uploads import KEEP_SECONDS, SWEEP_SECONDS, Uploads
 
@@ -42,11 +44,17 @@ class Page(gr.Blocks):
         service: everything that the page does for its visitors.
         programs: the photos that programs send.
         assets: the viewer's script and style.
+        mcp: whether it serves tools for assistants.
+        attendance: who has it open.
+        invitation: the address that the page for the projector shows; empty is the one under which that is opened.
     """
 
     service: DemoService
     programs: Uploads
     assets: Assets
+    mcp: bool
+    attendance: Attendance
+    invitation: str = ""
 
     def launch(self, *arguments: Any, **options: Any) -> Any:
         """`gradio.Blocks.launch` with the viewer's routes, the upload limit, untracked visitors and no frame around it.
@@ -61,6 +69,7 @@ class Page(gr.Blocks):
             "run_history": False,
             "enable_monitoring": False,
             "footer_links": ["api"],
+            "mcp_server": self.mcp,
         }
         return super().launch(*arguments, **({"app_kwargs": self.app_kwargs()} | usual | options))
 
@@ -70,12 +79,19 @@ class Page(gr.Blocks):
         Only for an application of your own: ``gr.mount_gradio_app(app, page, "/path", app_kwargs=page.app_kwargs())``.
         """
         routes = [*login_routes(), *upload_routes(self.programs), *viewer_routes(self.service, self.assets)]
+        routes += classroom_routes(self.attendance, lambda: self.invitation)
         return {"routes": routes, "lifespan": guarding(self._max_body)}
+
+    def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
+        """Fill in the values that a plain request left out at the end, where Gradio would raise an error."""
+        inputs += [block.value for block in block_fn.inputs[len(inputs) :]]
 
     def _max_body(self, path: str) -> int:
         """The largest body in bytes of a request to a path."""
-        uploads = path.endswith((f"/{PREFIX}/upload", UPLOAD_PATH))
-        return self.service.uploads.max_bytes + FORM_BYTES if uploads else MAX_JSON
+        if path.endswith((f"/{PREFIX}/upload", UPLOAD_PATH)):
+            return self.service.uploads.max_bytes + FORM_BYTES
+        # an assistant's picture is part of its JSON, as base64, and comes back to the queue as Gradio's own request
+        return self.service.uploads.max_bytes * 4 // 3 + FORM_BYTES if self.mcp else MAX_JSON
 
     def close(self, verbose: bool = True) -> None:
         """Stop the page and remove every upload and capture."""
@@ -93,6 +109,7 @@ def build_demo(
     budget: int = DEFAULT_BUDGET,
     keep_seconds: float = KEEP_SECONDS,
     notify: Callable[[str], None] = lambda _: None,
+    mcp: bool = False,
 ) -> Page:
     """Make the page that ``vitattn demo`` serves: ``build_demo().launch()``.
 
@@ -106,13 +123,16 @@ def build_demo(
         budget: bytes of captures to keep for all visitors together, see `CaptureStore`.
         keep_seconds: how long an uploaded photo is kept after it was last used.
         notify: receives a line before each model is loaded.
+        mcp: serve tools for assistants over MCP.
 
     Returns:
         The page; its ``service`` holds the models, uploads and captures.
 
     Raises:
-        SettingsError: `models` is empty.
+        SettingsError: `models` is empty, or the package that MCP needs is missing.
     """
+    if mcp:
+        require_mcp()
     service = DemoService(
         models,
         samples,
@@ -134,5 +154,8 @@ def build_demo(
             apply_default_css=False,
         )
         offer_map(service)
+        if mcp:
+            offer_tools(service)
+    page.mcp, page.attendance = mcp, Attendance()
     page.queue(default_concurrency_limit=AT_ONCE, max_size=MAX_QUEUE, api_open=False)
     return page

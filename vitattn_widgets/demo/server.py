@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError, SettingsError
+from .classroom import reachable, terminal_code
 from .folders import OwnFolder, drop_older
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ class ServerOptions:
         max_upload: largest upload in bytes; None is the page's own limit.
         max_pixels: largest picture in pixels; None is the page's own limit.
         browser: open the page in a browser, on a desktop.
+        mcp: serve tools for assistants over MCP.
+        classroom: name the page for the projector.
+        root_path: the path, or whole address, under which a reverse proxy offers the page.
     """
 
     models: tuple[str, ...] = ()
@@ -57,6 +61,9 @@ class ServerOptions:
     max_upload: int | None = None
     max_pixels: int | None = None
     browser: bool = False
+    mcp: bool = False
+    classroom: bool = False
+    root_path: str | None = None
 
 
 def read_auth(
@@ -96,6 +103,8 @@ def serve(options: ServerOptions) -> None:
         VitattnError: contradictory options, an unusable checkpoint, no model at all, a folder that cannot be written,
             or a port that is taken or does not exist. What can be known before the models load is found by then.
     """
+    if options.mcp and options.auth:
+        raise SettingsError("--mcp cannot be behind a login, which assistants do not have; leave out one of the two")
     _require_port(options.host, options.port)
     _share_memory_between_threads()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop must remove the files too
@@ -111,7 +120,7 @@ def serve(options: ServerOptions) -> None:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // AT_ONCE))
         limits: dict[str, Any] = {"max_upload": options.max_upload, "max_pixels": options.max_pixels}
         limits = {name: value for name, value in limits.items() if value is not None}
-        page = build_demo(_models(options), notify=_report, **limits)
+        page = build_demo(_models(options), notify=_report, mcp=options.mcp, **limits)
         try:
             _report_models(page)
             _start(page, options)
@@ -209,19 +218,19 @@ def _start(page: Page, options: ServerOptions) -> None:
                 server_port=options.port,
                 share=options.share,
                 auth=list(options.auth) or None,
+                root_path=options.root_path,
                 prevent_thread_lock=True,
                 quiet=True,
             )
     except (OSError, OverflowError) as error:  # the latter for a port above 65535
         raise _no_port(options.host, options.port) from error
     print(f"The page runs on {address} (Ctrl-C stops it).", flush=True)
+    if options.mcp:
+        print(f"Assistants reach its tools over MCP: {address.rstrip('/')}/gradio_api/mcp/", flush=True)
     if options.browser and is_desktop():
         webbrowser.open(address)
-    if not options.share:
-        return
-    if shared:
-        print(f"Everybody with this link can open it: {shared}", flush=True)
-    else:
+    _invite(page, options, address, shared)
+    if options.share and not shared:
         print(
             "No share link: the tunnel to Gradio's server could not be opened, as is common in schools and companies. "
             "The page runs all the same. To reach it from the same network, start it with --host 0.0.0.0 and open "
@@ -229,6 +238,22 @@ def _start(page: Page, options: ServerOptions) -> None:
             file=sys.stderr,
             flush=True,
         )
+
+
+def _invite(page: Page, options: ServerOptions, address: str, shared: str | None) -> None:
+    """Print the address for others, also as QR code, if there is one."""
+    outside = options.root_path if (options.root_path or "").startswith("http") else None
+    public = shared or outside
+    if not public and options.host not in ("127.0.0.1", "localhost", "::1"):
+        public = reachable(address)
+    if shared:
+        print(f"Everybody with this link can open it: {shared}", flush=True)
+    if public:
+        page.invitation = public
+        print(f"{terminal_code(public)}{public}", flush=True)
+    if options.classroom:
+        page.service.classroom = True
+        print(f"For the projector: {(public or address).rstrip('/')}/vitattn/classroom", flush=True)
 
 
 def _close_tunnels() -> None:

@@ -34,7 +34,7 @@ from ..viewer.capsule import make_capsule, without_folders
 from ..viewer.requests import answer
 from ..viewer.store import DEFAULT_BUDGET, CaptureStore
 from .controls import MAX_TEXT, Choice, short_text
-from .uploads import Uploads
+from .uploads import RemovedError, Uploads
 
 MAX_CHECKS = 100
 """Results of checks that are kept."""
@@ -82,6 +82,7 @@ class DemoService:
         pictures: the samples as the viewer's library lists them.
         uploads: the photos of the visitors.
         store: the captures.
+        classroom: whether windows tell that they are open, for the page for the projector.
 
     Raises:
         SettingsError: `models` is empty.
@@ -101,6 +102,7 @@ class DemoService:
         self.models: dict[str, AttentionModel] = {}
         self.unavailable: dict[str, str] = {}
         self.note = ""
+        self.classroom = False
         if models is None:
             notify(f"loading {DEFAULT_MODEL}")
             self._add_default()
@@ -181,7 +183,8 @@ class DemoService:
         """The photo that a request names: a ``sample``, or the key of an upload as ``photo`` with its ``name``.
 
         Raises:
-            PictureError: no such sample, or not an upload that is still there.
+            RemovedError: not an upload that is still there.
+            PictureError: no such sample.
         """
         sample, key = values.get("sample"), values.get("photo")
         if sample is not None:
@@ -191,7 +194,9 @@ class DemoService:
         name = safe_name(values.get("name"))
         if not isinstance(key, str) or key not in self.uploads:
             minutes = self.uploads.keep_seconds / 60
-            raise PictureError(f"{name}: is not here, or was removed {minutes:.0f} minutes after its last use")
+            raise RemovedError(
+                f"{name}: is not here, or was removed {minutes:.0f} minutes after its last use; add it again"
+            )
         return Photo(key, name)
 
     # --- what visitors do ---
@@ -294,7 +299,7 @@ class DemoService:
         Args:
             path: the photo's file.
             name: its name for messages.
-            model: name of the model; None is the first.
+            model: name of the model.
             values: see `Choice.with_values`.
 
         Returns:
@@ -304,7 +309,7 @@ class DemoService:
         Raises:
             VitattnError: the photo, the model or a setting does not exist.
         """
-        chosen = self.model(next(iter(self.models), None) if model is None else model)
+        chosen = self.model(model)
         choice = Choice(ViewSettings()).with_values(values, chosen.class_names)
         with self._running:
             photo = self.uploads.read_once(path, safe_name(name))

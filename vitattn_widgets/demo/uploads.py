@@ -29,6 +29,10 @@ ARRIVAL_SECONDS = 300
 """Seconds within which a photo must have arrived, so that nobody keeps a file open for ever."""
 
 
+class RemovedError(PictureError):
+    """A photo that is not here, or is no longer: its visitor can send it again."""
+
+
 class Uploads:
     """Photos by a key that only their visitor and the server know.
 
@@ -118,12 +122,13 @@ class Uploads:
         """The upright RGB photo of a key.
 
         Raises:
-            PictureError: not a picture, damaged, too large, or already removed.
+            RemovedError: already removed.
+            PictureError: not a picture, damaged, or too large.
         """
         with self._lock:
             if key not in self._used:
                 minutes = self.keep_seconds / 60
-                raise PictureError(f"{name}: was removed {minutes:.0f} minutes after it was last used; upload it again")
+                raise RemovedError(f"{name}: was removed {minutes:.0f} minutes after it was last used; upload it again")
             self._used[key] = time.monotonic()
             content = self.path(key).read_bytes()
         return read_picture(content, name, self.max_pixels)
