@@ -114,7 +114,8 @@ def running_nginx(address: str, below: str, folder: Path) -> Iterator[str]:
     port, folder = free_port(), folder / "nginx"
     folder.mkdir()
     (folder / "nginx.conf").write_text(
-        f"daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1; events {{}}\n"
+        f"{'user root; ' * (os.getuid() == 0)}daemon off; worker_processes 1; events {{}}\n"
+        f"pid {folder}/pid; error_log {folder}/error.log;\n"
         + f"http {{ access_log off; {''.join(f'{kind}_temp_path {folder}/{kind}; ' for kind in TEMPORARY)}\n"
         + f"server {{ listen 127.0.0.1:{port}; {location} }} }}\n"
     )
