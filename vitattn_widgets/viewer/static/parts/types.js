@@ -33,7 +33,7 @@
  * @property {(model: string, picture: string) => Promise<ArrayBuffer>} capsule
  * @property {(model: string, picture: string, request: object) => Promise<ArrayBuffer>} more
  * @property {(file: File) => Promise<string>} [upload]
- * @property {(model: string, picture: string, settings: Settings) => Promise<any>} [check]
+ * @property {(model: string, picture: string, settings: Settings, waiting: (text: string) => void) => Promise<any>} [check]
  * @property {(what: string, state: State) => Promise<{name: string, mime: string, content: ArrayBuffer}>} [file]
  * @property {boolean} [recipes]   whether its capsules hold what a recipe needs
  * @property {(state: State) => string} [link]
