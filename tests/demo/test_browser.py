@@ -81,7 +81,7 @@ def test_no_control_asks_anything_of_the_server(desktop: Visitor, model: va.mode
         assert desktop.caption() == caption_of(model, SAMPLES / "chelsea.jpg", desktop.settings())
     page.get_by_role("gridcell", name="layer 1, head 2").click()
     desktop.wait_until(layer=1, head=2)
-    page.get_by_role("radiogroup", name="Head").get_by_text("all", exact=True).click()
+    page.get_by_role("radiogroup", name="Head").get_by_role("radio", name="all", exact=True).click()
     desktop.wait_until(head=None)
     page.get_by_text("More", exact=True).click()
     page.get_by_text("Expert", exact=True).click()

@@ -135,7 +135,8 @@ def test_the_folder_of_a_living_process_stays_and_that_of_a_dead_one_goes(tmp_pa
     other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
     path = Path(other.stdout.readline().strip())
     (tmp_path / "vitattn-is-a-file").write_text("x")
-    (tmp_path / "something-else").mkdir()
+    for name in ("something-else", "vitattn-my-results"):  # people's own
+        (tmp_path / name).mkdir()
     OwnFolder("demo", tmp_path).close()
     assert (path / "photo").exists()
     assert path.stat().st_mode & 0o077 == 0
@@ -143,7 +144,7 @@ def test_the_folder_of_a_living_process_stays_and_that_of_a_dead_one_goes(tmp_pa
     other.wait()
     mine = OwnFolder("demo", tmp_path)
     assert {one.name for one in tmp_path.iterdir() if one.suffix != ".lock"} == {
-        "vitattn-is-a-file", "something-else", mine.path.name
+        "vitattn-is-a-file", "something-else", "vitattn-my-results", mine.path.name
     }  # fmt: skip
     mine.close()
     assert not mine.path.exists()

@@ -99,7 +99,7 @@ def test_a_moved_control_is_drawn_without_a_message_and_python_hears_of_it_once(
     page.wait_for_timeout(REST)
     told = [frame for frame in opened.frames if '"method": "update"' in frame or '"method":"update"' in frame]
     assert len(told) == 1
-    assert run_cell(page, PRINT).startswith("0 None None 0.8 noise")
+    assert run_cell(page, PRINT).startswith("0 None None 0.7 noise")
     assert shown(page)["layer"] == 0
 
 

@@ -182,10 +182,23 @@ def test_predicted_classes_have_maps_and_others_are_said_to_be_absent(page, mode
         buttons.nth(place).click()
         wait_until(page, target=int(order[place]), source="gradient_late")
         assert difference(page, model, capture) <= ROUNDED
-    buttons.nth(4).click()
+    present = buttons.evaluate_all("(all) => all.map((one) => one.getAttribute('aria-disabled'))")
+    assert present == [None, None, None, "true", "true"]
+    buttons.nth(4).click(force=True)
     line = f"not in this file: the maps of the source gradient_late for class number {order[4]}"
     page.get_by_text(line).wait_for()
     assert settings_shown(page).target == order[0]
+    assert difference(page, model, capture) <= ROUNDED
+    buttons.nth(1).click()
+    page.get_by_text(line).wait_for(state="detached")  # it is past
+
+
+def test_a_question_is_answered_for_the_usual_query_where_the_file_has_none_for_a_patch(page, model, capture):
+    page.locator(".va-stage").click()
+    page.wait_for_function("JSON.parse(document.querySelector('.va-viewer').dataset.shown).query !== null")
+    page.get_by_role("tab", name="What did it use?").click()
+    wait_until(page, source="gradient_late", query=None)
+    page.get_by_text("for the usual query, not for a patch").wait_for()
     assert difference(page, model, capture) <= ROUNDED
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -14,6 +15,9 @@ from filelock import FileLock, Timeout
 from ..errors import SettingsError
 
 PREFIX = "vitattn-"
+
+_MADE = re.compile(rf"{PREFIX}[a-z]+-[0-9a-f]{{16}}")
+"""The names of the folders that `OwnFolder` makes; people may have folders that begin alike."""
 
 
 class OwnFolder:
@@ -54,7 +58,8 @@ class OwnFolder:
 def sweep_dead(parent: Path) -> None:
     """Remove the folders that killed processes of this user left in a folder."""
     for path in parent.glob(f"{PREFIX}*-*"):
-        if not path.is_dir() or path.is_symlink() or not _is_own(path):
+        made = _MADE.fullmatch(path.name) and Path(f"{path}.lock").is_file()
+        if not made or not path.is_dir() or path.is_symlink() or not _is_own(path):
             continue
         lock = _lock_of(path)
         try:

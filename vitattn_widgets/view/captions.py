@@ -119,7 +119,7 @@ def sentence_of(capture: AttentionCapture, raw: RawMap, sinks: np.ndarray) -> st
     """`sentence` for callers that already hold the raw map and the sinks of its layer."""
     resolved = raw.resolved
     source = resolved.source
-    place = [_layer_place(capture, resolved.layer)]
+    place = [_layer_place(capture, resolved)]
     if resolved.head is not None:
         place.append(f"head {resolved.head}")
     elif not source.no_head:
@@ -134,13 +134,16 @@ def sentence_of(capture: AttentionCapture, raw: RawMap, sinks: np.ndarray) -> st
         count = int(sinks.sum())
         number = COUNT_WORDS[count] if count < len(COUNT_WORDS) else str(count)
         patches = f"{number} sink {'patches' if count > 1 else 'patch'}"
-        left_out = ", left out here" if resolved.sinks in LEFT_OUT else ""
-        text += f" {share_of(raw.with_sinks, sinks):.0%} goes to {patches}{left_out}."
+        treated = ", set apart" if resolved.sinks == "mark" else ", left out here" if resolved.sinks in LEFT_OUT else ""
+        text += f" {share_of(raw.with_sinks, sinks):.0%} goes to {patches}{treated}."
     return text
 
 
-def _layer_place(capture: AttentionCapture, layer: int) -> str:
-    last = capture.num_layers - 1
+def _layer_place(capture: AttentionCapture, resolved: ResolvedMap) -> str:
+    layer, last = resolved.layer, capture.num_layers - 1
+    first = late_layers(capture, layer)[0] if resolved.source.span == "late layers" else layer
+    if first < layer:
+        return f"Layers {first} to {layer}"
     if layer == last:
         return "Last layer"
     return "First layer" if layer == 0 else f"Layer {layer} of 0 to {last}"

@@ -15,6 +15,7 @@ import { keep, recall } from "./own.js";
 /** @typedef {Record<string, string>} Photo   What names a photo to the server. */
 
 const SILENT = "the page's server does not answer";
+const FAILED = "the page's server could not do this; try it again, or tell whoever runs it";
 const VISITOR = String(Math.random()).slice(2); // of this window, so that the line of checks is fair
 const GONE = 410; // the status for a photo that the server does not have, or has no longer
 const HERE_MS = 20_000;
@@ -47,7 +48,8 @@ async function ask(address, options) {
   if (response.ok) return response;
   if (response.status === 401) throw new Error("your login has ended: reload the page to log in again");
   const answer = await response.json().catch(() => ({}));
-  throw Object.assign(new Error(typeof answer.detail === "string" ? answer.detail : SILENT), {
+  const words = typeof answer.detail === "string" ? answer.detail : response.status < 500 ? SILENT : FAILED;
+  throw Object.assign(new Error(words), {
     gone: response.status === GONE,
   });
 }

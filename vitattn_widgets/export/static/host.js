@@ -128,7 +128,7 @@ function fileHost(facts) {
   let remembering = 0;
   return {
     without: WITHOUT,
-    recipes: true,
+    closed: true,
     read: () => state,
     write(changes) {
       state = { ...state, ...changes };

@@ -58,8 +58,7 @@ function sourceWords(capsule, { source, layer, aggregation, target }) {
   if (source.plain) return [];
   let description = source.words;
   if (source.span === "late layers") {
-    const first = Math.max(0, layer + 1 - Math.ceil(capsule.numLayers / 3));
-    description += `, summed over layers ${first}..${layer}`;
+    description += `, summed over layers ${firstLate(capsule, layer)}..${layer}`;
   } else if (source.span === "first to layer") {
     description += " from layer 0 up to this one";
   }
@@ -135,7 +134,7 @@ export function sentence(capsule, settings) {
  */
 export function sentenceOf(capsule, raw, sinks) {
   const { layer, head, heads, aggregation, source } = raw.resolved;
-  const place = [layerPlace(capsule, layer)];
+  const place = [layerPlace(capsule, layer, source.span)];
   if (head !== null) place.push(`head ${head}`);
   else if (!source.no_head) place.push(heads > 1 ? fillIn(HEADS[aggregation], { heads }) : ONE_HEAD);
   const target = raw.resolved.target === null ? "" : capsule.facts.model.classes[raw.resolved.target];
@@ -145,15 +144,23 @@ export function sentenceOf(capsule, raw, sinks) {
   const count = countSinks(sinks);
   if (count) {
     const patches = `${COUNT_WORDS[count] ?? count} sink ${count > 1 ? "patches" : "patch"}`;
-    const leftOut = LEFT_OUT.includes(raw.resolved.sinks) ? ", left out here" : "";
-    text += ` ${percent(shareOf(raw.withSinks, sinks), 0)} goes to ${patches}${leftOut}.`;
+    const { sinks: treatment } = raw.resolved;
+    const treated = treatment === "mark" ? ", set apart" : LEFT_OUT.includes(treatment) ? ", left out here" : "";
+    text += ` ${percent(shareOf(raw.withSinks, sinks), 0)} goes to ${patches}${treated}.`;
   }
   return text;
 }
 
-/** @param {Capsule} capsule @param {number} layer from 0 on */
-function layerPlace(capsule, layer) {
+/** @param {Capsule} capsule @param {number} layer @returns {number} the first of the late layers up to this one */
+function firstLate(capsule, layer) {
+  return Math.max(0, layer + 1 - Math.ceil(capsule.numLayers / 3));
+}
+
+/** @param {Capsule} capsule @param {number} layer from 0 on @param {string} span */
+function layerPlace(capsule, layer, span) {
   const last = capsule.numLayers - 1;
+  const first = span === "late layers" ? firstLate(capsule, layer) : layer;
+  if (first < layer) return `Layers ${first} to ${layer}`;
   if (layer === last) return "Last layer";
   return layer === 0 ? "First layer" : `Layer ${layer} of 0 to ${last}`;
 }

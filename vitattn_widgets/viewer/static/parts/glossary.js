@@ -90,7 +90,7 @@ export const TERMS = {
   gradient_late: {
     title: "Gradient x attention of the late layers",
     words:
-      "How much the score of the class would fall, to a first approximation, without each bit of attention. Summed over the last third of the layers, where most of the answer is made.",
+      "How much the score of the class would fall, to a first approximation, without each bit of attention. Summed over this layer and the ones just before it, a third of all; the last third makes most of the answer.",
     grid: ["000000", "003710", "002510", "000000"],
     lines: "M42 36V14m-5 6 5-6 5 6M52 36V14m-5 6 5-6 5 6",
   },

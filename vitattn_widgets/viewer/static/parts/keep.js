@@ -184,7 +184,7 @@ export function keepOf(viewer) {
   );
   /** @param {Now} now */
   const recipe = (now) => {
-    if (!host.recipes) return fromHost("recipe")(now);
+    if (!host.closed) return fromHost("recipe")(now);
     const json = recipeOf(now.capsule, now.settings, now.state.arrangement);
     return save(".json", new Blob([json], { type: "application/json" }), now);
   };
@@ -206,8 +206,8 @@ export function keepOf(viewer) {
     card(
       "Recipe",
       "All settings, from which va.from_recipe draws it again.",
-      [action("JSON", "save", recipe, host.recipes ? "" : withoutFile)],
-      host.recipes ? "" : withoutFile,
+      [action("JSON", "save", recipe, host.closed ? "" : withoutFile)],
+      host.closed ? "" : withoutFile,
     ),
     card(
       "Offline page",

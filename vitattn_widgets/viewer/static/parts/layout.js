@@ -32,7 +32,10 @@ export function drawersOf() {
 
   /** @param {string} name */
   const open = (name) => {
-    if (name === current) return;
+    if (name === current) {
+      if (name) body.scrollIntoView({ block: "start" });
+      return;
+    }
     current = name;
     for (const one of buttons) one.setAttribute("aria-expanded", String(one.dataset.drawer === name));
     for (const [key, panel] of Object.entries(panels)) panel.hidden = key !== name;

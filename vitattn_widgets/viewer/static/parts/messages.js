@@ -59,5 +59,8 @@ export function messagesOf() {
     return close;
   };
 
-  return { progress, notes, say };
+  /** Take the error away, as what it was about is past. */
+  const settle = () => notes.querySelector(".va-note-error")?.remove();
+
+  return { progress, notes, say, settle };
 }
