@@ -85,7 +85,7 @@ def test_no_control_asks_anything_of_the_server(desktop: Visitor, model: va.mode
     desktop.wait_until(head=None)
     page.get_by_text("More", exact=True).click()
     page.get_by_text("Expert", exact=True).click()
-    page.get_by_text("maximum", exact=True).click()
+    page.get_by_role("radio", name="maximum", exact=True).click()
     desktop.wait_until(aggregation="max")
     desktop.slide(0.3, "Opacity")
     desktop.wait_until(opacity=0.3)

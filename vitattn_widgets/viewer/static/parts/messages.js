@@ -59,8 +59,5 @@ export function messagesOf() {
     return close;
   };
 
-  /** Take the error away, as what it was about is past. */
-  const settle = () => notes.querySelector(".va-note-error")?.remove();
-
-  return { progress, notes, say, settle };
+  return { progress, notes, say };
 }
