@@ -63,7 +63,8 @@ def test_a_reload_restores_the_own_photo_and_its_views(browser, wide_model, tmp_
         visitor.wait_until(picture="mine.png", query=[2, 3])
         assert (visitor.shown(), visitor.caption()) == (before, caption)
         visitor.page.get_by_role("button", name="Compare").click()
-        assert visitor.page.locator(".va-compared-panels").inner_text() == panels
+        same = "(words) => document.querySelector('.va-compared-panels').innerText === words"
+        visitor.page.wait_for_function(same, arg=panels, timeout=20000)
         assert visitor.complaints == []
 
         other = Visitor(browser, visitor.page.url)  # the address itself names no photo of somebody else

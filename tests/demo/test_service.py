@@ -234,7 +234,7 @@ def test_a_link_restores_sample_model_and_settings(several: DemoService) -> None
         ({"query": "99,99"}, "; shown instead: the default query"),
         ({"source": "relevance", "target": "zzzz"}, "nor one with a similar name; this model has tabby cat, Persian"),
         ({"target": "zzzz"}, "; shown instead: the predicted class"),
-        ({"opacity": "9"}, "; shown instead: opacity 0.8"),
+        ({"opacity": "9"}, "; shown instead: opacity 0.7"),
         ({"smoothing": "all"}, "; shown instead: bilinear median gaussian"),
         ({"arrangement": "x"}, "; shown instead: overlay"),
         ({"cmap": "x"}, "; shown instead: cmap inferno"),
