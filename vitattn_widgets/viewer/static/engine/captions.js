@@ -1,7 +1,7 @@
 // @ts-check
 // Captions: what a picture shows, in words, and the unit of its values.
 
-import { rawMap } from "./attribution.js";
+import { lateLayers, rawMap } from "./attribution.js";
 import { percent } from "./formats.js";
 import { countSinks, LEFT_OUT, OUTLINED, shareOf } from "./sinks.js";
 import { queryWords } from "./tokens.js";
@@ -58,7 +58,7 @@ function sourceWords(capsule, { source, layer, aggregation, target }) {
   if (source.plain) return [];
   let description = source.words;
   if (source.span === "late layers") {
-    description += `, summed over layers ${firstLate(capsule, layer)}..${layer}`;
+    description += `, summed over layers ${lateLayers(capsule, layer)[0]}..${layer}`;
   } else if (source.span === "first to layer") {
     description += " from layer 0 up to this one";
   }
@@ -151,15 +151,10 @@ export function sentenceOf(capsule, raw, sinks) {
   return text;
 }
 
-/** @param {Capsule} capsule @param {number} layer @returns {number} the first of the late layers up to this one */
-function firstLate(capsule, layer) {
-  return Math.max(0, layer + 1 - Math.ceil(capsule.numLayers / 3));
-}
-
 /** @param {Capsule} capsule @param {number} layer from 0 on @param {string} span */
 function layerPlace(capsule, layer, span) {
   const last = capsule.numLayers - 1;
-  const first = span === "late layers" ? firstLate(capsule, layer) : layer;
+  const first = span === "late layers" ? lateLayers(capsule, layer)[0] : layer;
   if (first < layer) return `Layers ${first} to ${layer}`;
   if (layer === last) return "Last layer";
   return layer === 0 ? "First layer" : `Layer ${layer} of 0 to ${last}`;

@@ -145,6 +145,7 @@ export function answerOf(viewer) {
     rows.replaceChildren(
       ...listed.map((own) => {
         const fill = element("i", { class: "va-class-fill" });
+        const lacks = absent(own);
         fill.style.width = `${100 * probabilities[own]}%`;
         const row = element(
           "button",
@@ -152,8 +153,8 @@ export function answerOf(viewer) {
             type: "button",
             class: "va-class",
             "data-class": own,
-            "aria-disabled": absent(own) && "true",
-            title: absent(own)
+            "aria-disabled": lacks && "true",
+            title: lacks
               ? `${classes[own]}: its map is not in this file`
               : `${classes[own]}\nClick: the map of this class. With Shift: the difference of the shown class and this one.`,
             onclick: (event) => (picking || event.shiftKey ? against(own) : choose(own)),

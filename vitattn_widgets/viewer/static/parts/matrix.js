@@ -1,6 +1,7 @@
 // @ts-check
 // The matrix of layers and heads: a small map of each, and the way to go there.
 
+import { lateLayers } from "../engine/attribution.js";
 import { renderOverview } from "../engine/overview.js";
 import { queryText } from "../engine/tokens.js";
 import { element, setText } from "./dom.js";
@@ -16,7 +17,6 @@ const HIGHEST = 400; // of all rows
 const TOUCHED = 44; // smallest cell on a narrow screen, which then scrolls sideways
 const PATIENCE_MS = 90; // the cells follow after a pause, so that the picture comes first
 const FLAT = 2.4; // as many times more layers than rows: the matrix gets a line of its own
-const LATE_PART = 3; // "late layers" are the last third
 
 /** @type {Record<string, [number, number]>} */
 const MOVES = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };
@@ -191,8 +191,7 @@ export function matrixOf(viewer) {
       if (cell) cell.tabIndex = 0;
       chosen = cell;
     }
-    const first =
-      source.span === "first to layer" ? 0 : Math.max(0, settings.layer + 1 - Math.ceil(size.layers / LATE_PART));
+    const first = source.span === "first to layer" ? 0 : lateLayers(capsule, settings.layer)[0];
     span.hidden = source.span === "layer";
     span.style.left = `calc(var(--va-gutter) + ${first * stepX}px)`;
     span.style.width = `${(settings.layer - first + 1) * stepX - GAP}px`;

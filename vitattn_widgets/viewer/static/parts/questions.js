@@ -57,9 +57,10 @@ export function questionsOf(viewer) {
       const own = capsule.facts.questions.find((one) => one.name === question)?.settings;
       const next = { question, ...(left.get(question) ?? own) };
       // a file has the maps of some sources for the usual query alone
-      const usual = viewer.host.closed && missing(capsule, /** @type {any} */ ({ ...now.settings, ...next })) !== null;
+      const settings = /** @type {any} */ ({ ...now.settings, ...next });
+      const usual = viewer.host.closed && settings.query !== null && missing(capsule, settings) !== null;
       viewer.store.change(usual ? { ...next, query: null } : next);
-      if (usual && Array.isArray(now.settings.query))
+      if (usual && Array.isArray(settings.query))
         viewer.say({ kind: "note", text: "This file answers that for the usual query, not for a patch.", lasts: 8000 });
     }
     if (question === "believe") viewer.open("check");
