@@ -1,12 +1,16 @@
 """How long a moved control takes until its picture is on the screen, in headless Chromium, by the browser's own clock.
 
     python -m tests.benchmarks.bench_viewer
-    python -m tests.benchmarks.bench_viewer --refresh
+    python -m tests.benchmarks.bench_viewer --doors notebook --panels 4
+
+The doors are an offline page opened from a disk, the page of a server, and a real JupyterLab.
 
 A time runs from the control's event to the end of the frame in which ``data-shown`` of ``.va-viewer`` is set. Frames
 come as fast as they can be made, so that the time is the viewer's own; a screen adds its wait for the next refresh, and
 with ``--refresh`` the browser waits for 60 of them a second too. All steps of smoothing are on. Every map is one that
-was not drawn before: between two moves, which are not timed, another patch becomes the query.
+was not drawn before: between two moves, which are not timed, another patch becomes the query. With ``--panels`` the row
+of a comparison is open below the picture. Requests and messages to the kernel are counted for all the moves of a
+control; in a notebook besides, while the layers are dragged for twenty frames and until they have rested for a second.
 
 Weights are the published ones where they are in the cache, else random ones: maps of these are noise, for which the
 median over a disk takes longest. A model without sinks has no times for their control. The limit on the size of a file
@@ -19,6 +23,7 @@ import argparse
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.conftest import SAMPLES  # sets the offline cache before timm is imported
@@ -30,11 +35,12 @@ from playwright.sync_api import Browser, Page
 
 import vitattn_widgets as va
 from tests.benchmarks.bench_export import load
-from tests.lab import running_browser
+from tests.lab import CHROMIUM, open_and_run, running_browser, running_lab, write_notebook
 from vitattn_widgets.export import page as page_module
 from vitattn_widgets.viewer import make_capsule
 
 MODELS = ("vit_tiny_patch16_224", "vit_small_patch14_dinov2.lvd142m")
+VIEWER = ".va-viewer[data-shown]"
 CONTROLS = ("layer", "head", "aggregation", "opacity", "smoothing", "sinks", "patch")
 SIZE = {"width": 1440, "height": 900}
 UNLIMITED = ("--disable-frame-rate-limit", "--disable-gpu-vsync")
@@ -111,26 +117,68 @@ MOVE = """async ([control, count]) => {
     return times;
 }"""
 
-Door = Callable[[Browser, va.models.AttentionModel, Path], AbstractContextManager[Page]]
+CELL = """
+import vitattn_widgets as va
+model = va.load_model({model!r}, pretrained={pretrained})
+explorer = va.AttentionExplorer(model, {photo!r}, panels=[{{"layer": layer}} for layer in range({panels})])
+explorer
+"""
+
+DRAG = """async () => {
+    const slider = document.querySelector(".va-viewer .va-layers input[type=range]");
+    for (let step = 0; step < 20; step += 1) {
+        slider.value = (7 * step) % (Number(slider.max) + 1);
+        slider.dispatchEvent(new Event("input", { bubbles: true }));
+        await new Promise((done) => requestAnimationFrame(done));
+    }
+}"""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is looked at."""
+
+    model: va.models.AttentionModel
+    published: bool  # weights
+    photo: Path
+    panels: int
+
+
+Door = Callable[[Page, Subject, Path], AbstractContextManager[None]]
 
 
 @contextmanager
-def file_door(browser: Browser, model: va.models.AttentionModel, photo: Path) -> Iterator[Page]:
-    """The offline page, opened from a disk."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "page.html"
-        written = va.export_page(model, photo, path)
-        print(f"file: {len(written.content) / 1e6:.2f} MB")
-        context = browser.new_context(offline=True, viewport=SIZE)
-        context.add_init_script(WATCH_FIRST)
-        page = context.new_page()
-        page.goto(path.as_uri())
-        yield page
-        context.close()
+def file_door(page: Page, subject: Subject, folder: Path) -> Iterator[None]:
+    path = folder / "page.html"
+    written = va.export_page(subject.model, subject.photo, path)
+    print(f"file: {len(written.content) / 1e6:.2f} MB")
+    page.context.set_offline(True)
+    page.goto(path.as_uri())
+    yield
 
 
-DOORS: dict[str, Door] = {"file": file_door}
-"""How to open the viewer, by the name of the door: each gives a page whose first ``.va-viewer`` is to be measured."""
+@contextmanager
+def page_door(page: Page, subject: Subject, _: Path) -> Iterator[None]:
+    demo = va.build_demo(subject.model, samples={subject.photo.name: subject.photo})
+    try:
+        _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True)
+        page.goto(address)
+        yield
+    finally:
+        demo.close()
+
+
+@contextmanager
+def notebook_door(page: Page, subject: Subject, folder: Path) -> Iterator[None]:
+    facts = {"model": subject.model.name, "pretrained": subject.published, "photo": str(subject.photo)}
+    write_notebook(folder / "bench.ipynb", CELL.format(**facts, panels=subject.panels))
+    with running_lab(folder) as (address, token):
+        open_and_run(page, address, token, "bench.ipynb", VIEWER)
+        yield
+
+
+DOORS: dict[str, Door] = {"file": file_door, "page": page_door, "notebook": notebook_door}
+"""How to open the viewer, by the name of the door: each shows a page whose first ``.va-viewer`` is to be measured."""
 
 
 def light_sizes(model: va.models.AttentionModel, photo: Path) -> str:
@@ -141,35 +189,82 @@ def light_sizes(model: va.models.AttentionModel, photo: Path) -> str:
     return f"{(len(content) - pixels) / 1000:.0f} kB, and {pixels / 1000:.0f} kB of pixels"
 
 
+def sent_by(page: Page) -> list[str]:
+    """The addresses of requests and the messages from widgets to the kernel, as they are sent."""
+    sent: list[str] = []
+
+    def note(payload: str | bytes) -> None:
+        text = payload.decode("utf-8", "replace") if isinstance(payload, bytes) else payload
+        if "comm_msg" in text:
+            sent.append("message")
+
+    page.on("request", lambda request: sent.append(request.url))
+    page.on("websocket", lambda socket: socket.on("framesent", note))
+    return sent
+
+
+def measure(door: str, browser: Browser, subject: Subject, count: int) -> None:
+    """Print a line per control."""
+    context = browser.new_context(viewport=SIZE, locale="en")
+    context.add_init_script(WATCH_FIRST)
+    page = context.new_page()
+    sent = sent_by(page)
+    with tempfile.TemporaryDirectory() as folder, DOORS[door](page, subject, Path(folder)):
+        page.wait_for_selector(VIEWER, timeout=60_000)
+        if door != "notebook":
+            print(f"{door}: first picture after {page.evaluate('firstPicture'):.0f} ms")
+        if subject.panels:
+            page.get_by_role("button", name="Compare").first.click()
+        page.wait_for_timeout(3000)  # what the viewer fetches ahead is here
+        page.mouse.move(600, 400)  # the pointer that the scripts move must be there
+        for control in CONTROLS:
+            page.evaluate(MOVE, [control, 5])
+            page.wait_for_timeout(1000)
+            sent.clear()
+            times = page.evaluate(MOVE, [control, count])
+            line = f"{door} | {subject.model.name} | {control} | "
+            if times:
+                median, late = np.percentile(times, (50, 95))
+                line += f"median {median:.1f} ms | 95 %: {late:.1f} ms | {count_words(door, sent)}"
+            print(line if times else f"{line}none in any layer", flush=True)
+        if door == "notebook":
+            page.wait_for_timeout(2000)
+            sent.clear()
+            page.evaluate(DRAG)
+            dragged = sent.count("message")
+            page.wait_for_timeout(1000)
+            print(f"dragged over 20 layers: {dragged} messages; when it rests: {sent.count('message') - dragged}")
+    context.close()
+
+
+def count_words(door: str, sent: list[str]) -> str:
+    """How many requests, or messages where JupyterLab makes requests of its own, in words."""
+    messages = sent.count("message")
+    return f"{messages} messages" if door == "notebook" else f"{len(sent) - messages} requests"
+
+
 def main() -> None:
-    """Print a line per door, model and control."""
+    """Measure each door with each model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=MODELS, help="timm names")
     parser.add_argument("--doors", nargs="+", choices=DOORS, default=[*DOORS])
     parser.add_argument("--photo", type=Path, default=SAMPLES / "chelsea.jpg", help="picture file")
     parser.add_argument("--count", type=int, default=60, help="moves per control")
+    parser.add_argument("--panels", type=int, default=0, help="panels of a comparison below the picture of a notebook")
     parser.add_argument(
         "--refresh", action="store_true", help="frames wait for a screen that refreshes 60 times a second"
     )
     options = parser.parse_args()
+    if CHROMIUM is None:
+        raise SystemExit("no Chromium here")
     page_module.MAX_BYTES = 1 << 30
     for name in options.models:
         model, weights = load(name)
+        subject = Subject(model, weights == "published", options.photo, options.panels)
         print(f"{name}, {weights} weights; light capsule: {light_sizes(model, options.photo)}")
         for door in options.doors:
-            switches = () if options.refresh else UNLIMITED
-            with running_browser(*switches) as browser, DOORS[door](browser, model, options.photo) as page:
-                page.wait_for_selector(".va-viewer[data-shown]", timeout=60_000)
-                print(f"{door}: first picture after {page.evaluate('firstPicture'):.0f} ms")
-                requests: list[str] = []
-                page.on("request", lambda request, seen=requests: seen.append(request.url))
-                page.mouse.move(300, 300)  # the pointer that the scripts move must be there
-                for control in CONTROLS:
-                    page.evaluate(MOVE, [control, 5])
-                    times = page.evaluate(MOVE, [control, options.count])
-                    median, late = np.percentile(times, (50, 95)) if times else (np.nan, np.nan)
-                    print(f"{door} | {name} | {control} | median {median:.1f} ms | 95 %: {late:.1f} ms", flush=True)
-                print(f"{door}: {len(requests)} requests for all of them")
+            with running_browser(*() if options.refresh else UNLIMITED) as browser:
+                measure(door, browser, subject, options.count)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 from PIL import Image
 
@@ -59,12 +60,12 @@ def free_port() -> int:
 @contextmanager
 def running_page(
     models: Any, folder: Path, host: str = "127.0.0.1", max_upload: int = MAX_UPLOAD, max_pixels: int = MAX_PIXELS,
-    **options: Any,
+    mcp: bool = False, **options: Any,
 ) -> Iterator[tuple[str, va.demo.app.Page]]:  # fmt: skip
     """Serve the page on a free port; gives its address and the page."""
     before = os.environ.get("GRADIO_TEMP_DIR")
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
-    page = va.build_demo(models, max_upload=max_upload, max_pixels=max_pixels)
+    page = va.build_demo(models, max_upload=max_upload, max_pixels=max_pixels, mcp=mcp)
     try:
         _, address, _ = page.launch(server_name=host, prevent_thread_lock=True, quiet=True, **options)
         yield address.rstrip("/"), page
@@ -80,6 +81,14 @@ def facts_of(capsule: bytes) -> dict[str, Any]:
     """The facts of a capsule, read by the format of safetensors alone."""
     length = int.from_bytes(capsule[:8], "little")
     return json.loads(json.loads(capsule[8 : 8 + length])["__metadata__"]["vitattn"])
+
+
+def check_events(address: str, values: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a check tells its visitor, in order."""
+    headers = {"Accept": "text/event-stream"}
+    with httpx.stream("POST", f"{address}/vitattn/check", json=values, headers=headers, timeout=60) as answer:
+        assert answer.headers["Content-Type"].startswith("text/event-stream")
+        return [json.loads(line[6:]) for line in answer.iter_lines() if line.startswith("data: ")]
 
 
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}

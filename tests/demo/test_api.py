@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from pathlib import Path
@@ -67,6 +68,36 @@ def test_map_takes_the_blend(client: Client, model: va.models.AttentionModel, tm
     picture, *_ = client.predict(photo=handle_file(path), model=model.name, blend="glow", api_name="/map")
     wanted = va.render_view(va.capture_attention(model, path), va.ViewSettings(blend="glow"))
     np.testing.assert_array_equal(np.asarray(Image.open(picture)), wanted.image)
+
+
+@pytest.mark.parametrize("given", [(), ("VisionTransformer",), ("VisionTransformer", 1), ("VisionTransformer", 1, "2")])
+def test_a_plain_request_with_fewer_values_uses_the_defaults(page, model, tmp_path: Path, given: tuple) -> None:
+    """The two requests of the API page's cURL tab."""
+    api = f"{page[0]}/gradio_api"
+    (path,) = httpx.post(f"{api}/upload", files={"files": picture_file(tmp_path).open("rb")}).json()
+    photo = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    values = dict(zip(("model", "layer", "head"), given, strict=False))
+    for route, body in (
+        ("call/map", {"data": [photo, *given]}),
+        ("call/v2/map", {"photo": photo} | values),
+    ):
+        event = httpx.post(f"{api}/{route}", json=body).json()["event_id"]
+        answer = httpx.get(f"{api}/call/map/{event}", timeout=30).text
+        settings = {name: int(value) for name, value in values.items() if name != "model"}
+        wanted = va.render_view(va.capture_attention(model, tmp_path / "photo.png"), va.ViewSettings(**settings))
+        assert "event: complete" in answer
+        assert json.loads(answer.split("data: ")[1])[-1] == wanted.caption
+
+
+def test_the_api_page_shows_calls_that_the_server_accepts(page, client: Client, model, tmp_path, monkeypatch) -> None:
+    picture_file(tmp_path, name="photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    info = httpx.get(f"{page[0]}/gradio_api/info").json()["named_endpoints"]["/map"]
+    values = {part["parameter_name"]: part.get("parameter_default", None) for part in info["parameters"]}
+    shown = next(part["example_input"] for part in info["parameters"] if part["parameter_name"] == "photo")
+    assert "http" not in str(shown)
+    values["photo"] = handle_file(shown["path"])
+    assert client.predict(**values, api_name="/map")[2]
 
 
 def test_map_is_named_typed_and_described(client: Client) -> None:
@@ -204,7 +235,7 @@ def test_no_file_of_the_server_can_be_read(page, client: Client, model, tmp_path
     address, blocks = page
     brought = {"name": "a.png", "model": model.name}
     httpx.post(f"{address}/{PREFIX}/upload", params=brought, content=picture_file(tmp_path).read_bytes())
-    uploads = Path(blocks.service.uploads._folder.name)
+    uploads = blocks.service.uploads._folder.path
     upload = next(uploads.iterdir())
     request_path = request_path.format(root=ROOT, uploads=uploads, upload=upload)
     _, named, local = request_path.partition("file=/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -30,6 +31,9 @@ from .lab import Visitor, free_port, picture_file, png, running_page
 from .test_browser import caption_of
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; install it with apt install chromium")
+
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +103,56 @@ def running_proxy(address: str, below: str) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join(10)
+
+
+@contextmanager
+def running_nginx(address: str, below: str, folder: Path) -> Iterator[str]:
+    """A server behind nginx as the operators' page configures it; gives the address of the page there."""
+    text = (ROOT / "docs" / "operators.md").read_text(encoding="utf-8")
+    location = text.partition("```nginx\n")[2].partition("```")[0]
+    location = location.replace("/attention", below).replace("http://127.0.0.1:7860", address)
+    port, folder = free_port(), folder / "nginx"
+    folder.mkdir()
+    (folder / "nginx.conf").write_text(
+        f"{'user root; ' * (os.getuid() == 0)}daemon off; worker_processes 1; events {{}}\n"
+        f"pid {folder}/pid; error_log {folder}/error.log;\n"
+        + f"http {{ access_log off; {''.join(f'{kind}_temp_path {folder}/{kind}; ' for kind in TEMPORARY)}\n"
+        + f"server {{ listen 127.0.0.1:{port}; {location} }} }}\n"
+    )
+    server = subprocess.Popen([NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf")], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 10
+        while not (folder / "pid").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}{below}"
+    finally:
+        end(server)
+
+
+@pytest.mark.skipif(NGINX is None, reason="no nginx here; install it with apt install nginx-light")
+def test_the_page_works_behind_nginx_with_its_login(browser, wide_model, tmp_path: Path) -> None:
+    below = "/attention"
+    with (
+        running_page(wide_model, tmp_path / "gradio", root_path=below, auth=[("class", "secret")]) as (address, _),
+        running_nginx(address, below, tmp_path) as outside,
+    ):
+        visitor = Visitor(browser, outside)
+        visitor.page.goto(f"{outside}/")
+        visitor.page.get_by_label("username").fill("class")
+        visitor.page.get_by_label("password").fill("secret")
+        visitor.page.get_by_role("button", name="Login").click()
+        visitor.wait_until(picture="chelsea")
+        path = picture_file(tmp_path, seed=6)
+        visitor.upload(path)
+        visitor.wait_until(picture="photo.png")
+        assert visitor.caption() == caption_of(wide_model, path, visitor.settings())
+        visitor.page.get_by_role("button", name="Check", exact=True).click()
+        visitor.page.get_by_role("button", name="Check this map").click()
+        visitor.page.locator(".va-result-class").wait_for(timeout=30000)
+        visitor.page.get_by_role("link", name="Log out").click()
+        visitor.page.get_by_label("username").wait_for(timeout=20000)
+        assert [url for _, url in visitor.requests if "vitattn" in url and not url.startswith(outside)] == []
+        visitor.close()
 
 
 def test_the_page_works_below_the_path_of_a_proxy(browser, wide_model, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_a_bad_file_gets_a_short_message_and_is_not_kept(
         assert str(tmp_path) not in message
         assert "etc/" not in message
     assert len(service.uploads) == 0
-    assert list(Path(service.uploads._folder.name).iterdir()) == []
+    assert list(service.uploads._folder.path.iterdir()) == []
 
 
 @pytest.mark.parametrize("seed", range(24))

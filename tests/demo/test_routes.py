@@ -16,15 +16,16 @@ import safetensors.numpy
 
 import vitattn_widgets as va
 from vitattn_widgets.demo import routes, service as service_module
+from vitattn_widgets.demo.guard import MAX_JSON
 from vitattn_widgets.demo.links import open_link
-from vitattn_widgets.demo.routes import AT_ONCE, MAX_JSON, PREFIX, WENT_WRONG
+from vitattn_widgets.demo.routes import AT_ONCE, PREFIX, WENT_WRONG
 
 from ..conftest import SAMPLES, noise_photo
 from .lab import MAX_UPLOAD, facts_of, picture_file, png, running_page
 
 ROUTES = {
     "GET": ("viewer.js", "viewer.css", "open", "capsule?sample=chelsea"),
-    "POST": ("upload?name=photo.png", "more", "check", "file"),
+    "POST": ("upload?name=photo.png", "present", "more", "check", "file"),
 }
 
 
@@ -120,6 +121,19 @@ def test_the_page_works_below_another_path(wide_model, tmp_path: Path) -> None:
         assert not page.assets.script_address.startswith("/")  # relative to wherever the page is
 
 
+@pytest.mark.parametrize("auth", [None, ("class", "secret")])
+def test_the_page_can_be_mounted_in_an_application_of_ones_own(wide_model, auth) -> None:
+    import gradio as gr
+    from fastapi import FastAPI
+    from fastapi.testclient import TestClient
+
+    page = va.build_demo(wide_model)
+    app = gr.mount_gradio_app(FastAPI(), page, "/deep", app_kwargs=page.app_kwargs(), auth=auth)
+    client = TestClient(app)
+    assert client.get(f"/deep/{PREFIX}/open").status_code == (401 if auth else 200)
+    page.service.close()
+
+
 # --- refusals ---
 
 
@@ -138,14 +152,14 @@ def test_what_does_not_exist_is_one_line(http: httpx.Client, wide_model, subject
     if words != "there is no model None here":
         subject = {"model": wide_model.name} | subject
     answer = http.get("capsule", params=subject)
-    assert answer.status_code == 400
+    assert answer.status_code == (410 if "is not here" in words else 400)
     assert answer.headers["Content-Type"] == "application/json"
     assert words in answer.json()["detail"]
     assert "\n" not in answer.json()["detail"]
 
 
 def test_a_photo_over_the_limit_is_refused_and_not_kept(page, http: httpx.Client) -> None:
-    folder = Path(page[1].service.uploads._folder.name)
+    folder = page[1].service.uploads._folder.path
     before = set(folder.iterdir())
     answer = upload(http, b"\0" * (MAX_UPLOAD + 1))
     assert answer.status_code == 400
@@ -156,7 +170,7 @@ def test_a_photo_over_the_limit_is_refused_and_not_kept(page, http: httpx.Client
 
 
 def test_of_an_upload_that_is_broken_off_nothing_stays(page) -> None:
-    folder = Path(page[1].service.uploads._folder.name)
+    folder = page[1].service.uploads._folder.path
     before = set(folder.iterdir())
     url = httpx.URL(page[0])
     head = f"POST {url.path}/upload?name=a.png HTTP/1.1\r\nHost: {url.host}\r\nContent-Length: 200000\r\n\r\n"
@@ -212,7 +226,7 @@ def test_wrong_requests_are_one_short_line(http: httpx.Client, wide_model, reque
 def test_errors_of_the_server_are_logged_and_not_shown(
     page, http: httpx.Client, wide_model, monkeypatch, caplog
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("/secret/path")
 
     monkeypatch.setattr(service_module, "make_capsule", fail)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import httpx
 import pytest
 
 import vitattn_widgets as va
-from vitattn_widgets.demo.server import ServerOptions, _start, read_auth
+from vitattn_widgets.demo.server import ServerOptions, _start, is_desktop, read_auth
 
 from ..lab import ROOT
 from .lab import free_port
@@ -90,3 +91,60 @@ def test_the_command_serves_without_a_share_link_and_ends_cleanly(tmp_path: Path
     assert "Traceback" not in said
     assert "secret" not in said
     assert [path.name for path in temporary.iterdir() if path.name.startswith("vitattn")] == []
+
+
+def command(*options: str, **environment: str) -> tuple[int, str, float]:
+    """Run ``vitattn demo`` to its end; gives its status, what it said and the seconds until then."""
+    start = time.monotonic()
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"} | environment
+    done = subprocess.run(
+        [sys.executable, "-m", "vitattn_widgets", "demo", *options], env=environment, capture_output=True, text=True,
+        timeout=120,
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr, time.monotonic() - start
+
+
+def test_what_cannot_work_is_one_line_before_any_model_loads(tmp_path: Path) -> None:
+    (tmp_path / "users").write_text("nobody")
+    (tmp_path / "file").write_text("")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for options, environment, words in (
+            (["--port", port], {}, f"cannot listen on 127.0.0.1, port {port}: taken"),
+            (["--port", "80000"], {}, "must be a whole number from 0 to 65535, got '80000'"),
+            (["--host", "no.such.host.invalid"], {}, "cannot listen on no.such.host.invalid"),
+            (["--auth-file", str(tmp_path / "users")], {}, "users: must be USER:PASSWORD"),
+            (["--auth-file", str(tmp_path / "missing")], {}, "cannot be read"),
+            ([], {"TMPDIR": str(tmp_path / "file")}, "is no folder that can be written"),
+            ([], {"TMPDIR": str(tmp_path / "missing")}, "is no folder that can be written"),
+        ):
+            status, said, seconds = command("--model", "demo", *options, **environment)
+            assert status == 2, options
+            assert words in said
+            assert "Loading" not in said
+            assert "Traceback" not in said
+            assert said.count("error:") == 1
+            assert seconds < 10  # on a busy computer; 0.5 on an idle one
+
+
+def test_without_any_model_the_command_ends_with_the_reason() -> None:
+    status, said, _ = command("--model", "vit_nope", "--port", str(free_port()))
+    assert status == 2
+    lines = said.splitlines()
+    assert lines[0] == "Loading ..."
+    assert lines[1] == "vitattn: loading vit_nope (1 of 1)"
+    assert lines[2].startswith("vitattn: error: vit_nope is not available: timm has no model 'vit_nope'")
+    assert len(lines) == 3
+
+
+def test_a_browser_opens_on_a_desktop_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert is_desktop({"DISPLAY": ":0"})
+    assert is_desktop({"WAYLAND_DISPLAY": "wayland-0"})
+    assert not is_desktop({})
+    assert not is_desktop({"DISPLAY": "localhost:10.0", "SSH_CONNECTION": "x"})
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert is_desktop({})
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: False, raising=False)
+    assert not is_desktop({})

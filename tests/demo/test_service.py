@@ -72,6 +72,19 @@ def test_a_capsule_holds_what_a_capture_says(service: DemoService, wide_model: v
     np.testing.assert_allclose(tensors["probabilities"], capture.probabilities, rtol=1e-5)
 
 
+def test_a_large_photo_is_kept_at_a_screens_size_and_the_capsule_says_its_own(wide_model) -> None:
+    service = DemoService(wide_model, max_upload=20_000_000, max_pixels=3_000_000, keep_seconds=600)
+    photo = upload(service, png(noise_photo((1100, 1500))))
+    capture = va.capture_attention(wide_model, noise_photo((1100, 1500)))
+    assert service.store.nbytes < capture.nbytes
+    facts = facts_of(service.capsule(wide_model, photo))["picture"]
+    assert facts["size"] == [1500, 1100]
+    assert max(facts["photo_size"]) == 1024
+    scale = 1500 / facts["photo_size"][0]
+    np.testing.assert_allclose(np.array(facts["crop_box"]) * scale, capture.crop_box, rtol=1e-3)
+    service.close()
+
+
 def test_two_visitors_get_the_capsules_of_their_own_photos(
     service: DemoService, wide_model: va.models.AttentionModel
 ) -> None:
@@ -85,7 +98,9 @@ def test_two_visitors_get_the_capsules_of_their_own_photos(
 def test_the_capsule_of_a_sample_is_made_once(service: DemoService, wide_model, monkeypatch) -> None:
     made = []
     make = service_module.make_capsule
-    monkeypatch.setattr(service_module, "make_capsule", lambda *given: made.append(given) or make(*given))
+    monkeypatch.setattr(
+        service_module, "make_capsule", lambda *given, **named: made.append(given) or make(*given, **named)
+    )
     service._capsules.clear()
     assert service.capsule(wide_model, SAMPLE) == service.capsule(wide_model, SAMPLE)
     assert len(made) == 1
@@ -212,6 +227,17 @@ def test_a_link_restores_sample_model_and_settings(several: DemoService) -> None
 @pytest.mark.parametrize(
     ("link", "message"),
     [
+        ({"model": "vit_huge"}, "; shown instead: cats"),
+        ({"sample": "x"}, "; shown instead: chelsea"),
+        ({"layer": "99"}, "cats has layers 0..2; shown instead: layer 2"),
+        ({"head": "7"}, "; shown instead: all heads"),
+        ({"query": "99,99"}, "; shown instead: the default query"),
+        ({"source": "relevance", "target": "zzzz"}, "nor one with a similar name; this model has tabby cat, Persian"),
+        ({"target": "zzzz"}, "; shown instead: the predicted class"),
+        ({"opacity": "9"}, "; shown instead: opacity 0.7"),
+        ({"smoothing": "all"}, "; shown instead: bilinear median gaussian"),
+        ({"arrangement": "x"}, "; shown instead: overlay"),
+        ({"cmap": "x"}, "; shown instead: cmap inferno"),
         ({"model": "vit_huge"}, "there is no model 'vit_huge' here; possible: cats"),
         ({"sample": "../../etc/passwd"}, "there is no sample '../../etc/passwd' here; possible: "),
         ({"layer": "x"}, "layer must be a whole number, got 'x'"),
@@ -232,7 +258,13 @@ def test_a_bad_part_of_a_link_falls_back_and_is_reported(several: DemoService, l
     usual = open_link(several, {})["state"]
     opened = open_link(several, link | {"blend": "even"})
     assert message in opened["message"]
-    assert opened["state"] == usual | {"blend": "even"}
+    assert opened["state"] == usual | {"blend": "even", "source": opened["state"]["source"]}
+
+
+def test_a_layer_that_counts_from_the_last_is_said_as_its_number(several: DemoService) -> None:
+    opened = open_link(several, {"layer": "-3"})
+    assert opened["message"] == "layer -3 counts from the last; shown: layer 0"
+    assert opened["state"]["layer"] == 0
 
 
 def test_all_bad_parts_of_a_link_are_reported_together(several: DemoService) -> None:
@@ -255,7 +287,7 @@ def test_the_photos_time_is_up(wide_model: va.models.AttentionModel) -> None:
     service = DemoService(wide_model, max_upload=MAX_UPLOAD, max_pixels=MAX_PIXELS, keep_seconds=3600)
     photo = upload(service, png(noise_photo((80, 150))))
     service.check(wide_model, photo, Choice())
-    folder = Path(service.uploads._folder.name)
+    folder = service.uploads._folder.path
     assert folder.stat().st_mode & 0o077 == 0
     service.uploads.drop_old()
     assert len(list(folder.iterdir())) == len(service.store) == len(service._checks) == 1

@@ -99,7 +99,7 @@ def test_a_moved_control_is_drawn_without_a_message_and_python_hears_of_it_once(
     page.wait_for_timeout(REST)
     told = [frame for frame in opened.frames if '"method": "update"' in frame or '"method":"update"' in frame]
     assert len(told) == 1
-    assert run_cell(page, PRINT).startswith("0 None None 0.8 noise")
+    assert run_cell(page, PRINT).startswith("0 None None 0.7 noise")
     assert shown(page)["layer"] == 0
 
 
@@ -149,6 +149,20 @@ def test_arrow_keys_belong_to_the_explorer(page):
     wait_for(page, layer=0)
 
 
+def test_jupyters_shortcuts_leave_its_keys_alone(page):
+    cells = page.locator(".jp-NotebookPanel .jp-CodeCell")
+    count = cells.count()
+    for control in (".va-layers input[type=range]", ".va-play", ".va-stage"):
+        page.locator(f"{VIEWER} {control}").focus()
+        for key in ("x", "b", "ArrowDown"):  # cut, insert below, next cell
+            page.keyboard.press(key)
+        page.wait_for_timeout(300)
+        assert cells.count() == count
+        assert page.evaluate("document.querySelector('.va-viewer').contains(document.activeElement)")
+    page.keyboard.press("Escape")
+    wait_for(page, query=None)
+
+
 def test_uploaded_pictures_are_added_and_shown_and_broken_ones_are_reported(page):
     stream = io.BytesIO()
     Image.fromarray(np.random.default_rng(2).integers(0, 256, (1200, 1200, 3), np.uint8)).save(stream, "PNG")
@@ -171,6 +185,22 @@ def test_nothing_came_from_the_network_and_nothing_failed(opened):
     assert len(opened.requests) > 10
     assert [url for url in opened.requests if not url.startswith((opened.address, "blob:", "data:"))] == []
     assert opened.complaints == []
+
+
+def save(page):
+    page.click(".jp-NotebookPanel .jp-CodeCell .cm-content >> nth=0")
+    page.keyboard.press("Control+S")
+    page.wait_for_selector(".jp-mod-dirty", state="detached")
+
+
+def test_a_page_that_is_loaded_again_shows_what_was_set(opened, page):
+    slide(page, 1)
+    page.wait_for_timeout(REST)
+    save(page)
+    page.reload()
+    page.wait_for_selector(f"{VIEWER}[data-shown]", timeout=60000)
+    wait_for(page, layer=1)
+    assert slide(page, 0, 2) == [0, 2]
 
 
 def test_running_the_cell_again_leaves_one_explorer(page):
@@ -197,9 +227,7 @@ def test_a_dead_kernel_leaves_an_explorer_that_steers(opened, page):
 
 
 def test_a_saved_notebook_opened_again_shows_the_picture_and_no_error(opened, page):
-    page.click(".jp-NotebookPanel .jp-CodeCell .cm-content >> nth=0")
-    page.keyboard.press("Control+S")
-    page.wait_for_selector(".jp-mod-dirty", state="detached")
+    save(page)
     page.goto(f"{opened.address}/lab/tree/explore.ipynb?token={opened.token}&reset")
     picture = page.locator("[data-va-still] img")
     picture.wait_for(timeout=60000)

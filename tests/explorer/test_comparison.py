@@ -193,6 +193,15 @@ def test_panels_of_several_photos_and_models_are_each_their_own(model):
     assert_row(explorer, panels)
 
 
+def test_models_are_compared_at_the_same_relative_depth(model):
+    deep, single = small_model("deep", depth=7), small_model("single", depth=1)
+    explorer = va.AttentionExplorer([model, deep, single], photo(1), layer=1)
+    explorer.compare("models")
+    assert [(panel["model"], panel["layer"]) for panel in explorer.panels] == [("small", 1), ("deep", 3), ("single", 0)]
+    explorer.compare("models", layers=[0])
+    assert [panel["layer"] for panel in explorer.panels] == [0, 0, 0]
+
+
 def test_two_models_of_one_name_are_distinguished(model):
     tuned = small_model("small", depth=2)
     explorer = va.AttentionExplorer([model, tuned], photo(1))

@@ -266,4 +266,5 @@ def test_a_removed_explorer_listens_to_nothing(start, state):
     slide(page, 0)
     page.evaluate("stop()")
     assert page.evaluate("model.silent()")
-    assert page.evaluate("model.saved") == [{"layer": 0}]  # what was on its way to rest
+    page.wait_for_function("model.saved.length === 1")  # what was on its way to rest
+    assert page.evaluate("model.saved") == [{"layer": 0}]

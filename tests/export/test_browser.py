@@ -14,6 +14,7 @@ import vitattn_widgets as va
 from vitattn_widgets.export import page as page_module
 from vitattn_widgets.maps.attribution import raw_map
 from vitattn_widgets.view.drawing import glow_strength
+from vitattn_widgets.view.recipe import make_recipe
 from vitattn_widgets.view.settings import VIEW_FIELDS
 from vitattn_widgets.viewer.settings import START
 
@@ -133,7 +134,7 @@ def difference(page, model, capture, edge=0.02):
 @pytest.mark.parametrize(
     ("address", "settings"),
     [
-        ("", {"source": "attention", "layer": 2, "head": None, "aggregation": "mean", "opacity": 0.8, "blend": "glow"}),
+        ("", {"source": "attention", "layer": 2, "head": None, "aggregation": "mean", "opacity": 0.7, "blend": "glow"}),
         ("#layer=0&head=1&opacity=1&blend=even", {"layer": 0, "head": 1, "opacity": 1, "blend": "even"}),
         ("#layer=1&aggregation=mean_over_std&opacity=0.77&scale=map", {"layer": 1, "aggregation": "mean_over_std"}),
         ("#opacity=0&cmap=viridis", {"opacity": 0, "cmap": "viridis"}),
@@ -181,10 +182,23 @@ def test_predicted_classes_have_maps_and_others_are_said_to_be_absent(page, mode
         buttons.nth(place).click()
         wait_until(page, target=int(order[place]), source="gradient_late")
         assert difference(page, model, capture) <= ROUNDED
-    buttons.nth(4).click()
+    present = buttons.evaluate_all("(all) => all.map((one) => one.getAttribute('aria-disabled'))")
+    assert present == [None, None, None, "true", "true"]
+    buttons.nth(4).click(force=True)
     line = f"not in this file: the maps of the source gradient_late for class number {order[4]}"
     page.get_by_text(line).wait_for()
     assert settings_shown(page).target == order[0]
+    assert difference(page, model, capture) <= ROUNDED
+    buttons.nth(1).click()
+    page.get_by_text(line).wait_for(state="detached")  # it is past
+
+
+def test_a_question_is_answered_for_the_usual_query_where_the_file_has_none_for_a_patch(page, model, capture):
+    page.locator(".va-stage").click()
+    page.wait_for_function("JSON.parse(document.querySelector('.va-viewer').dataset.shown).query !== null")
+    page.get_by_role("tab", name="What did it use?").click()
+    wait_until(page, source="gradient_late", query=None)
+    page.get_by_text("for the usual query, not for a patch").wait_for()
     assert difference(page, model, capture) <= ROUNDED
 
 
@@ -256,6 +270,19 @@ def test_the_address_follows_the_choice_and_brings_it_back(page):
     wait_until(page, layer=0, head=1)
     page.evaluate("location.hash = '#layer=1&source=rollout'")
     wait_until(page, layer=1, head=None, source="rollout")
+
+
+def test_its_recipe_draws_the_picture_again(page, model, capture, tmp_path):
+    page.locator(".va-layers input[type=range]").fill("1")
+    wait_until(page, layer=1)
+    page.get_by_role("button", name="Keep").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Recipe: JSON").click()
+    download.value.save_as(tmp_path / "recipe.json")
+    settings = settings_shown(page)
+    recipe = json.loads((tmp_path / "recipe.json").read_text())
+    expected = json.loads(json.dumps(make_recipe(model, capture, settings, path=NASTY_FILE)))
+    assert recipe == expected
 
 
 def test_text_from_outside_runs_nothing(page):

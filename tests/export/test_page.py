@@ -111,6 +111,14 @@ def test_the_page_opens_with_the_viewers_start_or_the_settings_given(wide_model,
     assert "maps/gradient/1/2,5/3/-" in page.capsule()[1]
 
 
+def test_a_photo_without_a_name_has_no_path_in_its_code(wide_model, wide_capture):
+    page = PageReader(va.export.make_page(wide_model, wide_capture).content)
+    assert page.start["picture"] == "photo"
+    facts, _ = page.capsule()
+    assert facts["picture"]["path"] is None
+    assert facts["recipe"]["picture"]["path"] is None
+
+
 def test_sources_can_be_chosen(wide_model, wide_capture):
     page = va.export.make_page(wide_model, wide_capture, replace(START, source="rollout"), ["rollout", "attention"])
     facts, tensors = PageReader(page.content).capsule()

@@ -22,7 +22,7 @@ def test_a_class_is_found(wanted, index):
     [
         ("cat", r"matches several classes: tiger cat \(1\), Persian cat \(2\), Egyptian cat \(3\); give the number"),
         ("tabbi", "there is no class 'tabbi'; near names: tabby"),
-        ("xyzzy", "there is no class 'xyzzy'; near names: tabby, tiger cat"),
+        ("xyzzy", "there is no class 'xyzzy', nor one with a similar name; this model has tabby, tiger cat"),
         ("5", r"class 5 does not exist; this model has classes 0\.\.4"),
         ("", "there is no class"),
     ],

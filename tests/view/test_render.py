@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from timm.models.vision_transformer import VisionTransformer
 
 import vitattn_widgets as va
 from vitattn_widgets.maps.settings import SINKS
@@ -304,7 +306,7 @@ def test_a_glow_is_dimmer_where_the_class_token_looks_at_itself(wide_capture: va
         ({"query": (1, 2)}, "Last layer, average of 3 heads: where the patch at row 1, col 2 looked."),
         (
             {"source": "gradient_late", "target": 3},
-            "Last layer: what the class token used for “3”, over the late layers.",
+            "Last layer: what the class token used for “3”.",
         ),
     ],
 )
@@ -316,6 +318,16 @@ def test_the_sentence_is_for_a_person(
     assert va.view.sentence(capture, wanted).startswith(words)
 
 
+@pytest.mark.parametrize(("layer", "place"), [(6, "Layers 4 to 6"), (1, "Layers 0 to 1"), (0, "First layer")])
+def test_the_sentence_names_the_layers_that_a_map_is_summed_over(layer: int, place: str) -> None:
+    torch.manual_seed(0)
+    shape = {"img_size": 32, "patch_size": 8, "embed_dim": 12, "depth": 7, "num_heads": 2, "num_classes": 3}
+    model = va.load_model(VisionTransformer(**shape).eval())
+    settings = va.ViewSettings(source="gradient_late", layer=layer, target=1)
+    capture = va.complete_capture(model, va.capture_attention(model, np.zeros((40, 40, 3), np.uint8)), settings)
+    assert va.view.sentence(capture, settings).startswith(f"{place}: what the class token used for")
+
+
 def test_the_sentence_counts_sinks_and_says_when_they_are_left_out(wide_capture: va.capture.AttentionCapture) -> None:
     capture = _with_sink(wide_capture)
     layer = next(layer for layer in range(3) if va.find_sinks(capture, layer).any())
@@ -323,4 +335,6 @@ def test_the_sentence_counts_sinks_and_says_when_they_are_left_out(wide_capture:
     share = va.render_view(capture, va.ViewSettings(layer=layer)).grid_map[va.find_sinks(capture, layer)].sum()
     assert shown.endswith(f" {share:.0%} goes to one sink patch.")
     marked = va.view.sentence(capture, va.ViewSettings(layer=layer, sinks="mark"))
-    assert marked.endswith(f" {share:.0%} goes to one sink patch, left out here.")
+    assert marked.endswith(f" {share:.0%} goes to one sink patch, set apart.")
+    gone = va.view.sentence(capture, va.ViewSettings(layer=layer, sinks="leave_out"))
+    assert gone.endswith(f" {share:.0%} goes to one sink patch, left out here.")

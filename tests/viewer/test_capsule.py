@@ -282,7 +282,7 @@ def test_a_file_stays_within_its_room_and_says_what_it_lacks(
     # the last layers come first
     assert missing == [str(layer) for layer in range(len(missing))]
     assert missing
-    listed = f"layers {', '.join(missing[:-1])} and {missing[-1]}"
+    listed = f"layers 0 to {missing[-1]}" if len(missing) > 1 else "layer 0"
     assert facts["left_out"][-1] == f"A patch cannot be the query in {listed}, whose queries and keys did not fit."
 
 

@@ -51,7 +51,7 @@ def open_viewer(browser: Browser, subjects: list[Subject]) -> Iterator[Open]:
 
 def test_first_picture_is_the_viewers_start(open_viewer: Open) -> None:
     shown = open_viewer().shown
-    assert (shown["blend"], shown["scale"], shown["sinks"], shown["opacity"]) == ("glow", "robust", "mark", 0.8)
+    assert (shown["blend"], shown["scale"], shown["sinks"], shown["opacity"]) == ("glow", "robust", "mark", 0.7)
     assert shown["layer"] >= 0  # fitted: the number of the last layer, not -1
 
 
@@ -105,6 +105,18 @@ def test_questions_give_back_the_former_settings(open_viewer: Open) -> None:
     viewing.question("look").click()
     viewing.wait_for(source="attention", scale="map")
     assert viewing.question("look").get_attribute("aria-selected") == "true"
+
+
+def test_a_class_opens_its_question_and_the_former_one_gives_back_its_settings(open_viewer: Open) -> None:
+    viewing = open_viewer()
+    viewing.unfold()
+    viewing.page.get_by_role("radio", name="lowest to highest").check(force=True)
+    viewing.wait_for(scale="map")
+    viewing.page.locator(".va-class").nth(1).click()
+    viewing.wait_for(source="gradient_late", scale="robust")
+    assert viewing.question("use").get_attribute("aria-selected") == "true"
+    viewing.question("look").click()
+    viewing.wait_for(source="attention", scale="map")
 
 
 def test_chips_take_back_what_is_set_deep_down(open_viewer: Open) -> None:

@@ -97,6 +97,12 @@ def test_classes_are_found_by_word_before_they_are_found_inside_words(words: Wor
     found = [CATS[number] for number in words("searchClasses", CATS, " CAT", 20)]
     assert found == ["cat", "tabby cat", "Egyptian cat", CATS[-1], "catamaran", "oystercatcher", "polecat"]
     assert words("searchClasses", CATS, "cat", 2) == [4, 1]
+    likely = [0.1 * (name == "Egyptian cat") + 0.9 * (name == "polecat") for name in CATS]
+    assert [CATS[number] for number in words("searchClasses", CATS, "cat", 3, likely)] == [
+        "cat",
+        "Egyptian cat",
+        "tabby cat",
+    ]
     assert words("searchClasses", CATS, "egyptian-c", 5) == [3]
     assert words("searchClasses", CATS, "2", 5)[0] == 2  # the class's number, then names with a 2
     assert words("searchClasses", CATS, "cow", 5) == []

@@ -63,6 +63,26 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="N",
         help="largest picture that a visitor can upload, in pixels (default: 50000000)",
     )
+    demo.add_argument(
+        "--classroom",
+        action="store_true",
+        help="also name a page for the projector: the address, its QR code, and how many are in",
+    )
+    demo.add_argument(
+        "--root-path",
+        metavar="PATH",
+        help="path, or whole address, under which a reverse proxy offers the page",
+    )
+    demo.add_argument(
+        "--mcp",
+        action="store_true",
+        help="also serve the tools map, compare and check to assistants, over MCP; not together with a login",
+    )
+    demo.add_argument(
+        "--no-browser",
+        action="store_true",
+        help="do not open the page in a browser, as happens on a desktop",
+    )
     demo.set_defaults(run=run)
 
 
@@ -80,5 +100,9 @@ def run(options: argparse.Namespace) -> None:
             auth=read_auth(options.auth, options.auth_file),
             max_upload=options.max_upload and options.max_upload << 20,
             max_pixels=options.max_pixels,
+            browser=not options.no_browser,
+            mcp=options.mcp,
+            classroom=options.classroom,
+            root_path=options.root_path,
         )
     )

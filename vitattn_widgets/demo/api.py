@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from fastapi import APIRouter, Depends, HTTPException, Request
 from gradio.components import Component
 from gradio.components.api_component import Api
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder, is_in_or_equal
+from starlette.datastructures import UploadFile
+from starlette.routing import BaseRoute
 
 from ..errors import PictureError, VitattnError
 from ..view.encode import map_bytes, picture_bytes
+from .access import require_login
 from .controls import DEFAULTS
 from .routes import WENT_WRONG
-from .service import DemoService
+from .service import DemoService, safe_name
+from .uploads import Uploads
+
+UPLOAD_PATH = "/gradio_api/upload"
+"""Where programs send a photo before they name it to an endpoint."""
+
+MAX_QUEUE = 100
+"""Calls of programs that may wait; whoever comes then is told so."""
 
 DESCRIPTION = """Draw the attention map of a photo: the picture (PNG), the raw map (NPZ) and a caption.
 
 photo: the picture file. model: one of the page's models, by name. layer: number; negative numbers count from the last.
 head: "all" or a number. aggregation: "mean", "max" or "mean_over_std". query: "default" (what the classifier reads), a
 name such as "class" or "mean", or a patch as "row,col". arrangement: "overlay", "map" or "side by side". on: "view"
-(what the model saw) or "original" (the whole photo). scale: "map", "shared" or "robust". smoothing: some of "bilinear",
+(what the model saw) or "original" (the whole photo, drawn with at most 2048 pixels on its longest side). scale: "map",
+"shared" or "robust". smoothing: some of "bilinear",
 "median", "gaussian". opacity: 0 (photo alone) to 1 (map alone). cmap: name of a matplotlib colour map. source:
 "attention", "norm", "rollout", "gradient", "gradient_late" or "relevance". target: "predicted" or a class by number,
 name or part of its name, for sources that depend on it. sinks: "show", "outline", "leave_out" or "mark". blend: "even"
@@ -42,10 +54,11 @@ def offer_map(service: DemoService) -> None:
         "opacity": {"type": "number"},
     }
 
-    def attention_map(photo: Any, model: Any, *values: Any) -> tuple[str, str, str]:
+    def attention_map(photo: Any = None, model: Any = None, *values: Any) -> tuple[str, str, str]:
         try:
             file, name = uploaded_file(photo)
-            capture, rendered = service.map(file, name, model, dict(zip(DEFAULTS, values, strict=True)))
+            given = dict(zip(DEFAULTS, values, strict=False))  # plain requests may end early: the rest are defaults
+            capture, rendered = service.map(file, name, model, given)
         except VitattnError as error:
             raise gr.Error(str(error), print_exception=False) from error
         except Exception as error:
@@ -57,6 +70,7 @@ def offer_map(service: DemoService) -> None:
         raw = save_bytes_to_cache(map_bytes(capture, rendered), "map.npz", folder)
         return picture, raw, rendered.caption
 
+    attention_map._mcp_type = "none"  # type: ignore[attr-defined]  # assistants have tools of their own
     # the names of the parameters, which Gradio reads from here
     attention_map.__signature__ = Signature(  # type: ignore[attr-defined]  # of any function, see `inspect`
         [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("photo", "model", *DEFAULTS)]
@@ -80,8 +94,47 @@ def offer_map(service: DemoService) -> None:
         api_name="map",
         api_description=DESCRIPTION,
         preprocess=False,
+        concurrency_limit=1,  # one at a time, in a queue of its own: a large photo takes seconds and 500 MB
         show_progress="hidden",
     )
+
+
+def program_uploads(service: DemoService) -> Uploads:
+    """A place for the photos that programs send, where Gradio looks for them; they count for the same quota."""
+    visitors = service.uploads
+    return Uploads(
+        visitors.max_bytes,
+        visitors.max_pixels,
+        visitors.keep_seconds,
+        quota=visitors.quota,
+        parent=Path(get_upload_folder()),
+    )
+
+
+def upload_routes(uploads: Uploads) -> list[BaseRoute]:
+    """The route of programs' uploads in the place of Gradio's own, which keeps what does not arrive whole."""
+    router = APIRouter(dependencies=[Depends(require_login)])
+
+    @router.post(UPLOAD_PATH)
+    async def upload(request: Request) -> list[str]:
+        paths = []
+        async with request.form(max_files=1) as form:  # what arrives is kept in files without a name
+            for file in form.getlist("files"):
+                if isinstance(file, UploadFile):
+                    address = request.client.host if request.client else ""
+                    try:
+                        key = await uploads.receive(_chunks(file), safe_name(file.filename), address)
+                    except PictureError as error:
+                        raise HTTPException(413, str(error)) from error
+                    paths.append(str(uploads.path(key)))
+        return paths
+
+    return router.routes
+
+
+async def _chunks(file: UploadFile) -> AsyncIterator[bytes]:
+    while chunk := await file.read(1 << 16):
+        yield chunk
 
 
 def _photo_input() -> gr.Image:
@@ -99,6 +152,8 @@ def _photo_input() -> gr.Image:
 
     photo.async_move_resource_to_block_cache = keep  # type: ignore[method-assign]  # on the instance, see above
     photo.api_info = lambda: described  # type: ignore[method-assign]  # likewise
+    example = {"path": "photo.jpg", "meta": {"_type": "gradio.FileData"}, "orig_name": "photo.jpg"}
+    photo.example_inputs = lambda: example  # type: ignore[method-assign]  # likewise
     # None, so that `uploaded_file` checks what comes, with a message for the sender
     photo.data_model = None  # type: ignore[assignment]  # Gradio itself tests it for None
     return photo

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import gradio as gr
 
 from ..models.loading import AttentionModel
 from ..viewer.store import DEFAULT_BUDGET
-from .api import offer_map
-from .routes import AT_ONCE, Assets, viewer_routes
+from .access import login_routes
+from .api import MAX_QUEUE, UPLOAD_PATH, offer_map, program_uploads, upload_routes
+from .assistants import offer_tools, require_mcp
+from .classroom import Attendance
+from .guard import FORM_BYTES, MAX_JSON, guarding
+from .routes import AT_ONCE, PREFIX, Assets, classroom_routes, viewer_routes
 from .service import DemoService
-from .uploads import KEEP_SECONDS, SWEEP_SECONDS
+from .uploads import KEEP_SECONDS, SWEEP_SECONDS, Uploads
 
 MAX_UPLOAD = 20 << 20
 """Largest file in bytes that a visitor can upload, unless the operator sets another limit."""
@@ -26,7 +30,10 @@ TITLE = "What a Vision Transformer attends to"
 NOTE = """A bright patch was attended to by one token in one layer. That does not make it the reason for the answer.
 Nobody else sees your photos; each is removed %d minutes after you last used it."""
 
-OPEN = """import(new URL(%r, document.baseURI)).then(({ openPage }) => openPage(element));"""
+OPEN = """import(new URL(%r, document.baseURI))
+    .then(({ openPage }) => openPage(element))
+    .catch((error) => { element.querySelector(".va-page").textContent = `The viewer cannot start: ${error.message}`; });
+"""
 """What Gradio runs in the browser: everything else is in the viewer's script."""
 
 
@@ -35,32 +42,61 @@ class Page(gr.Blocks):
 
     Attributes:
         service: everything that the page does for its visitors.
+        programs: the photos that programs send.
         assets: the viewer's script and style.
+        mcp: whether it serves tools for assistants.
+        attendance: who has it open.
+        invitation: the address that the page for the projector shows; empty is the one under which that is opened.
     """
 
     service: DemoService
+    programs: Uploads
     assets: Assets
+    mcp: bool
+    attendance: Attendance
+    invitation: str = ""
 
     def launch(self, *arguments: Any, **options: Any) -> Any:
-        """`gradio.Blocks.launch` with the viewer's routes, the upload limit and untracked visitors.
+        """`gradio.Blocks.launch` with the viewer's routes, the upload limit, untracked visitors and no frame around it.
 
-        Other options override these; FastAPI's, in ``app_kwargs``, may add routes of their own.
+        Other options override these.
         """
         usual: dict[str, Any] = {
             "max_file_size": self.service.uploads.max_bytes,
             "show_error": False,
+            "inline": False,  # the page refuses the frame that a notebook would put around it
             "ssr_mode": False,
             "run_history": False,
             "enable_monitoring": False,
             "footer_links": ["api"],
+            "mcp_server": self.mcp,
         }
-        extra = options.pop("app_kwargs", None) or {}
-        routes = [*viewer_routes(self.service, self.assets), *extra.get("routes", ())]
-        return super().launch(*arguments, **(usual | options), app_kwargs=extra | {"routes": routes})
+        return super().launch(*arguments, **({"app_kwargs": self.app_kwargs()} | usual | options))
+
+    def app_kwargs(self) -> dict[str, Any]:
+        """What the page needs of the application that serves it: its routes, and the guard around all others.
+
+        Only for an application of your own: ``gr.mount_gradio_app(app, page, "/path", app_kwargs=page.app_kwargs())``.
+        """
+        routes = [*login_routes(), *upload_routes(self.programs), *viewer_routes(self.service, self.assets)]
+        routes += classroom_routes(self.attendance, lambda: self.invitation)
+        return {"routes": routes, "lifespan": guarding(self._max_body)}
+
+    def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
+        """Fill in the values that a plain request left out at the end, where Gradio would raise an error."""
+        inputs += [block.value for block in block_fn.inputs[len(inputs) :]]
+
+    def _max_body(self, path: str) -> int:
+        """The largest body in bytes of a request to a path."""
+        if path.endswith((f"/{PREFIX}/upload", UPLOAD_PATH)):
+            return self.service.uploads.max_bytes + FORM_BYTES
+        # an assistant's picture is part of its JSON, as base64, and comes back to the queue as Gradio's own request
+        return self.service.uploads.max_bytes * 4 // 3 + FORM_BYTES if self.mcp else MAX_JSON
 
     def close(self, verbose: bool = True) -> None:
         """Stop the page and remove every upload and capture."""
         super().close(verbose)
+        self.programs.close()
         self.service.close()
 
 
@@ -72,6 +108,8 @@ def build_demo(
     max_pixels: int = MAX_PIXELS,
     budget: int = DEFAULT_BUDGET,
     keep_seconds: float = KEEP_SECONDS,
+    notify: Callable[[str], None] = lambda _: None,
+    mcp: bool = False,
 ) -> Page:
     """Make the page that ``vitattn demo`` serves: ``build_demo().launch()``.
 
@@ -84,20 +122,30 @@ def build_demo(
         max_pixels: largest picture in pixels that is decoded.
         budget: bytes of captures to keep for all visitors together, see `CaptureStore`.
         keep_seconds: how long an uploaded photo is kept after it was last used.
+        notify: receives a line before each model is loaded.
+        mcp: serve tools for assistants over MCP.
 
     Returns:
         The page; its ``service`` holds the models, uploads and captures.
 
     Raises:
-        SettingsError: `models` is empty.
+        SettingsError: `models` is empty, or the package that MCP needs is missing.
     """
+    if mcp:
+        require_mcp()
     service = DemoService(
-        models, samples, max_upload=max_upload, max_pixels=max_pixels, budget=budget, keep_seconds=keep_seconds
+        models,
+        samples,
+        max_upload=max_upload,
+        max_pixels=max_pixels,
+        budget=budget,
+        keep_seconds=keep_seconds,
+        notify=notify,
     )
     page = Page(
         title=TITLE, analytics_enabled=False, delete_cache=(SWEEP_SECONDS, max(1, int(keep_seconds))), fill_width=True
     )
-    page.service, page.assets = service, Assets()
+    page.service, page.programs, page.assets = service, program_uploads(service), Assets()
     with page:
         gr.HTML(
             html_template=f'<h1 class="va-page-title">{TITLE}</h1><div class="va-page"></div>'
@@ -106,5 +154,8 @@ def build_demo(
             apply_default_css=False,
         )
         offer_map(service)
-    page.queue(default_concurrency_limit=AT_ONCE, api_open=False)
+        if mcp:
+            offer_tools(service)
+    page.mcp, page.attendance = mcp, Attendance()
+    page.queue(default_concurrency_limit=AT_ONCE, max_size=MAX_QUEUE, api_open=False)
     return page

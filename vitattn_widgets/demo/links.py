@@ -11,6 +11,7 @@ from ..errors import SettingsError, VitattnError
 from ..maps.resolve import fit_settings, resolve
 from ..maps.settings import MAP_FIELDS
 from ..models.loading import AttentionModel
+from ..view.settings import SMOOTHING_STEPS
 from ..viewer.settings import START, json_settings
 from .controls import DEFAULTS, Choice, short_text, whole_number
 from .service import DemoService, Photo
@@ -36,7 +37,8 @@ def open_link(service: DemoService, link: Mapping[str, str]) -> dict[str, Any]:
     def chosen(name: str, possible: list[str]) -> str:
         if link.get(name, possible[0]) in possible:
             return link.get(name, possible[0])
-        messages.append(f"there is no {name} {short_text(link[name])} here; possible: {', '.join(possible)}")
+        lacking = f"there is no {name} {short_text(link[name])} here; possible: {', '.join(possible)}"
+        messages.append(f"{lacking}; shown instead: {possible[0]}")
         return possible[0]
 
     reasons = [f"{name} is not available: {reason}" for name, reason in service.unavailable.items()]
@@ -71,8 +73,10 @@ def _choice(
             changed = replace(changed, settings=fit_settings(changed.settings, capture, asked=[name]))
             resolve(capture, changed.settings)
             choice = changed
+            if name == "layer" and link[name].strip().startswith("-"):
+                messages.append(f"layer {link[name]} counts from the last; shown: layer {choice.settings.layer}")
         except SettingsError as error:
-            messages.append(str(error))
+            messages.append(f"{error}; shown instead: {_words(choice, name)}")
 
     try:
         capture = service.capture(model, photo)
@@ -84,6 +88,18 @@ def _choice(
         if name in link:
             change(name)
     return choice
+
+
+def _words(choice: Choice, name: str) -> str:
+    """The value of one setting in a choice, for a message."""
+    if name == "arrangement":
+        return choice.arrangement
+    if name == "smoothing":
+        return " ".join(step for step in SMOOTHING_STEPS if getattr(choice.settings, step))
+    value = getattr(choice.settings, name)
+    if value is None:
+        return {"head": "all heads", "query": "the default query", "target": "the predicted class"}[name]
+    return f"{name} {value}"
 
 
 def _comparison(service: DemoService, link: Mapping[str, str], messages: list[str]) -> dict[str, Any]:

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-import inspect
 import json
 import logging
 import os
 import secrets
 from asyncio import Semaphore
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute
 
 from ..errors import VitattnError
 from ..viewer.assets import bundle, stylesheet
-from .controls import Choice
+from .access import require_login, user_of
+from .classroom import Attendance, projector_page
+from .controls import MAX_TEXT, Choice
+from .line import Line, Ticket
 from .links import open_link
 from .service import FILES, DemoService
+from .uploads import RemovedError
 
 PREFIX = "vitattn"
 """The folder of the routes, below the page's own address."""
@@ -32,8 +35,7 @@ PREFIX = "vitattn"
 AT_ONCE = max(2, os.cpu_count() or 1)
 """Requests that are answered at the same time; the others wait their turn."""
 
-MAX_JSON = 64 << 10
-"""Largest JSON body in bytes; a request of the viewer takes about one thousand."""
+EVENTS = "text/event-stream"
 
 WENT_WRONG = "Something went wrong on the server; its log has the details."
 
@@ -42,21 +44,6 @@ STATIC = Path(__file__).parent / "static"
 FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 _log = logging.getLogger(__name__)
-
-
-async def require_login(request: Request) -> None:
-    """Raise 401 for visitors without the login that Gradio's own routes ask for."""
-    app = request.app
-    if app.auth_dependency is not None:
-        user = app.auth_dependency(request)
-        user = await user if inspect.isawaitable(user) else user
-    elif app.auth is not None:
-        cookies = [request.cookies.get(f"access-token-{kind}{app.cookie_id}") for kind in ("", "unsecure-")]
-        user = next((app.tokens[token] for token in cookies if token in app.tokens), None)
-    else:
-        return
-    if user is None:
-        raise HTTPException(401, "Log in first.")
 
 
 class Assets:
@@ -69,10 +56,31 @@ class Assets:
         self.script_address = f"{PREFIX}/viewer.js?{version}"
 
 
+def classroom_routes(attendance: Attendance, address: Callable[[], str]) -> list[BaseRoute]:
+    """The page for the projector, and what it counts."""
+    router = APIRouter(prefix=f"/{PREFIX}", dependencies=[Depends(require_login)])
+
+    @router.get("/classroom")
+    async def classroom(request: Request) -> Response:
+        return HTMLResponse(projector_page(address() or str(request.base_url)))
+
+    @router.post("/here")
+    async def here(request: Request) -> Response:
+        attendance.note(str((await _json(request)).get("visitor"))[:MAX_TEXT])
+        return JSONResponse({})
+
+    @router.get("/count")
+    async def count() -> Response:
+        return JSONResponse({"count": attendance.count()})
+
+    return router.routes
+
+
 def viewer_routes(service: DemoService, assets: Assets) -> list[BaseRoute]:
     """The routes of one page, for the application that Gradio makes."""
     router = APIRouter(prefix=f"/{PREFIX}", dependencies=[Depends(require_login)])
-    slots, checking = Semaphore(AT_ONCE), Semaphore(1)
+    # what takes long waits among its own kind; uploads are captured one at a time anyway, which bounds the memory
+    slots, capturing, checking, checks = Semaphore(AT_ONCE), Semaphore(1), Semaphore(1), Line()
     # an address means the same bytes as long as this process runs: after that, the weights may be others
     tag = {"ETag": f'"{secrets.token_hex(8)}"', "Cache-Control": "private, no-cache"}
 
@@ -86,7 +94,8 @@ def viewer_routes(service: DemoService, assets: Assets) -> list[BaseRoute]:
 
     @router.get("/open")
     async def opened(request: Request) -> Response:
-        return await answered(lambda: JSONResponse(open_link(service, request.query_params)), slots)
+        more = {"user": await user_of(request), "classroom": service.classroom}
+        return await answered(lambda: JSONResponse(open_link(service, request.query_params) | more), slots)
 
     @router.get("/capsule")
     async def capsule(request: Request) -> Response:
@@ -101,14 +110,22 @@ def viewer_routes(service: DemoService, assets: Assets) -> list[BaseRoute]:
     @router.post("/upload")
     async def upload(request: Request) -> Response:
         try:
-            photo = await service.receive(request.stream(), request.query_params.get("name"))
-        except ClientDisconnect:  # nobody waits for this answer
-            return Response(status_code=400)
+            address = request.client.host if request.client else ""
+            photo = await service.receive(request.stream(), request.query_params.get("name"), address)
         except VitattnError as error:
             raise HTTPException(400, str(error)) from error
 
         model = request.query_params.get("model")
-        return await answered(lambda: JSONResponse(service.admit(service.model(model), photo)), slots)
+        return await answered(lambda: JSONResponse(service.admit(service.model(model), photo)), capturing)
+
+    @router.post("/present")
+    async def present(request: Request) -> Response:
+        """Which photos of a window are still here."""
+        keys = (await _json(request)).get("photos")
+        here = (
+            [key for key in keys if isinstance(key, str) and key in service.uploads] if isinstance(keys, list) else []
+        )
+        return JSONResponse({"present": here})
 
     @router.post("/more")
     async def more(request: Request) -> Response:
@@ -118,7 +135,17 @@ def viewer_routes(service: DemoService, assets: Assets) -> list[BaseRoute]:
     @router.post("/check")
     async def check(request: Request) -> Response:
         values = await _json(request)
-        return await answered(lambda: JSONResponse(service.check(*_chosen(values))), checking)
+        ticket = Ticket(str(values.get("visitor") or (request.client.host if request.client else ""))[:MAX_TEXT])
+
+        async def work() -> Response:
+            async with checks.turn(ticket):
+                return await answered(lambda: JSONResponse(service.check(*_chosen(values))), checking)
+
+        if EVENTS not in request.headers.get("accept", ""):
+            return await work()
+        return StreamingResponse(
+            _with_places(work(), checks, ticket), media_type=EVENTS, headers={"X-Accel-Buffering": "no"}
+        )
 
     @router.post("/file")
     async def file(request: Request) -> Response:
@@ -150,11 +177,13 @@ async def answered(work: Callable[[], Response], slots: Semaphore) -> Response:
         slots: how many requests of this kind may work at once. The others wait here, where they hold no thread.
 
     Raises:
-        HTTPException: 400 with the error in one line, or 500.
+        HTTPException: 400 with the error in one line; 410 for a photo that is no longer here; or 500.
     """
     async with slots:
         try:
             return await run_in_threadpool(work)
+        except RemovedError as error:
+            raise HTTPException(410, str(error)) from error
         except VitattnError as error:
             raise HTTPException(400, str(error)) from error
         except Exception as error:
@@ -162,19 +191,39 @@ async def answered(work: Callable[[], Response], slots: Semaphore) -> Response:
             raise HTTPException(500, WENT_WRONG) from error
 
 
+async def _with_places(work: Coroutine[Any, Any, Response], line: Line, ticket: Ticket) -> AsyncIterator[str]:
+    """The events of a request that waits in a line: its ``place`` whenever that changes, then the answer.
+
+    The answer is the event ``result``, or ``detail``, a line for the visitor.
+    """
+    task, place = asyncio.ensure_future(work), -1
+    await asyncio.sleep(0)  # until it stands in the line
+    try:
+        while not task.done():
+            if line.place(ticket) != place:
+                place = line.place(ticket)
+                yield _event({"place": place})
+            await asyncio.wait([task], timeout=0.3)
+        try:
+            yield _event({"result": json.loads(bytes(task.result().body))})
+        except HTTPException as error:
+            yield _event({"detail": error.detail})
+    finally:
+        task.cancel()  # whoever leaves gives up their place
+
+
+def _event(values: Mapping[str, Any]) -> str:
+    return f"data: {json.dumps(values)}\n\n"
+
+
 def _binary(content: bytes, headers: Mapping[str, str] | None = None) -> Response:
     return Response(content, media_type="application/octet-stream", headers=headers)
 
 
 async def _json(request: Request) -> dict[str, Any]:
-    """The JSON object of a request's body, of at most `MAX_JSON` bytes."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_JSON:
-            raise HTTPException(413, f"at most {MAX_JSON} bytes are accepted")
+    """The JSON object of a request's body, whose size `Guard` limits."""
     try:
-        values = json.loads(body)
+        values = json.loads(await request.body())
     except (ValueError, RecursionError) as error:
         raise HTTPException(400, "the request is not JSON") from error
     if not isinstance(values, dict):

@@ -6,16 +6,20 @@ import ctypes
 import io
 import os
 import signal
+import socket
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
+import webbrowser
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import SettingsError
+from ..errors import ModelError, SettingsError
+from .classroom import reachable, terminal_code
+from .folders import OwnFolder, drop_older
 
 if TYPE_CHECKING:
     from ..models.loading import AttentionModel
@@ -42,6 +46,10 @@ class ServerOptions:
         auth: users and their passwords; empty admits everybody.
         max_upload: largest upload in bytes; None is the page's own limit.
         max_pixels: largest picture in pixels; None is the page's own limit.
+        browser: open the page in a browser, on a desktop.
+        mcp: serve tools for assistants over MCP.
+        classroom: name the page for the projector.
+        root_path: the path, or whole address, under which a reverse proxy offers the page.
     """
 
     models: tuple[str, ...] = ()
@@ -52,6 +60,10 @@ class ServerOptions:
     auth: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     max_upload: int | None = None
     max_pixels: int | None = None
+    browser: bool = False
+    mcp: bool = False
+    classroom: bool = False
+    root_path: str | None = None
 
 
 def read_auth(
@@ -88,37 +100,97 @@ def serve(options: ServerOptions) -> None:
     """Load the models, start the page and wait for Ctrl-C.
 
     Raises:
-        VitattnError: contradictory options, an unusable checkpoint, or a port that is taken or does not exist.
+        VitattnError: contradictory options, an unusable checkpoint, no model at all, a folder that cannot be written,
+            or a port that is taken or does not exist. What can be known before the models load is found by then.
     """
+    if options.mcp and options.auth:
+        raise SettingsError("--mcp cannot be behind a login, which assistants do not have; leave out one of the two")
+    _require_port(options.host, options.port)
     _share_memory_between_threads()
-    # before Gradio is imported: it must not phone home, and its files belong in a folder of this process alone
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    # nor may it keep a list of all requests, from which it would make a table after each one
-    os.environ |= {"GRADIO_ANALYTICS_MAX_EVENTS": "1", "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9)}
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop must remove the files too
-    with tempfile.TemporaryDirectory(prefix="vitattn-demo-", ignore_cleanup_errors=True) as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder
+    with _own_folder() as folder:
+        print("Loading ...", file=sys.stderr, flush=True)  # importing torch and Gradio takes seconds, too
         import torch
 
         from .app import build_demo
         from .routes import AT_ONCE
+        from .uploads import KEEP_SECONDS, SWEEP_SECONDS
 
         # requests already run in parallel; more threads would only wait for each other
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // AT_ONCE))
         limits: dict[str, Any] = {"max_upload": options.max_upload, "max_pixels": options.max_pixels}
         limits = {name: value for name, value in limits.items() if value is not None}
-        page = build_demo(_models(options), **limits)
-        if page.service.note:
-            print(f"vitattn: {page.service.note}", file=sys.stderr)
-        for name, reason in page.service.unavailable.items():
-            print(f"vitattn: {name} is not available: {reason}", file=sys.stderr)
+        page = build_demo(_models(options), notify=_report, mcp=options.mcp, **limits)
         try:
+            _report_models(page)
             _start(page, options)
+            swept = time.monotonic()
             while page.is_running:
                 time.sleep(0.2)
+                if time.monotonic() - swept > SWEEP_SECONDS:
+                    drop_older(folder, KEEP_SECONDS)
+                    swept = time.monotonic()
         finally:
             page.close(verbose=False)
             _close_tunnels()
+
+
+@contextmanager
+def _own_folder() -> Iterator[Path]:
+    """A folder for every temporary file of this process, removed at its end or by the next process."""
+    named = os.environ.get("TMPDIR")
+    if named and not os.access(named, os.W_OK | os.X_OK):  # Python would silently take another
+        raise SettingsError(f"{named}: is no folder that can be written; set TMPDIR to one for temporary files")
+    folder = OwnFolder("demo")
+    # before Gradio is imported: it must not phone home, and its files belong in a folder of this process alone
+    os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(folder.path)}
+    # nor may it keep a list of all requests, from which it would make a table after each one
+    os.environ |= {"GRADIO_ANALYTICS_MAX_EVENTS": "1", "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9)}
+    before, tempfile.tempdir = tempfile.tempdir, str(folder.path)
+    try:
+        yield folder.path
+    finally:
+        tempfile.tempdir = before
+        folder.close()
+
+
+def _require_port(host: str, port: int) -> None:
+    """Raise if nobody can listen there."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            if os.name != "nt":  # where this option would let two servers share a port
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except (OSError, OverflowError) as error:
+        raise _no_port(host, port) from error
+
+
+def _no_port(host: str, port: int) -> SettingsError:
+    return SettingsError(
+        f"cannot listen on {host}, port {port}: taken, not permitted, or outside 0..65535; choose another --port"
+    )
+
+
+def _report(line: str) -> None:
+    print(f"vitattn: {line}", file=sys.stderr, flush=True)
+
+
+def _report_models(page: Page) -> None:
+    if page.service.note:
+        _report(page.service.note)
+    reasons = [f"{name} is not available: {reason}" for name, reason in page.service.unavailable.items()]
+    if not page.service.models:
+        raise ModelError("; ".join(reasons))
+    for reason in reasons:
+        _report(reason)
+
+
+def is_desktop(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether somebody sits at this computer: a terminal, and a screen that is not another computer's."""
+    if not sys.stdout.isatty() or environment.get("SSH_CONNECTION"):
+        return False
+    return sys.platform in ("win32", "darwin") or any(environment.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
 def _share_memory_between_threads() -> None:
@@ -146,20 +218,19 @@ def _start(page: Page, options: ServerOptions) -> None:
                 server_port=options.port,
                 share=options.share,
                 auth=list(options.auth) or None,
+                root_path=options.root_path,
                 prevent_thread_lock=True,
                 quiet=True,
             )
     except (OSError, OverflowError) as error:  # the latter for a port above 65535
-        raise SettingsError(
-            f"cannot listen on {options.host}, port {options.port}: taken, not permitted, or outside 0..65535; choose "
-            "another --port"
-        ) from error
+        raise _no_port(options.host, options.port) from error
     print(f"The page runs on {address} (Ctrl-C stops it).", flush=True)
-    if not options.share:
-        return
-    if shared:
-        print(f"Everybody with this link can open it: {shared}", flush=True)
-    else:
+    if options.mcp:
+        print(f"Assistants reach its tools over MCP: {address.rstrip('/')}/gradio_api/mcp/", flush=True)
+    if options.browser and is_desktop():
+        webbrowser.open(address)
+    _invite(page, options, address, shared)
+    if options.share and not shared:
         print(
             "No share link: the tunnel to Gradio's server could not be opened, as is common in schools and companies. "
             "The page runs all the same. To reach it from the same network, start it with --host 0.0.0.0 and open "
@@ -167,6 +238,22 @@ def _start(page: Page, options: ServerOptions) -> None:
             file=sys.stderr,
             flush=True,
         )
+
+
+def _invite(page: Page, options: ServerOptions, address: str, shared: str | None) -> None:
+    """Print the address for others, also as QR code, if there is one."""
+    outside = options.root_path if (options.root_path or "").startswith("http") else None
+    public = shared or outside
+    if not public and options.host not in ("127.0.0.1", "localhost", "::1"):
+        public = reachable(address)
+    if shared:
+        print(f"Everybody with this link can open it: {shared}", flush=True)
+    if public:
+        page.invitation = public
+        print(f"{terminal_code(public)}{public}", flush=True)
+    if options.classroom:
+        page.service.classroom = True
+        print(f"For the projector: {(public or address).rstrip('/')}/vitattn/classroom", flush=True)
 
 
 def _close_tunnels() -> None:

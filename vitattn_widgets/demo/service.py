@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -34,10 +34,13 @@ from ..viewer.capsule import make_capsule, without_folders
 from ..viewer.requests import answer
 from ..viewer.store import DEFAULT_BUDGET, CaptureStore
 from .controls import MAX_TEXT, Choice, short_text
-from .uploads import Uploads
+from .uploads import RemovedError, Uploads
 
 MAX_CHECKS = 100
 """Results of checks that are kept."""
+
+MAX_SIDE = 2048
+"""Longest side in pixels of the whole photo in a picture for a program."""
 
 FILES = {"recipe": "application/json", "page": "text/html"}
 """The files that can be downloaded, with their MIME types."""
@@ -69,6 +72,7 @@ class DemoService:
         max_pixels: largest picture in pixels that is decoded.
         budget: bytes of captures to keep, see `CaptureStore`.
         keep_seconds: how long an uploaded photo is kept after it was last used.
+        notify: receives a line before each model is loaded.
 
     Attributes:
         models: the available models by name.
@@ -78,6 +82,7 @@ class DemoService:
         pictures: the samples as the viewer's library lists them.
         uploads: the photos of the visitors.
         store: the captures.
+        classroom: whether windows tell that they are open, for the page for the projector.
 
     Raises:
         SettingsError: `models` is empty.
@@ -92,20 +97,27 @@ class DemoService:
         max_pixels: int,
         budget: int = DEFAULT_BUDGET,
         keep_seconds: float,
+        notify: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.models: dict[str, AttentionModel] = {}
         self.unavailable: dict[str, str] = {}
         self.note = ""
+        self.classroom = False
         if models is None:
+            notify(f"loading {DEFAULT_MODEL}")
             self._add_default()
         else:
-            for model in [models] if isinstance(models, str | AttentionModel) else models:
+            models = [models] if isinstance(models, str | AttentionModel) else list(models)
+            for number, model in enumerate(models, 1):
+                if isinstance(model, str):
+                    notify(f"loading {model} ({number} of {len(models)})")
                 self._add_model(model)
         if not self.models and not self.unavailable:
             raise SettingsError("the page needs at least one model; give a name such as 'vit_tiny_patch16_224'")
         if samples is None:
             samples = {sample.name: sample.path for sample in SAMPLES}
         self.samples = {name: Path(path) for name, path in samples.items()}
+        self._sizes: dict[str, tuple[int, int]] = {}  # of the photos, whose captures are kept smaller
         self.pictures = [self._sample_facts(name) for name in self.samples]
         self.store = CaptureStore(budget, finish=screen_capture)
         self.uploads = Uploads(max_upload, max_pixels, keep_seconds, on_drop=self._forget)
@@ -149,6 +161,7 @@ class DemoService:
     def _forget(self, key: str) -> None:
         """Drop everything that was computed from an upload."""
         self.store.discard(key)
+        self._sizes.pop(key, None)
         for entry in [entry for entry in list(self._checks) if entry[1] == key]:
             self._checks.pop(entry, None)
 
@@ -170,7 +183,8 @@ class DemoService:
         """The photo that a request names: a ``sample``, or the key of an upload as ``photo`` with its ``name``.
 
         Raises:
-            PictureError: no such sample, or not an upload that is still there.
+            RemovedError: not an upload that is still there.
+            PictureError: no such sample.
         """
         sample, key = values.get("sample"), values.get("photo")
         if sample is not None:
@@ -180,15 +194,17 @@ class DemoService:
         name = safe_name(values.get("name"))
         if not isinstance(key, str) or key not in self.uploads:
             minutes = self.uploads.keep_seconds / 60
-            raise PictureError(f"{name}: is not here, or was removed {minutes:.0f} minutes after its last use")
+            raise RemovedError(
+                f"{name}: is not here, or was removed {minutes:.0f} minutes after its last use; add it again"
+            )
         return Photo(key, name)
 
     # --- what visitors do ---
 
-    async def receive(self, chunks: AsyncIterator[bytes], name: Any) -> Photo:
-        """Keep a file that a visitor sends, see `Uploads.receive`."""
+    async def receive(self, chunks: AsyncIterator[bytes], name: Any, address: str = "") -> Photo:
+        """Keep a file that a visitor sends from an address, see `Uploads.receive`."""
         name = safe_name(name)
-        return Photo(await self.uploads.receive(chunks, name), name)
+        return Photo(await self.uploads.receive(chunks, name, address), name)
 
     def admit(self, model: AttentionModel, photo: Photo) -> dict[str, str]:
         """Capture a photo that has just been received.
@@ -214,7 +230,8 @@ class DemoService:
         """
         if photo.sample and (model, photo) in self._capsules:
             return self._capsules[model, photo]
-        content = make_capsule(without_folders(model), self.capture(model, photo), photo.name)
+        capture = self.capture(model, photo)
+        content = make_capsule(without_folders(model), capture, photo.name, size=self._sizes.get(_store_key(photo)))
         if photo.sample:  # everybody opens these, whereas an upload is opened once
             self._capsules[model, photo] = content
         return content
@@ -285,16 +302,28 @@ class DemoService:
             model: name of the model.
             values: see `Choice.with_values`.
 
+        Returns:
+            The capture and the picture. A whole photo is drawn with at most `MAX_SIDE` pixels on its longest side, and
+            the caption says so.
+
         Raises:
             VitattnError: the photo, the model or a setting does not exist.
         """
         chosen = self.model(model)
         choice = Choice(ViewSettings()).with_values(values, chosen.class_names)
         with self._running:
-            capture = capture_attention(chosen, self.uploads.read_once(path, safe_name(name)))
+            photo = self.uploads.read_once(path, safe_name(name))
+            capture = capture_attention(chosen, photo)
+            del photo  # a large one takes 150 MB
             settings = fit_settings(choice.settings, capture, asked=VIEW_FIELDS)
+            full, capture = capture.source.shape, screen_capture(capture, MAX_SIDE)
             capture = complete_capture(chosen, capture, settings)
-        return capture, render_arranged(capture, settings, choice.arrangement)
+            rendered = render_arranged(capture, settings, choice.arrangement)
+        if settings.on == "original" and capture.source.shape != full:
+            (height, width), (full_height, full_width) = capture.source.shape[:2], full[:2]
+            scaled = f"the photo of {full_width} x {full_height} pixels is drawn at {width} x {height}"
+            rendered = replace(rendered, caption=f"{rendered.caption}, {scaled}")
+        return capture, rendered
 
     # --- internals ---
 
@@ -314,12 +343,15 @@ class DemoService:
             return stored(settings)
 
     def _read(self, photo: Photo) -> Image.Image:
-        if not photo.sample:
-            return self.uploads.read(photo.key, photo.name)
-        try:
-            return read_picture(self.samples[photo.key].read_bytes(), photo.name)
-        except OSError as error:  # the message does not name the folder, which is the operator's own affair
-            raise PictureError(f"{photo.name}: the file of this sample cannot be read") from error
+        if photo.sample:
+            try:
+                image = read_picture(self.samples[photo.key].read_bytes(), photo.name)
+            except OSError as error:  # the message does not name the folder, which is the operator's own affair
+                raise PictureError(f"{photo.name}: the file of this sample cannot be read") from error
+        else:
+            image = self.uploads.read(photo.key, photo.name)
+        self._sizes[_store_key(photo)] = image.size
+        return image
 
 
 def _store_key(photo: Photo) -> str:

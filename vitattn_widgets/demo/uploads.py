@@ -11,16 +11,26 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from threading import Event, Lock, Thread
 
+import anyio
 from PIL import Image
 
 from ..errors import PictureError
 from ..images import MAX_PIXELS, read_picture
+from .folders import OwnFolder
+from .quota import Limits, Quota
 
 KEEP_SECONDS = 3600
 """Seconds that a photo is kept after its last use."""
 
 SWEEP_SECONDS = 30
 """Seconds between two searches for expired photos."""
+
+ARRIVAL_SECONDS = 300
+"""Seconds within which a photo must have arrived, so that nobody keeps a file open for ever."""
+
+
+class RemovedError(PictureError):
+    """A photo that is not here, or is no longer: its visitor can send it again."""
 
 
 class Uploads:
@@ -33,6 +43,8 @@ class Uploads:
         max_pixels: largest picture in pixels that is decoded.
         keep_seconds: how long a photo is kept after its last use.
         on_drop: called with the key of each photo that is removed.
+        quota: counts what is kept; None is one of its own.
+        parent: see `OwnFolder`.
     """
 
     def __init__(
@@ -41,14 +53,18 @@ class Uploads:
         max_pixels: int = MAX_PIXELS,
         keep_seconds: float = KEEP_SECONDS,
         on_drop: Callable[[str], None] = lambda _: None,
+        quota: Quota | None = None,
+        parent: Path | None = None,
     ) -> None:
         self.max_bytes = max_bytes
         self.max_pixels = max_pixels
         self.keep_seconds = keep_seconds
         self._on_drop = on_drop
-        self._folder = tempfile.TemporaryDirectory(prefix="vitattn-uploads-")  # readable by this user alone
+        self.quota = quota or Quota(Limits(), keep_seconds)
+        self._folder = OwnFolder("uploads", parent)
         self._secret = secrets.token_bytes(32)  # without it, whoever has a file could find out whether others sent it
         self._used: dict[str, float] = {}
+        self._counted: dict[str, tuple[str, int]] = {}  # the address that a photo counts for, and its size
         self._lock = Lock()
         self._stop = Event()
         Thread(target=self._sweep, daemon=True, name="vitattn-uploads").start()
@@ -59,49 +75,62 @@ class Uploads:
     def __contains__(self, key: object) -> bool:
         return key in self._used
 
-    async def receive(self, chunks: AsyncIterator[bytes], name: str) -> str:
+    async def receive(self, chunks: AsyncIterator[bytes], name: str, address: str = "") -> str:
         """Keep a file as it arrives; of one that does not arrive whole, nothing stays.
 
         Args:
             chunks: its content.
             name: its name in messages.
+            address: where it comes from, for the quota.
 
         Returns:
             Its key.
 
         Raises:
-            PictureError: empty, or larger than `max_bytes`. Whether it is a picture is checked by `read`.
+            PictureError: larger than `max_bytes`, slower than `ARRIVAL_SECONDS`, or beyond the quota. Whether it is a
+                picture is checked by `read`.
         """
-        digest, size = hashlib.blake2b(key=self._secret, digest_size=20), 0
-        handle, part = tempfile.mkstemp(dir=self._folder.name)
+        digest, size, counted = hashlib.blake2b(key=self._secret, digest_size=20), 0, 0
+        self.quota.add_file(address)
+        part = ""
         try:
-            with os.fdopen(handle, "wb") as file:
+            handle, part = tempfile.mkstemp(dir=self._folder.path)
+            with os.fdopen(handle, "wb") as file, anyio.fail_after(ARRIVAL_SECONDS):
                 async for chunk in chunks:
                     size += len(chunk)
                     self._require_size(size, name)
+                    self.quota.add_bytes(address, len(chunk))
+                    counted = size
                     digest.update(chunk)
                     file.write(chunk)
-            self._require_size(size, name, at_least=1)
             key = digest.hexdigest()
             with self._lock:
-                os.replace(part, self._path(key))
+                os.replace(part, self.path(key))
                 self._used[key] = time.monotonic()
+                if key not in self._counted:
+                    self._counted[key], counted = (address, size), -1
             return key
+        except TimeoutError as error:
+            raise PictureError(f"{name}: did not arrive within {ARRIVAL_SECONDS} seconds; send it again") from error
         finally:
-            Path(part).unlink(missing_ok=True)
+            if part:
+                Path(part).unlink(missing_ok=True)
+            if counted >= 0:
+                self.quota.remove(address, counted)
 
     def read(self, key: str, name: str) -> Image.Image:
         """The upright RGB photo of a key.
 
         Raises:
-            PictureError: not a picture, damaged, too large, or already removed.
+            RemovedError: already removed.
+            PictureError: not a picture, damaged, or too large.
         """
         with self._lock:
             if key not in self._used:
                 minutes = self.keep_seconds / 60
-                raise PictureError(f"{name}: was removed {minutes:.0f} minutes after it was last used; upload it again")
+                raise RemovedError(f"{name}: was removed {minutes:.0f} minutes after it was last used; upload it again")
             self._used[key] = time.monotonic()
-            content = self._path(key).read_bytes()
+            content = self.path(key).read_bytes()
         return read_picture(content, name, self.max_pixels)
 
     def read_once(self, path: Path, name: str) -> Image.Image:
@@ -112,6 +141,10 @@ class Uploads:
         """
         self._require_size(path.stat().st_size, name, at_least=1)
         return read_picture(path.read_bytes(), name, self.max_pixels)
+
+    def path(self, key: str) -> Path:
+        """The file of a key."""
+        return self._folder.path / key
 
     def touch(self, key: str) -> None:
         """Note that a photo is in use although its file is not read."""
@@ -124,7 +157,8 @@ class Uploads:
         with self._lock:
             if self._used.pop(key, None) is None:
                 return
-            self._path(key).unlink(missing_ok=True)
+            self.path(key).unlink(missing_ok=True)
+            self.quota.remove(*self._counted.pop(key))
         self._on_drop(key)
 
     def drop_old(self) -> None:
@@ -138,10 +172,7 @@ class Uploads:
         self._stop.set()
         for key in list(self._used):
             self.drop(key)
-        self._folder.cleanup()
-
-    def _path(self, key: str) -> Path:
-        return Path(self._folder.name) / key
+        self._folder.close()
 
     def _require_size(self, size: int, name: str, at_least: int = 0) -> None:
         if size < at_least:

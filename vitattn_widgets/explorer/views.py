@@ -150,10 +150,11 @@ def along(axes: Mapping[str, Sequence[Any]]) -> list[Values]:
 
 
 def preset_views(library: Library, name: str, shown: Shown) -> list[Values]:
-    """The views of a preset: one of settings, all pictures, or all models.
+    """The views of a preset: one of settings, all pictures, or all models, these at the same relative depth.
 
     Raises:
         SettingsError: there is no such preset, or nothing to compare.
+        VitattnError: a model cannot be loaded.
     """
     if name in PRESETS:
         panels = PRESETS[name].panels(shown.capture, shown.settings)
@@ -163,7 +164,11 @@ def preset_views(library: Library, name: str, shown: Shown) -> list[Values]:
         raise SettingsError(f"there is no preset {name!r}; possible: {', '.join((*PRESETS, *every))}")
     if len(every[name]) < 2:
         raise SettingsError(f"there is nothing to compare: the explorer has fewer than two {name}")
-    return along({name: list(every[name])})
+    if name == "pictures":
+        return along({name: list(every[name])})
+    depth = shown.settings.layer / max(1, shown.capture.num_layers - 1)
+    last = {model: library.capture(model, shown.values["picture"])[1].num_layers - 1 for model in library.models}
+    return [{"model": model, "layer": round(depth * last[model])} for model in last]
 
 
 def fitted_pair(pair: Sequence[int], count: int) -> list[int]:

@@ -133,7 +133,8 @@ def make_page(
     Raises:
         SettingsError: settings that this capture does not have, or a model too large for a page.
     """
-    name = Path(name).name or UNNAMED
+    file = Path(name).name
+    name = file or UNNAMED
     settings = fit_settings(settings or START, capture, asked=MAP_FIELDS)
     sources = _checked_sources(settings, sources)
     # drawn before all else, so that bad settings are reported at once
@@ -151,7 +152,7 @@ def make_page(
     still = _jpeg(view.image)
     letters = MAX_BYTES - ABOUT_BYTES - len(page_html(text, facts, still, b""))
     # five letters hold four bytes
-    capsule = make_file_capsule(model, capture, name, settings, room=letters * 4 // 5, sources=sources)
+    capsule = make_file_capsule(model, capture, file, settings, room=letters * 4 // 5, sources=sources)
     included, left_out = _contents(capsule)
     text = replace(text, about=(*included, *left_out, f"Made with {text.generator}. It loads nothing from a network."))
     return ExportedPage(page_html(text, facts, still, capsule), included, left_out)

@@ -52,8 +52,11 @@ def find_class(class_names: Sequence[str], wanted: str | int) -> int:
         more = f" and {len(matches) - LISTED} more" if len(matches) > LISTED else ""
         raise SettingsError(f"class {wanted!r} matches several classes: {listed}{more}; give the number")
     near = difflib.get_close_matches(text, names, n=LISTED)
-    listed = ", ".join(class_names[names.index(name)] for name in near) or ", ".join(class_names[:LISTED]) + ", ..."
-    raise SettingsError(f"there is no class {wanted!r}; near names: {listed}")
+    if near:
+        listed = ", ".join(class_names[names.index(name)] for name in near)
+        raise SettingsError(f"there is no class {wanted!r}; near names: {listed}")
+    some = ", ".join(class_names[:LISTED]) + (", ..." if len(class_names) > LISTED else "")
+    raise SettingsError(f"there is no class {wanted!r}, nor one with a similar name; this model has {some}")
 
 
 @lru_cache(maxsize=4096)

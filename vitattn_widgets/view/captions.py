@@ -31,7 +31,8 @@ def caption_of(capture: AttentionCapture, raw: RawMap, sinks: np.ndarray) -> str
     if resolved.head is not None:
         parts.append(f"head {resolved.head} of 0..{resolved.heads - 1}")
     elif not resolved.source.no_head:
-        parts.append(FORMULAS[resolved.aggregation].format(heads=resolved.heads))
+        words = FORMULAS[resolved.aggregation] if resolved.heads > 1 else ONE_HEAD
+        parts.append(words.format(heads=resolved.heads))
     parts.append(_query_words(capture, resolved))
     one_layer = resolved.source.span == "layer"
     # the prefix tokens of the map's own layer, or of the whole model if the map is computed from several layers
@@ -92,6 +93,8 @@ COUNT_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eig
 LITTLE = 0.5
 """Share of the attention below which a sentence says how much of it reaches patches."""
 
+ONE_HEAD = "its only head"
+
 HEADS = {
     "mean": "average of {heads} heads",
     "max": "strongest of {heads} heads",
@@ -116,13 +119,12 @@ def sentence_of(capture: AttentionCapture, raw: RawMap, sinks: np.ndarray) -> st
     """`sentence` for callers that already hold the raw map and the sinks of its layer."""
     resolved = raw.resolved
     source = resolved.source
-    place = [_layer_place(capture, resolved.layer)]
+    place = [_layer_place(capture, resolved)]
     if resolved.head is not None:
         place.append(f"head {resolved.head}")
     elif not source.no_head:
-        place.append(
-            HEADS[resolved.aggregation].format(heads=resolved.heads) if resolved.heads > 1 else "its only head"
-        )
+        words = HEADS[resolved.aggregation] if resolved.heads > 1 else ONE_HEAD
+        place.append(words.format(heads=resolved.heads))
     target = "" if resolved.target is None else capture.class_names[resolved.target]
     query = query_words(resolved.query)
     text = f"{', '.join(place)}: {source.sentence.format(query=query, target=target)}."
@@ -132,13 +134,16 @@ def sentence_of(capture: AttentionCapture, raw: RawMap, sinks: np.ndarray) -> st
         count = int(sinks.sum())
         number = COUNT_WORDS[count] if count < len(COUNT_WORDS) else str(count)
         patches = f"{number} sink {'patches' if count > 1 else 'patch'}"
-        left_out = ", left out here" if resolved.sinks in LEFT_OUT else ""
-        text += f" {share_of(raw.with_sinks, sinks):.0%} goes to {patches}{left_out}."
+        treated = ", set apart" if resolved.sinks == "mark" else ", left out here" if resolved.sinks in LEFT_OUT else ""
+        text += f" {share_of(raw.with_sinks, sinks):.0%} goes to {patches}{treated}."
     return text
 
 
-def _layer_place(capture: AttentionCapture, layer: int) -> str:
-    last = capture.num_layers - 1
+def _layer_place(capture: AttentionCapture, resolved: ResolvedMap) -> str:
+    layer, last = resolved.layer, capture.num_layers - 1
+    first = late_layers(capture, layer)[0] if resolved.source.span == "late layers" else layer
+    if first < layer:
+        return f"Layers {first} to {layer}"
     if layer == last:
         return "Last layer"
     return "First layer" if layer == 0 else f"Layer {layer} of 0 to {last}"

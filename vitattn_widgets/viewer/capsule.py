@@ -43,7 +43,13 @@ Facts = dict[str, Any]
 """JSON values about model, photo, layers and controls."""
 
 
-def make_capsule(model: AttentionModel, capture: AttentionCapture, name: str = "", path: str | None = None) -> bytes:
+def make_capsule(
+    model: AttentionModel,
+    capture: AttentionCapture,
+    name: str = "",
+    path: str | None = None,
+    size: tuple[int, int] | None = None,
+) -> bytes:
     """The light capsule of a photo: 125 kB for ViT-Tiny at 224 px, and the photo's pixels. Equal input, equal bytes.
 
     Args:
@@ -52,9 +58,11 @@ def make_capsule(model: AttentionModel, capture: AttentionCapture, name: str = "
         capture: from `capture_attention`.
         name: of the photo, for people.
         path: of the photo's file, for code; None if it has none, or if readers must not see it.
+        size: width and height of the photo, where the capture holds a smaller one (`screen_capture`).
     """
     capture, no_norms = with_norms(model, capture)
     picture, pixels = picture_parts(capture, name, path)
+    picture["size"] = size or picture["size"]
     tensors = first_tensors(capture) | pixels
     for layer in range(capture.num_layers):
         for query in reversed(capture.queries(layer)):  # "mean" first: the sinks needed it too, so it is remembered

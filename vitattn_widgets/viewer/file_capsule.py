@@ -187,10 +187,21 @@ def _left_out(capture: AttentionCapture, facts: Facts, kept: Collection[Part]) -
         if ("operands", layer) not in kept:
             without.setdefault(layer, "queries and keys did not fit")
     for reason in dict.fromkeys(without.values()):
-        layers = [str(layer) for layer in without if without[layer] == reason]
-        where = f"{'layers' if len(layers) > 1 else 'layer'} {_listed(layers)}"
+        where = _layers([layer for layer in without if without[layer] == reason])
         sentences.append(f"A patch cannot be the query in {where}, whose {reason}.")
     return sentences
+
+
+def _layers(numbers: Sequence[int]) -> str:
+    """``"layers 0 to 3 and 7"``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    words = [str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs]
+    return f"{'layers' if len(numbers) > 1 else 'layer'} {_listed(words)}"
 
 
 def _listed(words: Sequence[str]) -> str:

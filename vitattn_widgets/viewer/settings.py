@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 from ..maps.settings import MapSettings
 from ..view.settings import ViewSettings
 
-START = replace(ViewSettings(), sinks="mark", scale="robust", opacity=0.8, blend="glow")
+START = replace(ViewSettings(), sinks="mark", scale="robust", opacity=0.7, blend="glow")
 """The viewer's first picture: the photo keeps its colours, and sink patches do not take the scale."""
 
 

@@ -62,7 +62,7 @@ function hostOf(model) {
     if (!Object.keys(moved).length) return;
     setAll(moved); // again, as an older value may have come back in the meantime
     for (const name of Object.keys(moved)) delete moved[name];
-    model.save_changes();
+    hasKernel(model).then((there) => there && model.save_changes());
   };
   /** @param {Record<string, unknown>} changes */
   const write = (changes) => {

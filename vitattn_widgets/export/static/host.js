@@ -128,6 +128,7 @@ function fileHost(facts) {
   let remembering = 0;
   return {
     without: WITHOUT,
+    closed: true,
     read: () => state,
     write(changes) {
       state = { ...state, ...changes };

@@ -129,6 +129,8 @@ export function mount(root, host) {
   let changed = new Set();
   let stale = false; // the settings moved since the last drawing
   let drawnThisFrame = false;
+  let forgive = () => {}; // takes the last error of a drawing away
+  let failed = false; // since the last drawing: what is drawn next is the former picture
   let exact = false; // whether the next picture of a large view is drawn at its full size
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let refining;
@@ -136,8 +138,9 @@ export function mount(root, host) {
   /** @param {unknown} error */
   const fail = (error) => {
     const text = error instanceof Error ? error.message : String(error);
-    messages.say({ kind: "error", text });
+    forgive = messages.say({ kind: "error", text });
     // the controls agree with the picture again
+    failed = true;
     if (now && !signal.aborted) store.change(now.state, { undoable: false });
   };
 
@@ -219,6 +222,8 @@ export function mount(root, host) {
       fail(error);
       return;
     }
+    if (changed.size && !failed) forgive();
+    failed = false;
     changed = new Set();
     drawnThisFrame = true;
     root.classList.remove("va-empty");

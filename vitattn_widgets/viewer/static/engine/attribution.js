@@ -75,6 +75,17 @@ export function sourceMaps(capsule, settings) {
 }
 
 /**
+ * The first and the last of the layers that "gradient_late" sums: up to `layer`, a third of the model's, rounded up.
+ *
+ * @param {Capsule} capsule
+ * @param {number} layer from 0 on
+ * @returns {[number, number]}
+ */
+export function lateLayers(capsule, layer) {
+  return [Math.max(0, layer + 1 - Math.ceil(capsule.numLayers / 3)), layer];
+}
+
+/**
  * What the host must be asked for before the map of these settings can be drawn; null if nothing.
  *
  * @param {Capsule} capsule

@@ -80,6 +80,7 @@ import { queryIndices, resolveIndex } from "./tokens.js";
  * @property {Record<string, any>} start
  * @property {{name: string, title: string, settings: Record<string, string>}[]} questions
  * @property {string[]} left_out   sentences: what this file does not hold
+ * @property {Record<string, any>} [recipe]   in a file: what `make_recipe` writes, with the default settings
  */
 
 /** The format that this viewer reads. */

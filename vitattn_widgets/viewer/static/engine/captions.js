@@ -1,7 +1,7 @@
 // @ts-check
 // Captions: what a picture shows, in words, and the unit of its values.
 
-import { rawMap } from "./attribution.js";
+import { lateLayers, rawMap } from "./attribution.js";
 import { percent } from "./formats.js";
 import { countSinks, LEFT_OUT, OUTLINED, shareOf } from "./sinks.js";
 import { queryWords } from "./tokens.js";
@@ -37,7 +37,7 @@ export function captionOf(capsule, raw, sinks) {
   const { layer, head, heads, aggregation, source } = raw.resolved;
   const parts = [model.name, layers[layer].words, ...sourceWords(capsule, raw.resolved)];
   if (head !== null) parts.push(`head ${head} of 0..${heads - 1}`);
-  else if (!source.no_head) parts.push(fillIn(words.formulas[aggregation], { heads }));
+  else if (!source.no_head) parts.push(heads > 1 ? fillIn(words.formulas[aggregation], { heads }) : ONE_HEAD);
   parts.push(queryPart(capsule, raw.resolved));
   // the prefix tokens of the map's own layer, or of the whole model if the map is computed from several layers
   const prefix = source.span === "layer" ? layers[layer].key_prefix : model.prefix;
@@ -58,8 +58,7 @@ function sourceWords(capsule, { source, layer, aggregation, target }) {
   if (source.plain) return [];
   let description = source.words;
   if (source.span === "late layers") {
-    const first = Math.max(0, layer + 1 - Math.ceil(capsule.numLayers / 3));
-    description += `, summed over layers ${first}..${layer}`;
+    description += `, summed over layers ${lateLayers(capsule, layer)[0]}..${layer}`;
   } else if (source.span === "first to layer") {
     description += " from layer 0 up to this one";
   }
@@ -103,6 +102,8 @@ const COUNT_WORDS = ["no", "one", "two", "three", "four", "five", "six", "seven"
 /** Share of the attention below which a sentence says how much of it reaches patches. */
 const LITTLE = 0.5;
 
+const ONE_HEAD = "its only head";
+
 /** The aggregations as a sentence names them. */
 const HEADS = /** @type {Record<string, string>} */ ({
   mean: "average of {heads} heads",
@@ -133,9 +134,9 @@ export function sentence(capsule, settings) {
  */
 export function sentenceOf(capsule, raw, sinks) {
   const { layer, head, heads, aggregation, source } = raw.resolved;
-  const place = [layerPlace(capsule, layer)];
+  const place = [layerPlace(capsule, layer, source.span)];
   if (head !== null) place.push(`head ${head}`);
-  else if (!source.no_head) place.push(heads > 1 ? fillIn(HEADS[aggregation], { heads }) : "its only head");
+  else if (!source.no_head) place.push(heads > 1 ? fillIn(HEADS[aggregation], { heads }) : ONE_HEAD);
   const target = raw.resolved.target === null ? "" : capsule.facts.model.classes[raw.resolved.target];
   const query = queryWords(raw.resolved.query, capsule.facts.words.queries);
   let text = `${place.join(", ")}: ${fillIn(source.sentence, { query, target })}.`;
@@ -143,15 +144,18 @@ export function sentenceOf(capsule, raw, sinks) {
   const count = countSinks(sinks);
   if (count) {
     const patches = `${COUNT_WORDS[count] ?? count} sink ${count > 1 ? "patches" : "patch"}`;
-    const leftOut = LEFT_OUT.includes(raw.resolved.sinks) ? ", left out here" : "";
-    text += ` ${percent(shareOf(raw.withSinks, sinks), 0)} goes to ${patches}${leftOut}.`;
+    const { sinks: treatment } = raw.resolved;
+    const treated = treatment === "mark" ? ", set apart" : LEFT_OUT.includes(treatment) ? ", left out here" : "";
+    text += ` ${percent(shareOf(raw.withSinks, sinks), 0)} goes to ${patches}${treated}.`;
   }
   return text;
 }
 
-/** @param {Capsule} capsule @param {number} layer from 0 on */
-function layerPlace(capsule, layer) {
+/** @param {Capsule} capsule @param {number} layer from 0 on @param {string} span */
+function layerPlace(capsule, layer, span) {
   const last = capsule.numLayers - 1;
+  const first = span === "late layers" ? lateLayers(capsule, layer)[0] : layer;
+  if (first < layer) return `Layers ${first} to ${layer}`;
   if (layer === last) return "Last layer";
   return layer === 0 ? "First layer" : `Layer ${layer} of 0 to ${last}`;
 }

@@ -18,14 +18,15 @@ export function likelyClasses(probabilities, count = PREDICTIONS) {
 
 /**
  * The numbers of the classes that a text finds: the class of that name or number, then those in whose name it is a
- * word, starts a word, or is inside one; among equals the lower number first.
+ * word, starts a word, or is inside one; among equals the likelier first, then the lower number.
  *
  * @param {string[]} names of all classes
  * @param {string} text case and the way words are joined are ignored
  * @param {number} count largest number of results
+ * @param {Float32Array | number[]} [probabilities] of the classes
  * @returns {number[]}
  */
-export function searchClasses(names, text, count) {
+export function searchClasses(names, text, count, probabilities = []) {
   const wanted = classKey(text);
   if (!wanted) return [];
   /** @type {number[][]} */
@@ -34,7 +35,9 @@ export function searchClasses(names, text, count) {
     const rank = String(number) === wanted ? 0 : rankOf(classKey(name), wanted);
     ranks[rank]?.push(number);
   });
-  return ranks.flat().slice(0, count);
+  /** @param {number} one @param {number} other */
+  const likelier = (one, other) => (probabilities[other] ?? 0) - (probabilities[one] ?? 0);
+  return ranks.flatMap((rank) => rank.sort(likelier)).slice(0, count);
 }
 
 /**

@@ -25,12 +25,13 @@ let medians = new Uint16Array(0);
  * @param {Float32Array} heat (height, width)
  * @param {[number, number]} size
  * @param {number} radius of the disk, in pixels; below 1 nothing changes
- * @returns {Float32Array} (height, width), off by at most 1 / MEDIAN_LEVELS of the range of the medians
+ * @param {Float32Array} [filtered] where to write, which may be `heat`
+ * @returns {Float32Array} `filtered`, (height, width), off by at most 1 / MEDIAN_LEVELS of the range of the medians
  */
-export function diskMedian(heat, size, radius) {
-  if (radius < 1) return heat;
+export function diskMedian(heat, size, radius, filtered = new Float32Array(heat)) {
+  if (radius < 1) return filtered;
   const [lowest, highest] = rangeOf(heat);
-  if (highest - lowest < TINY) return heat;
+  if (highest - lowest < TINY) return filtered;
   let [low, high] = estimateRange(heat, size, radius);
   // the subsampled medians may miss the extremes; the second term opens a range that is empty
   let margin = 0.02 * (high - low) + 1e-3 * (highest - lowest);
@@ -48,12 +49,13 @@ export function diskMedian(heat, size, radius) {
       continue;
     }
     const [first, last] = range;
-    if (first === last || last - first >= MEDIAN_LEVELS / 2) return decode(heat.length, low, level);
+    if (first === last || last - first >= MEDIAN_LEVELS / 2) return decode(filtered, low, level);
     // levels too coarse: zoom in, with one level to spare at each end
     [low, high] = [low + first * level, low + last * level];
     margin = level;
   }
-  return exactMedian(heat, size, radius);
+  filtered.set(exactMedian(heat, size, radius));
+  return filtered;
 }
 
 /**
@@ -294,18 +296,17 @@ function slide([height, width], radius, most, bottom, top) {
 }
 
 /**
- * The values of `medians`.
+ * Write the values of `medians`.
  *
- * @param {number} count of pixels
+ * @param {Float32Array} filtered
  * @param {number} low value of code 0
  * @param {number} level
- * @returns {Float32Array}
+ * @returns {Float32Array} `filtered`
  */
-function decode(count, low, level) {
+function decode(filtered, low, level) {
   const { fround } = Math;
   const from = fround(low);
   const step = fround(level);
-  const heat = new Float32Array(count);
-  for (let pixel = 0; pixel < count; pixel++) heat[pixel] = fround(medians[pixel] * step) + from;
-  return heat;
+  for (let pixel = 0; pixel < filtered.length; pixel++) filtered[pixel] = fround(medians[pixel] * step) + from;
+  return filtered;
 }

@@ -1,11 +1,25 @@
 // @ts-check
-// A picture as a few lines of Python to learn from.
+// A picture's recipe: as JSON to keep, and as a few lines of Python to learn from.
 
 import { pythonFloat, pythonValue } from "./formats.js";
 import { DEFAULTS, VIEW_FIELDS } from "./settings.js";
 
 /** @typedef {import("./capsule.js").Capsule} Capsule */
 /** @typedef {import("./settings.js").Settings} Settings */
+
+/**
+ * Everything needed to make a picture again, as `make_recipe` writes it.
+ *
+ * @param {Capsule} capsule of a file: others leave recipes to Python
+ * @param {Settings} settings
+ * @param {string} arrangement "overlay", "map" or "side by side"
+ * @returns {string} JSON
+ */
+export function recipeOf(capsule, settings, arrangement) {
+  const { recipe } = capsule.facts;
+  const own = Object.fromEntries(VIEW_FIELDS.map((name) => [name, settings[name]]));
+  return JSON.stringify({ ...recipe, settings: { ...recipe?.settings, ...own }, arrangement }, null, 2);
+}
 
 /**
  * A few lines of Python that make a picture; a comment says so if its weights or photo have no name.

@@ -65,7 +65,7 @@ export const VIEW_FIELDS = /** @type {(keyof Settings)[]} */ (Object.keys(DEFAUL
 export const LOOK = VIEW_FIELDS.filter((name) => !(name in MAP_DEFAULTS) && name !== "scale");
 
 /** What the viewer starts with: the photo keeps its colours, and sink patches do not take the scale. @type {Settings} */
-export const START = { ...DEFAULTS, sinks: "mark", scale: "robust", opacity: 0.8, blend: "glow" };
+export const START = { ...DEFAULTS, sinks: "mark", scale: "robust", opacity: 0.7, blend: "glow" };
 
 /** The settings that best show what the classifier used; the others keep their values. @type {Partial<Settings>} */
 export const RECOMMENDED = { source: "gradient_late", sinks: "outline", layer: -1, head: null, query: null };

@@ -21,9 +21,10 @@ const TRUNCATE = 4;
  * @returns {Float32Array} (height, width)
  */
 export function smoothMap(gridMap, grid, size, patchSize, { bilinear, median, gaussian }) {
-  let heat = upscale(gridMap, grid, size, bilinear);
-  if (median) heat = diskMedian(heat, size, Math.floor(patchSize / 2));
-  return gaussian ? gaussianBlur(heat, size, patchSize / 4) : heat;
+  // each step writes over the last one's map: new memory for each would cost more than some of them
+  const heat = upscale(gridMap, grid, size, bilinear);
+  if (median) diskMedian(heat, size, Math.floor(patchSize / 2), heat);
+  return gaussian ? gaussianBlur(heat, size, patchSize / 4, heat) : heat;
 }
 
 /**
@@ -89,11 +90,11 @@ function placesBetween(patches, pixels, bilinear) {
  * @param {Float32Array} heat (height, width)
  * @param {Size} size
  * @param {number} sigma
- * @returns {Float32Array} (height, width)
+ * @param {Float32Array} [blurred] where to write, which may be `heat`
+ * @returns {Float32Array} `blurred`, (height, width)
  */
-export function gaussianBlur(heat, [height, width], sigma) {
+export function gaussianBlur(heat, [height, width], sigma, blurred = new Float32Array(heat.length)) {
   const weights = gaussianWeights(sigma);
-  const blurred = new Float32Array(heat.length);
   blurLines(heat, blurred, weights, { lines: width, jump: 1, length: height, step: width });
   blurLines(blurred, blurred, weights, { lines: height, jump: width, length: width, step: 1 });
   return blurred;

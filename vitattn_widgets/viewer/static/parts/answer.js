@@ -1,6 +1,7 @@
 // @ts-check
 // The model's answer: each class is a button for its map, and a second one for the difference of the two.
 
+import { missing } from "../engine/attribution.js";
 import { likelyClasses } from "../engine/classes.js";
 import { MAP_FIELDS } from "../engine/settings.js";
 import { button, element, setText } from "./dom.js";
@@ -47,7 +48,7 @@ export function answerOf(viewer) {
   const node = element(
     "section",
     { class: "va-answer" },
-    element("h3", {}, "The model’s answer"),
+    element("h2", {}, "The model’s answer"),
     rows,
     doubt,
     search.element,
@@ -128,7 +129,12 @@ export function answerOf(viewer) {
   viewer.onOpen(mark);
 
   /** @param {Now} now */
-  const build = ({ capsule, prepared }) => {
+  const build = (now) => {
+    const { capsule, prepared } = now;
+    const source = classSource(now);
+    /** @param {number} one */
+    const absent = (one) =>
+      viewer.host.closed && missing(capsule, { ...now.settings, query: null, ...source, target: one }) !== null;
     const { classes } = capsule.facts.model;
     const probabilities = capsule.floats("probabilities");
     const listed = likelyClasses(probabilities, SHOWN);
@@ -141,6 +147,7 @@ export function answerOf(viewer) {
     rows.replaceChildren(
       ...listed.map((own) => {
         const fill = element("i", { class: "va-class-fill" });
+        const lacks = absent(own);
         fill.style.width = `${100 * probabilities[own]}%`;
         const row = element(
           "button",
@@ -148,7 +155,10 @@ export function answerOf(viewer) {
             type: "button",
             class: "va-class",
             "data-class": own,
-            title: `${classes[own]}\nClick: the map of this class. With Shift: the difference of the shown class and this one.`,
+            "aria-disabled": lacks && "true",
+            title: lacks
+              ? `${classes[own]}: its map is not in this file`
+              : `${classes[own]}\nClick: the map of this class. With Shift: the difference of the shown class and this one.`,
             onclick: (event) => (picking || event.shiftKey ? against(own) : choose(own)),
           },
           fill,

@@ -128,13 +128,18 @@ export function checkOf(viewer) {
     const now = viewer.now();
     if (!now || !host.check || running || whyNot(now)) return;
     running = true;
-    const close = viewer.say({ kind: "progress", text: "Checking this map: a few seconds" });
+    let close = viewer.say({ kind: "progress", text: "Checking this map: a few seconds" });
+    /** @param {string} text */
+    const waiting = (text) => {
+      close();
+      close = viewer.say({ kind: "progress", text });
+    };
     const result = resultOf(now);
     results = [result, ...results];
     list.prepend(result.article);
     show();
     try {
-      result.fill(await host.check(now.state.model, now.state.picture, now.settings));
+      result.fill(await host.check(now.state.model, now.state.picture, now.settings, waiting));
       for (const old of results.splice(KEPT_RESULTS)) old.article.remove();
     } catch (error) {
       results = results.filter((one) => one !== result);

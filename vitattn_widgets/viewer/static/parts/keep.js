@@ -3,7 +3,7 @@
 
 import { fileName } from "../engine/encode.js";
 import { npzFile } from "../engine/npz.js";
-import { pythonCode } from "../engine/recipe.js";
+import { pythonCode, recipeOf } from "../engine/recipe.js";
 import { barOf } from "./bars.js";
 import { button, element, setText } from "./dom.js";
 import { figureOf, pngFile, pngOfFigure, saveFile, svgFile } from "./figure.js";
@@ -182,6 +182,12 @@ export function keepOf(viewer) {
     },
     withoutLink,
   );
+  /** @param {Now} now */
+  const recipe = (now) => {
+    if (!host.closed) return fromHost("recipe")(now);
+    const json = recipeOf(now.capsule, now.settings, now.state.arrangement);
+    return save(".json", new Blob([json], { type: "application/json" }), now);
+  };
   const copyCode = action("Copy", "plus", () => copy(copyCode, code.textContent ?? "", code));
 
   const cards = element(
@@ -200,8 +206,8 @@ export function keepOf(viewer) {
     card(
       "Recipe",
       "All settings, from which va.from_recipe draws it again.",
-      [action("JSON", "save", fromHost("recipe"), withoutFile)],
-      withoutFile,
+      [action("JSON", "save", recipe, host.closed ? "" : withoutFile)],
+      host.closed ? "" : withoutFile,
     ),
     card(
       "Offline page",

@@ -5,7 +5,7 @@ import { button, element } from "./dom.js";
 
 /** @typedef {import("./types.js").Viewer} Viewer */
 
-const NARROW = 720; // pixels; the same number stands in layout.css
+const NARROW = 720; // pixels; the same number stands in narrow.css
 
 /** @type {Record<string, {text: string, icon: string}>} */
 const DRAWERS = {
@@ -32,13 +32,16 @@ export function drawersOf() {
 
   /** @param {string} name */
   const open = (name) => {
-    if (name === current) return;
+    if (name === current) {
+      if (name) body.scrollIntoView({ block: "start" });
+      return;
+    }
     current = name;
     for (const one of buttons) one.setAttribute("aria-expanded", String(one.dataset.drawer === name));
     for (const [key, panel] of Object.entries(panels)) panel.hidden = key !== name;
     body.hidden = !name;
     for (const listener of listeners) listener();
-    if (name) body.scrollIntoView({ block: "nearest" });
+    if (name) body.scrollIntoView({ block: body.closest(".va-narrow") ? "start" : "nearest" });
   };
 
   return {
@@ -66,7 +69,12 @@ export function drawersOf() {
 export function layoutOf(viewer, parts) {
   const { root } = viewer;
   root.classList.add("va-viewer", "va-empty");
-  root.setAttribute("data-lm-suppress-shortcuts", "true"); // JupyterLab's shortcuts
+  // Jupyter's shortcuts, some of which look at nothing but the element that has the focus
+  const suppress = (/** @type {Element} */ node) => node.setAttribute("data-lm-suppress-shortcuts", "true");
+  suppress(root);
+  root.addEventListener("focusin", (event) => suppress(/** @type {Element} */ (event.target)), {
+    signal: viewer.signal,
+  });
 
   const sticky = element("div", { class: "va-sticky" }, parts.picture.element);
   const left = element("div", { class: "va-left" }, sticky, parts.legend.element, parts.words);

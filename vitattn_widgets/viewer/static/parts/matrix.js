@@ -1,7 +1,9 @@
 // @ts-check
 // The matrix of layers and heads: a small map of each, and the way to go there.
 
+import { lateLayers } from "../engine/attribution.js";
 import { renderOverview } from "../engine/overview.js";
+import { queryText } from "../engine/tokens.js";
 import { element, setText } from "./dom.js";
 import { withTerms } from "./terms.js";
 
@@ -13,9 +15,8 @@ const GAP = 3; // between cells, in pixels
 const LARGEST = 46; // side of a cell
 const HIGHEST = 400; // of all rows
 const TOUCHED = 44; // smallest cell on a narrow screen, which then scrolls sideways
-const PATIENCE_MS = 90; // the cells follow a query that is dragged after a pause
+const PATIENCE_MS = 90; // the cells follow after a pause, so that the picture comes first
 const FLAT = 2.4; // as many times more layers than rows: the matrix gets a line of its own
-const LATE_PART = 3; // "late layers" are the last third
 
 /** @type {Record<string, [number, number]>} */
 const MOVES = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };
@@ -43,6 +44,7 @@ export function matrixOf(viewer) {
   let now = null;
   let size = { width: 0, height: 0, rows: 0, layers: 0 };
   let painted = "";
+  let others = 0; // layers that show another query than the chosen one
   let scrolls = false; // read once: asking the page for it in each frame would cost a layout
   /** @type {HTMLButtonElement | undefined} */
   let chosen;
@@ -150,6 +152,9 @@ export function matrixOf(viewer) {
     ].join();
     if (painted === wanted) return;
     painted = wanted;
+    const { query } = now.settings;
+    others = query === null ? 0 : overview.queries.filter((one) => one !== queryText(query)).length;
+    writeNote();
     const sheet = new OffscreenCanvas(overview.width, overview.height);
     sheet
       .getContext("2d")
@@ -186,20 +191,28 @@ export function matrixOf(viewer) {
       if (cell) cell.tabIndex = 0;
       chosen = cell;
     }
-    const first =
-      source.span === "first to layer" ? 0 : Math.max(0, settings.layer + 1 - Math.ceil(size.layers / LATE_PART));
+    const first = source.span === "first to layer" ? 0 : lateLayers(capsule, settings.layer)[0];
     span.hidden = source.span === "layer";
     span.style.left = `calc(var(--va-gutter) + ${first * stepX}px)`;
     span.style.width = `${(settings.layer - first + 1) * stepX - GAP}px`;
-    const reach = source.span === "layer" ? "" : "Underlined: the layers that this map is computed from. ";
-    const rest = source.no_head ? `Single heads rest: ${source.no_head}.` : "";
-    setText(note, reach + rest || "Each small map has a scale of its own.");
+    writeNote();
     if (scrolls) {
       const left = settings.layer * stepX;
       if (left < scroll.scrollLeft || left + 2 * stepX > scroll.scrollLeft + scroll.clientWidth) {
         scroll.scrollLeft = left - scroll.clientWidth / 2;
       }
     }
+  };
+
+  const writeNote = () => {
+    if (!now) return;
+    const source = now.capsule.source(now.settings.source);
+    const reach = source.span === "layer" ? "" : "Underlined: the layers that this map is computed from. ";
+    const rest = source.no_head ? `Single heads rest: ${source.no_head}.` : "";
+    const usual = others
+      ? `${others} of ${size.layers} layers show their usual query: this one's rows are not here. `
+      : "";
+    setText(note, usual + reach + rest || "Each small map has a scale of its own.");
   };
 
   grid.addEventListener("keydown", (event) => {
@@ -232,8 +245,8 @@ export function matrixOf(viewer) {
       }
       const { changed } = next;
       if (["layer", "head", "source", "capsule"].some((name) => changed.has(name))) frame();
-      if (["capsule", "cmap", "sinks"].some((name) => changed.has(name))) paint();
-      else if (changed.has("query") || changed.has("layer")) {
+      if (changed.has("capsule") || changed.has("cmap")) paint();
+      else if (["query", "layer", "sinks"].some((name) => changed.has(name))) {
         clearTimeout(waiting);
         waiting = setTimeout(paint, PATIENCE_MS);
       }

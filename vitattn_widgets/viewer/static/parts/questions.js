@@ -1,6 +1,7 @@
 // @ts-check
 // The three questions as tabs: each sets source, sinks and scale, and gives back what was there when it is left.
 
+import { missing } from "../engine/attribution.js";
 import { element, setText } from "./dom.js";
 
 /** @typedef {import("./types.js").Viewer} Viewer */
@@ -12,7 +13,7 @@ const QUESTION_FIELDS = /** @type {const} */ (["source", "sinks", "scale"]);
 /** @type {Record<string, string>} one line below the open tab */
 const EXPLAINED = {
   look: "Attention: where a layer looks, whatever the answer.",
-  use: "Gradient x attention of the late layers: what raised the score of the answer.",
+  use: "Gradient x attention, summed up to this layer: what raised the score of the answer.",
   believe: "A test: the brightest patches are taken away, and the answer is asked again.",
 };
 
@@ -52,15 +53,26 @@ export function questionsOf(viewer) {
     const now = viewer.now();
     if (!now) return;
     const { state, capsule } = now;
-    const former = viewer.store.get();
-    if (former.question !== question) {
-      left.set(former.question, Object.fromEntries(QUESTION_FIELDS.map((name) => [name, former[name]])));
+    if (viewer.store.get().question !== question) {
       const own = capsule.facts.questions.find((one) => one.name === question)?.settings;
-      viewer.store.change({ question, ...(left.get(question) ?? own) });
+      const next = { question, ...(left.get(question) ?? own) };
+      // a file has the maps of some sources for the usual query alone
+      const settings = /** @type {any} */ ({ ...now.settings, ...next });
+      const usual = viewer.host.closed && settings.query !== null && missing(capsule, settings) !== null;
+      viewer.store.change(usual ? { ...next, query: null } : next);
+      if (usual && Array.isArray(settings.query))
+        viewer.say({ kind: "note", text: "This file answers that for the usual query, not for a patch.", lasts: 8000 });
     }
     if (question === "believe") viewer.open("check");
     else if (state.question === "believe" && viewer.opened() === "check") viewer.open("");
   };
+
+  // a click on a class changes the question too
+  viewer.store.subscribe((changed) => {
+    const former = viewer.now()?.state;
+    if (!changed.has("question") || !former || former.question === viewer.store.get().question) return;
+    left.set(former.question, Object.fromEntries(QUESTION_FIELDS.map((name) => [name, former[name]])));
+  });
 
   list.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];

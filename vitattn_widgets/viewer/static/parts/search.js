@@ -82,7 +82,7 @@ export function searchOf(choose) {
   const open = () => {
     if (input.disabled) return;
     const text = input.value.trim();
-    const matching = text ? searchClasses(names, text, names.length) : likelyClasses(probabilities);
+    const matching = text ? searchClasses(names, text, names.length, probabilities) : likelyClasses(probabilities);
     listed = matching.slice(0, LISTED);
     const options = listed.map((target, place) =>
       element(

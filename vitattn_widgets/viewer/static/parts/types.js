@@ -33,8 +33,9 @@
  * @property {(model: string, picture: string) => Promise<ArrayBuffer>} capsule
  * @property {(model: string, picture: string, request: object) => Promise<ArrayBuffer>} more
  * @property {(file: File) => Promise<string>} [upload]
- * @property {(model: string, picture: string, settings: Settings) => Promise<any>} [check]
+ * @property {(model: string, picture: string, settings: Settings, waiting: (text: string) => void) => Promise<any>} [check]
  * @property {(what: string, state: State) => Promise<{name: string, mime: string, content: ArrayBuffer}>} [file]
+ * @property {boolean} [closed]   whether its capsules hold all there is, recipes included: there is nobody to ask
  * @property {(state: State) => string} [link]
  * @property {string} without
  * @property {string} [message]   said on the picture when the viewer opens, such as what is wrong with a link
