@@ -338,11 +338,18 @@ def test_differences_that_chance_cannot_explain_must_still_be_clear() -> None:
     [  # of random orders, 0.45 to 0.55; from the centre 0.35 and 0.65, from the edge 0.6 and 0.4
         ((0.38, 0.62), "Better than chance, no better than the centre."),
         ((0.2, 0.8), "Better than chance, the centre and the edge."),
-        ((0.2, 0.6), "Better than chance, the centre and the edge."),
+        ((0.2, 0.6), "Better than chance and the edge, better by one of two tests than the centre."),
+        (
+            (0.2, 0.5),
+            "Better by one of two tests than chance, better by one test and worse by the other than the centre.",
+        ),
         ((0.48, 0.5), "No better than chance, worse than the centre."),
-        ((0.38, 0.5), "Better than chance, worse than the centre."),
+        ((0.38, 0.5), "Better by one of two tests than chance, worse by one of two tests than the centre."),
         ((0.58, 0.42), "Worse than chance or the centre, no better than the edge."),
-        ((0.4, 0.43), "Better by one test and worse by the other than chance, worse than the centre."),
+        (
+            (0.4, 0.43),
+            "Better by one test and worse by the other than chance, worse by one of two tests than the centre.",
+        ),
         ((0.9, 0.1), "Worse than chance, the centre or the edge."),
     ],
 )

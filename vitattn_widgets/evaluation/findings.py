@@ -16,7 +16,15 @@ _STARTS = {"random": "at random", "centre": "from the centre", "edge": "from the
 
 _RANKS = {1: "more than", 0: "about as much as", -1: "less than"}
 
-_BETTER = "better than"
+_TOGETHER = {
+    (1, 1): "better than",
+    (0, 1): "better by one of two tests than",
+    (0, 0): "no better than",
+    (-1, 1): "better by one test and worse by the other than",
+    (-1, 0): "worse by one of two tests than",
+    (-1, -1): "worse than",
+}
+"""What the results of both tests, the lesser first, say together."""
 
 _RIVALS = {"random": "chance", "centre": "the centre", "edge": "the edge"}
 
@@ -52,34 +60,27 @@ def ranking(results: Mapping[str, int], doing: str) -> str:
 def verdict_words(deletion: Mapping[str, int], insertion: Mapping[str, int], similarity: float) -> str:
     """What both tests of the order and the shuffled weights say together, in one short sentence.
 
-    Convention: a map is better than a baseline if one test says so and the other does not say the opposite. Of the
-    centre and the edge, those that the map does not beat are named, or both if it beats both.
+    Convention: a map is better than a baseline if both tests say so. Of the centre and the edge, one is not named if
+    the map wins against it alone.
 
     Args:
         deletion: the results of `outcomes` for this test.
         insertion: the same for this one.
         similarity: rank correlation with the map of the shuffled model; may be NaN.
     """
+    results = {order: tuple(sorted((deletion[order], insertion[order]))) for order in _RIVALS}
+    won = [order for order in ("centre", "edge") if results[order] in ((0, 1), (1, 1))]
     groups: dict[str, list[str]] = {}
     for order, rival in _RIVALS.items():
-        groups.setdefault(_together(deletion[order], insertion[order]), []).append(rival)
-    beaten = groups.get(_BETTER, [])
-    if len(set(beaten) - {"chance"}) == 1:
-        groups[_BETTER] = [rival for rival in beaten if rival == "chance"]
+        if won != [order]:
+            groups.setdefault(_TOGETHER[results[order]], []).append(rival)
     parts = [
-        f"{words} {_listed(rivals, 'and' if words == _BETTER else 'or')}" for words, rivals in groups.items() if rivals
+        f"{words} {_listed(rivals, 'and' if words.startswith('better') else 'or')}" for words, rivals in groups.items()
     ]
     verdict = ", ".join(parts)
     if similarity >= HARDLY_CHANGED:
         verdict += ", and hardly changed by shuffled weights"
     return f"{verdict[0].upper()}{verdict[1:]}."
-
-
-def _together(deletion: int, insertion: int) -> str:
-    """The results of both tests against one baseline, in words."""
-    if {deletion, insertion} == {1, -1}:
-        return "better by one test and worse by the other than"
-    return {1: _BETTER, 0: "no better than", -1: "worse than"}[deletion or insertion]
 
 
 def shuffled_words(first_block: int, similarity: float) -> str:

@@ -14,7 +14,7 @@ const QUESTION_FIELDS = /** @type {const} */ (["source", "sinks", "scale"]);
 const EXPLAINED = {
   look: "Attention: where a layer looks, whatever the answer.",
   use: "Gradient x attention, summed up to this layer: what raised the score of the answer.",
-  believe: "A test: the brightest patches are taken away, and the answer is asked again.",
+  believe: "A test of what it used: the brightest patches are taken away, and the answer is asked again.",
 };
 
 /**
