@@ -80,7 +80,7 @@ async function checkResult(response, waiting = () => {}) {
       const { place, result, detail } = JSON.parse(event.slice("data: ".length));
       if (result) return result;
       if (detail) throw new Error(detail);
-      waiting(place ? `Waiting to check this map: ${place} before you` : "Checking this map: a few seconds");
+      waiting(place ? `Waiting to check this map: ${place} before you` : "Checking this map");
     }
   }
   throw new Error(SILENT);

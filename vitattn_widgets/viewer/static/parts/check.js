@@ -128,7 +128,7 @@ export function checkOf(viewer) {
     const now = viewer.now();
     if (!now || !host.check || running || whyNot(now)) return;
     running = true;
-    let close = viewer.say({ kind: "progress", text: "Checking this map: a few seconds" });
+    let close = viewer.say({ kind: "progress", text: "Checking this map" });
     /** @param {string} text */
     const waiting = (text) => {
       close();

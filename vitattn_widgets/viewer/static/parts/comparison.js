@@ -145,6 +145,7 @@ export function comparisonOf(viewer) {
   let shown = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let waiting;
+  let asked = false; // for a difference that is not in sight yet
 
   /**
    * Keep other panels; the chosen pair stays the same two views, as long as both are there.
@@ -249,6 +250,10 @@ export function comparisonOf(viewer) {
     const pair = state.difference.length ? state.difference : slots.length === 2 ? [0, 1] : [];
     const places = slots.map((slot) => panels[ready.indexOf(slot)] ?? null);
     shown.difference = difference.update({ titles, pair, panels: places, scale: state.panel_scale });
+    if (asked && shown.difference) {
+      asked = false;
+      difference.element.scrollIntoView({ block: "nearest" });
+    }
     const { limits } = comparison;
     node.dataset.drawn = JSON.stringify({ titles, limits, difference: shown.difference?.view.title ?? "" });
   };
@@ -285,6 +290,7 @@ export function comparisonOf(viewer) {
     element: node,
     /** @param {Now} now */
     update(now) {
+      if (now.changed.has("difference")) asked = now.state.difference.length > 0;
       if (viewer.opened() !== "compare") return;
       updateHead(now);
       if (["panels", "panel_scale", "difference"].some((name) => now.changed.has(name))) refresh();

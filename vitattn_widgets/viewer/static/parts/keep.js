@@ -188,7 +188,7 @@ export function keepOf(viewer) {
     const json = recipeOf(now.capsule, now.settings, now.state.arrangement);
     return save(".json", new Blob([json], { type: "application/json" }), now);
   };
-  const copyCode = action("Copy", "plus", () => copy(copyCode, code.textContent ?? "", code));
+  const copyCode = action("Copy", "copy", () => copy(copyCode, code.textContent ?? "", code));
 
   const cards = element(
     "ul",

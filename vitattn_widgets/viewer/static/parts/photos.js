@@ -118,9 +118,10 @@ export function photosOf(viewer) {
   return {
     element: node,
     /** @param {Now} now */
-    update({ capsule, changed }) {
+    update({ capsule, state, changed }) {
       if (!changed.has("capsule")) return;
-      setText(about, capsule.facts.model.description);
+      const { description } = capsule.facts.model;
+      setText(about, strip.hidden ? `${state.picture} · ${description}` : description);
       choose(); // the strip has its size now
     },
   };
