@@ -24,20 +24,13 @@ class WeightsError(VitattnError, OSError):
 class DownloadError(WeightsError):
     """Published weights are not on this computer and cannot be downloaded now.
 
-    Args:
-        words: what is missing (``"the weights of vit_tiny_patch16_224"``).
-        problem: why it cannot be downloaded.
-
     Attributes:
         reason: both in words, for the middle of a sentence.
     """
 
-    def __init__(self, words: str, problem: str) -> None:
-        self.reason = f"{words} are not on this computer, and {problem}"
-        super().__init__(
-            f"{self.reason}; check the network (proxies, HF_ENDPOINT, HF_HUB_OFFLINE), give a local file with "
-            "checkpoint=... (--checkpoint), or use the embedded model, 'demo' (--model demo)"
-        )
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class SettingsError(VitattnError, ValueError):

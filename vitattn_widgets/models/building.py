@@ -13,9 +13,9 @@ from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
 from timm.models import get_pretrained_cfg, parse_model_name
 from torch import nn
 
-from ..errors import DownloadError, ModelError, WeightsError
+from ..errors import ModelError, WeightsError
 from .families import FAMILY_MODULES, require_supported
-from .hub import address_problem, fetch
+from .hub import address_problem, download_error, fetch
 
 DEMO = "demo"
 """Name of the embedded model, which needs no network."""
@@ -91,7 +91,7 @@ def _fetched(name: str) -> tuple[str, dict[str, Any]]:
     if config is not None and isinstance(config.url, str):
         cached = Path(torch.hub.get_dir(), "checkpoints", Path(config.url).name)
         if not cached.is_file() and (problem := address_problem(config.url)):
-            raise DownloadError(words, problem)
+            raise download_error(words, problem)
     return name, {}
 
 

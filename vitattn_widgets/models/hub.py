@@ -106,11 +106,26 @@ def fetch(repository: str, filenames: Sequence[str], words: str) -> Path:
             return Path(cached)
     patience = constants.HF_HUB_ETAG_TIMEOUT if os.environ.get("HF_HUB_ETAG_TIMEOUT") else PATIENCE
     if problem := hub_problem(patience):
-        raise DownloadError(words, problem)
+        raise download_error(words, problem)
     for filename in filenames:
         if path := _download(filename, place, words):
             return path
-    raise DownloadError(words, f"{name} on the hub has no {' or '.join(filenames)}")
+    raise download_error(words, f"{name} on the hub has no {' or '.join(filenames)}")
+
+
+def download_error(words: str, problem: str) -> DownloadError:
+    """The error for a file that is neither here nor to be had.
+
+    Args:
+        words: what the file is, as in `fetch`.
+        problem: why it cannot be downloaded, for the middle of a sentence.
+    """
+    reason = f"{words} are not on this computer, and {problem}"
+    return DownloadError(
+        f"{reason}; check the network (proxies, HF_ENDPOINT, HF_HUB_OFFLINE), give a local file with checkpoint=... "
+        "(--checkpoint), or use the embedded model, 'demo' (--model demo)",
+        reason,
+    )
 
 
 def _download(filename: str, place: dict[str, Any], words: str) -> Path | None:
@@ -126,7 +141,7 @@ def _download(filename: str, place: dict[str, Any], words: str) -> Path | None:
         problem = f"the hub has no {place['repo_id']}, or wants a login for it"
     except DOWNLOAD_ERRORS as error:
         problem = f"the download failed ({_first_line(error)})"
-    raise DownloadError(words, problem)
+    raise download_error(words, problem)
 
 
 @contextmanager
