@@ -88,7 +88,7 @@ def _fetched(name: str) -> tuple[str, dict[str, Any]]:
     if config is not None and config.hf_hub_id:
         names = [config.hf_hub_filename] if config.hf_hub_filename else WEIGHTS
         return name, {"file": str(fetch(config.hf_hub_id, names, words)), "custom_load": False}
-    if config is not None and isinstance(config.url, str):
+    if config is not None and isinstance(config.url, str) and config.url:
         cached = Path(torch.hub.get_dir(), "checkpoints", Path(config.url).name)
         if not cached.is_file() and (problem := address_problem(config.url)):
             raise download_error(words, problem)

@@ -43,13 +43,13 @@ def hub_problem(timeout: float = PATIENCE) -> str:
     Returns:
         The reason in words, for the middle of a sentence; empty if the hub answers.
     """
-    if constants.HF_HUB_OFFLINE:
-        return "HF_HUB_OFFLINE is set"
     return address_problem(constants.ENDPOINT, timeout)
 
 
 def address_problem(address: str, timeout: float = PATIENCE) -> str:
-    """The same for any web address, whatever the offline switch says about the hub."""
+    """The same for any web address."""
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
     host = urlsplit(address).hostname or address
     answer: Future[str] = Future()
     # a thread, because nothing else bounds the time of a name server that keeps silent; it ends with the process
