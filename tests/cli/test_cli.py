@@ -127,7 +127,7 @@ def test_a_figure_of_a_model_with_one_head_leaves_the_ratio_out() -> None:
         (["map", CAT, "-o", "nowhere/out.png"], "does not exist"),
         (["map", CAT, "-o", "out.png", "--npz", "out.txt"], "cannot write this type"),
         (["map", CAT, "-o", "out.png", "--model", "vit_tinny"], "timm has no model 'vit_tinny'; near names"),
-        (["map", CAT, "-o", "out.png", "--model", "vit_large_patch16_384"], "could not be downloaded"),
+        (["map", CAT, "-o", "out.png", "--model", "vit_large_patch16_384"], "are not on this computer"),
         (["map", CAT, "-o", "out.png", "--checkpoint", "gone.pt"], "no such checkpoint"),
         (["map", CAT, "-o", "out.png", "--opacity", "2"], "opacity must lie in 0..1"),
         (["map", CAT, "-o", "out.png", "--cmap", "jetset"], "colour map 'jetset' does not exist"),

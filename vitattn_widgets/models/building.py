@@ -16,6 +16,7 @@ from torch import nn
 from ..errors import ModelError, WeightsError
 from .families import FAMILY_MODULES, require_supported
 from .hub import address_problem, download_error, fetch
+from .start_values import NoRandomStart
 
 DEMO = "demo"
 """Name of the embedded model, which needs no network."""
@@ -49,7 +50,7 @@ def create_module(name: str, pretrained: bool, size: tuple[int, int] | None, **o
     else:
         source = name
     try:
-        module = timm.create_model(source, pretrained=pretrained, **options)
+        module = _built(source, pretrained, options)
     except SafetensorError as error:
         raise WeightsError(f"the weights of {name} in the local cache are damaged ({error}); delete them") from error
     except TypeError as error:
@@ -72,6 +73,16 @@ def create_module(name: str, pretrained: bool, size: tuple[int, int] | None, **o
     config = getattr(module, "pretrained_cfg", None) or {}
     full_name = f"{config.get('architecture', name)}.{config['tag']}" if config.get("tag") else name
     return (full_name if pretrained else name), module
+
+
+def _built(source: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
+    if pretrained:
+        with NoRandomStart() as start:
+            module = timm.create_model(source, pretrained=True, **options)
+        if not start.left_unset(module):
+            return module
+        # a new classifier, for example, does start at random
+    return timm.create_model(source, pretrained=pretrained, **options)
 
 
 def _fetched(name: str) -> tuple[str, dict[str, Any]]:
