@@ -22,7 +22,7 @@ from huggingface_hub.utils import close_session
 
 import vitattn_widgets as va
 from vitattn_widgets.models import DEFAULT_MODEL, hub as hub_module
-from vitattn_widgets.models.hub import fetch, hub_problem
+from vitattn_widgets.models.hub import fetch, hub_problem, look_ahead
 
 from ..conftest import SAMPLES
 from ..hub import FakeHub, online, refusing_address, running_hub, silent_address
@@ -119,6 +119,35 @@ def test_the_proxy_of_the_environment_is_the_way_to_the_hub(
     close_session()
     monkeypatch.setenv("HTTP_PROXY", "nonsense://127.0.0.1:1")
     assert hub_problem().startswith("the proxy that the environment names for hub.invalid cannot be used (")
+
+
+def test_a_try_ahead_is_made_only_without_weights_and_answers_the_next_download(
+    hub: FakeHub, use: Callable[[str], None], tmp_path: Path
+) -> None:
+    look_ahead("vit_tiny_patch16_224.some_tag")
+    use(refusing_address())  # the answer has been given by then
+    with pytest.raises(va.errors.DownloadError, match=r"some/model on the hub has no a\.bin"):
+        fetch("some/model", ["a.bin"], "it")
+    assert "HEAD /" in hub.asked
+    with pytest.raises(va.errors.DownloadError, match=r"127\.0\.0\.1 cannot be reached"):
+        fetch("some/model", ["a.bin"], "it")  # with a try of its own
+    hub.asked.clear()
+    use(hub.address)
+    (tmp_path / "hub" / "models--timm--vit_tiny_patch16_224.some_tag").mkdir(parents=True)
+    look_ahead("vit_tiny_patch16_224")
+    time.sleep(0.2)
+    assert hub.asked == []
+
+
+def test_a_try_ahead_that_keeps_silent_costs_the_download_no_time(use: Callable[[str], None]) -> None:
+    with silent_address() as address:
+        use(address)
+        look_ahead("vit_tiny_patch16_224")
+        time.sleep(2.1)
+        started = time.monotonic()
+        with pytest.raises(va.errors.DownloadError, match=r"127\.0\.0\.1 did not answer within 2 s"):
+            fetch("some/model", ["a.bin"], "it")
+        assert time.monotonic() - started < 0.5
 
 
 # --- files ---

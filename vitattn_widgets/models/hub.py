@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, TimeoutError as NoAnswerError
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -21,6 +23,9 @@ from ..errors import DownloadError
 PATIENCE = 2.0
 """Seconds that the hub has for its first answer; ``HF_HUB_ETAG_TIMEOUT``, huggingface_hub's own variable, changes them
 for downloads."""
+
+LONGEST = 60.0
+"""Seconds after which a request is given up that nobody waits for any more."""
 
 CHUNK = 1 << 18
 """Bytes after which the progress bar of a download moves; huggingface_hub's 10 MB look like a halt on a slow line."""
@@ -50,27 +55,52 @@ def address_problem(address: str, timeout: float = PATIENCE) -> str:
     """The same for any web address."""
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
-    host = urlsplit(address).hostname or address
-    answer: Future[str] = Future()
-    # a thread, because nothing else bounds the time of a name server that keeps silent; it ends with the process
-    Thread(target=_ask, args=(answer, address, host, timeout), daemon=True).start()
+    return _Try(address).problem(timeout)
+
+
+def look_ahead(name: str) -> None:
+    """Start the one try of the hub now, in the background, if the cache has no weights of a model.
+
+    The next download takes its answer. So a network that keeps silent is found out while torch is being imported.
+
+    Args:
+        name: timm name.
+    """
+    global _ahead
+    pattern = f"models--*{escape(name.partition('.')[0])}*"
+    if not constants.HF_HUB_OFFLINE and not any(Path(constants.HF_HUB_CACHE).glob(pattern)):
+        _ahead = _Try(constants.ENDPOINT)
+
+
+class _Try:
+    """One request, in a thread: nothing else bounds the time of a name server that keeps silent."""
+
+    def __init__(self, address: str) -> None:
+        self.started = time.monotonic()
+        self.host = urlsplit(address).hostname or address
+        self._answer: Future[str] = Future()
+        Thread(target=self._ask, args=(address,), daemon=True).start()  # ends with the process
+
+    def problem(self, timeout: float) -> str:
+        """What is wrong, known at most ``timeout`` seconds after the start."""
+        try:
+            return self._answer.result(max(0.0, self.started + timeout - time.monotonic()))
+        except NoAnswerError:
+            return f"{self.host} did not answer within {timeout:g} s"
+
+    def _ask(self, address: str) -> None:
+        try:
+            self._answer.set_result(_try_once(address, self.host))
+        except BaseException as error:
+            self._answer.set_exception(error)
+
+
+_ahead: _Try | None = None
+
+
+def _try_once(address: str, host: str) -> str:
     try:
-        return answer.result(timeout)
-    except NoAnswerError:
-        return f"{host} did not answer within {timeout:g} s"
-
-
-def _ask(answer: Future[str], address: str, host: str, timeout: float) -> None:
-    try:
-        answer.set_result(_try_once(address, host, timeout))
-    except BaseException as error:
-        answer.set_exception(error)
-
-
-def _try_once(address: str, host: str, timeout: float) -> str:
-    try:
-        # a longer timeout, so that silence always has the same words; it only lets the thread end
-        status = get_session().head(address, timeout=2 * timeout).status_code
+        status = get_session().head(address, timeout=LONGEST).status_code
     except CONNECTION_ERRORS as error:
         return f"{host} cannot be reached ({_first_line(error)})"
     except (ValueError, ImportError) as error:  # a proxy that the client cannot use
@@ -98,6 +128,7 @@ def fetch(repository: str, filenames: Sequence[str], words: str) -> Path:
     Raises:
         DownloadError: it is not in the cache, and cannot be downloaded now, or not by this user.
     """
+    global _ahead
     name, _, revision = repository.partition("@")
     place: dict[str, Any] = {"repo_id": name, "revision": revision or None}
     for filename in filenames:
@@ -105,7 +136,8 @@ def fetch(repository: str, filenames: Sequence[str], words: str) -> Path:
         if isinstance(cached, str):
             return Path(cached)
     patience = constants.HF_HUB_ETAG_TIMEOUT if os.environ.get("HF_HUB_ETAG_TIMEOUT") else PATIENCE
-    if problem := hub_problem(patience):
+    ahead, _ahead = _ahead, None
+    if problem := ahead.problem(patience) if ahead else hub_problem(patience):
         raise download_error(words, problem)
     for filename in filenames:
         if path := _download(filename, place, words):
