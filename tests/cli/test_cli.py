@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +59,21 @@ def test_map_writes_the_picture_that_render_view_draws(
     assert f"prefix share of the patch at row 5, col 8, by head: {shares}" in printed
 
 
+def test_map_ends_with_commands_that_work(tmp_path: Path, tiny: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    photo = tmp_path / "my cat.jpg"
+    shutil.copy(CAT, photo)
+    wanted = ["map", str(photo), "-o", str(tmp_path / "my map.png"), *tiny, "--img-size", "96x112"]
+    for layer, other in ((-1, 6), (6, 0)):
+        assert cli.main([*wanted, "--layer", str(layer)]) == 0
+        *_, page, map_again = capsys.readouterr().out.splitlines()
+        assert page == f"next, in the browser: vitattn demo --checkpoint {tiny[1]}"
+        assert map_again.startswith("or another layer: vitattn map ")
+        _, *arguments = shlex.split(map_again.partition(": ")[2])
+        assert cli.main(arguments) == 0
+        assert f"layer {other} of 0..11" in capsys.readouterr().out
+        assert Image.open(tmp_path / f"my map-layer-{other}.png").size == (112, 96)
+
+
 def test_on_original_keeps_the_photos_size(tmp_path: Path, tiny: list[str]) -> None:
     out = tmp_path / "map.webp"
     assert cli.main(["map", CAT, "-o", str(out), *tiny, "--on", "original"]) == 0
@@ -110,7 +127,7 @@ def test_a_figure_of_a_model_with_one_head_leaves_the_ratio_out() -> None:
         (["map", CAT, "-o", "nowhere/out.png"], "does not exist"),
         (["map", CAT, "-o", "out.png", "--npz", "out.txt"], "cannot write this type"),
         (["map", CAT, "-o", "out.png", "--model", "vit_tinny"], "timm has no model 'vit_tinny'; near names"),
-        (["map", CAT, "-o", "out.png", "--model", "vit_large_patch16_384"], "could not be downloaded"),
+        (["map", CAT, "-o", "out.png", "--model", "vit_large_patch16_384"], "are not on this computer"),
         (["map", CAT, "-o", "out.png", "--checkpoint", "gone.pt"], "no such checkpoint"),
         (["map", CAT, "-o", "out.png", "--opacity", "2"], "opacity must lie in 0..1"),
         (["map", CAT, "-o", "out.png", "--cmap", "jetset"], "colour map 'jetset' does not exist"),

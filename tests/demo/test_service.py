@@ -344,7 +344,7 @@ def test_the_page_starts_without_any_model() -> None:
     page = va.build_demo(["vit_tiny_patch16_384", "vit_tinny"])
     opened = open_link(page.service, {})
     assert opened["state"] == {}
-    assert "could not be downloaded" in opened["message"]
+    assert "are not on this computer" in opened["message"]
     assert "near names" in opened["message"]
     page.service.close()
     with pytest.raises(va.errors.SettingsError, match="at least one model"):

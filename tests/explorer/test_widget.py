@@ -240,7 +240,7 @@ def test_pictures_that_cannot_be_read_are_marked_with_the_reason_and_refused(mod
     [
         ("vit_enormous", "timm has no model 'vit_enormous'"),
         ("resnet18", "has no attention map to show: it has no attention layers"),
-        ("vit_large_patch16_384", "could not be downloaded"),
+        ("vit_large_patch16_384", "are not on this computer"),
     ],
 )
 def test_a_model_that_cannot_be_loaded_is_reported_and_the_last_one_stays(model, name, words):

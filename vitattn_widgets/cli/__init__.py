@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import VitattnError
+from ..models import DEFAULT_MODEL
 from . import demo, export, figure, finetune, map, sweep
 
 COMMANDS = (map, figure, export, sweep, demo, finetune)
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from PIL.Image import DecompressionBombWarning
 
             warnings.simplefilter("ignore", DecompressionBombWarning)  # load_picture has its own, lower limit
+            _look_ahead(options)
             options.run(options)
     except VitattnError as error:
         print(f"vitattn: error: {error}", file=sys.stderr)
@@ -30,6 +32,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("vitattn: stopped", file=sys.stderr)
         return 130
     return 0
+
+
+def _look_ahead(options: argparse.Namespace) -> None:
+    """Find out about the network while torch is imported, if a model may have to be downloaded."""
+    if not hasattr(options, "model") or options.checkpoint or options.run is finetune.run:
+        return
+    name = options.model[0] if isinstance(options.model, list) and options.model else options.model or DEFAULT_MODEL
+    if name != "demo" and ":" not in name:
+        from ..models.hub import look_ahead
+
+        look_ahead(name)
 
 
 def _parser() -> argparse.ArgumentParser:
