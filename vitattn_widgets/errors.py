@@ -21,6 +21,18 @@ class WeightsError(VitattnError, OSError):
     """Weights are unavailable: no network, not in the cache, or no such file."""
 
 
+class DownloadError(WeightsError):
+    """Published weights are not on this computer and cannot be downloaded now.
+
+    Attributes:
+        reason: both in words, for the middle of a sentence.
+    """
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class SettingsError(VitattnError, ValueError):
     """A layer, head, query, aggregation or drawing setting that does not exist for this capture."""
 

@@ -15,9 +15,10 @@ from gradio_client import Client, handle_file
 from PIL import Image
 
 import vitattn_widgets as va
+from vitattn_widgets.demo import service as service_module
 from vitattn_widgets.demo.links import open_link
 from vitattn_widgets.demo.service import DemoService
-from vitattn_widgets.models import DEFAULT_MODEL, loading
+from vitattn_widgets.models import DEFAULT_MODEL
 
 from ..conftest import SAMPLES
 from ..lab import ROOT
@@ -27,18 +28,10 @@ LIMITS = {"max_upload": 10**6, "max_pixels": 10**6, "keep_seconds": 60}
 
 
 @pytest.fixture
-def no_weights(monkeypatch: pytest.MonkeyPatch) -> str:
-    """Make the default model's weights unavailable; gives the reason."""
-    reason = f"the weights of {DEFAULT_MODEL} could not be downloaded"
-    load = loading.load_model
-
-    def refuse(name: str | None = None, **options) -> va.models.AttentionModel:
-        if name == DEFAULT_MODEL:
-            raise va.errors.WeightsError(reason)
-        return load(name, **options)
-
-    monkeypatch.setattr(loading, "load_model", refuse)
-    return reason
+def no_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """An empty cache of the hub; gives the reason that follows."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    return f"the weights of {DEFAULT_MODEL} are not on this computer, and HF_HUB_OFFLINE is set"
 
 
 def test_without_its_weights_the_default_becomes_the_embedded_model(no_weights: str) -> None:
@@ -65,7 +58,7 @@ def test_if_no_model_at_all_is_available_the_page_says_why(monkeypatch: pytest.M
     def refuse(*_, **__) -> None:
         raise va.errors.ModelError("a damaged file")
 
-    monkeypatch.setattr(loading, "load_model", refuse)
+    monkeypatch.setattr(service_module, "load_model", refuse)
     service = DemoService(**LIMITS)
     assert service.unavailable == {DEFAULT_MODEL: "a damaged file"}
     assert open_link(service, {})["message"] == f"{DEFAULT_MODEL} is not available: a damaged file"
@@ -73,7 +66,7 @@ def test_if_no_model_at_all_is_available_the_page_says_why(monkeypatch: pytest.M
 
 
 def test_with_its_weights_the_default_is_itself(monkeypatch: pytest.MonkeyPatch, wide_model) -> None:
-    monkeypatch.setattr(loading, "load_model", lambda name: wide_model)
+    monkeypatch.setattr(service_module, "load_model", lambda: wide_model)
     service = DemoService(**LIMITS)
     assert list(service.models) == [DEFAULT_MODEL]
     assert service.model(DEFAULT_MODEL) is wide_model
@@ -111,11 +104,11 @@ def test_the_command_serves_the_embedded_model_without_a_network(tmp_path: Path)
         while "The page runs" not in said.read_text() and server.poll() is None and time.monotonic() < deadline:
             time.sleep(0.2)
         *_, note, runs = said.read_text().splitlines()
-        assert note.startswith("vitattn: using the embedded model")
+        assert note.startswith("vitattn: This is the embedded model, because")
         assert runs.startswith("The page runs")
         address = f"http://127.0.0.1:{port}"
         opened = httpx.get(f"{address}/vitattn/open").json()
-        assert opened["library"]["note"].startswith("using the embedded model")
+        assert opened["library"]["note"].startswith("This is the embedded model, because")
         picture, _, caption = Client(address, verbose=False).predict(
             photo=handle_file(SAMPLES / "coffee.jpg"), model="demo", api_name="/map"
         )

@@ -70,7 +70,10 @@ def test_an_unknown_tag_is_reported_with_the_possible_ones() -> None:
 
 
 def test_weights_that_are_unavailable_are_reported_with_the_next_step() -> None:
-    with pytest.raises(va.errors.WeightsError, match="not in the local cache and could not be downloaded"):
+    missing = (
+        "the weights of vit_large_patch16_384 are not on this computer, and HF_HUB_OFFLINE is set; check the network"
+    )
+    with pytest.raises(va.errors.DownloadError, match=missing):
         va.load_model("vit_large_patch16_384")
     with pytest.raises(va.errors.WeightsError, match="no published weights"):
         va.load_model("test_vit4")

@@ -21,7 +21,6 @@ from vitattn_widgets.training import embedded, embedded_card, kinds, teacher
 from vitattn_widgets.training.distillation import Distillation
 
 from ..conftest import SAMPLES, noise_photo
-from ..model_zoo import build
 
 CARD = loading.DEMO_CHECKPOINT.with_suffix(".json")
 
@@ -206,35 +205,69 @@ def test_unknown_names_are_refused_all_the_same() -> None:
             va.load_model(name)
 
 
+@pytest.fixture
 def no_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("huggingface_hub.file_download.HF_HUB_CACHE", str(tmp_path), raising=False)
+    """An empty cache of the hub."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
 
 
-def test_only_missing_weights_fall_back_and_the_line_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    model, line = loading.load_model_or_demo("vit_small_patch16_224", device="cpu")
+def test_without_weights_the_default_model_is_the_embedded_one_and_a_note_says_why(no_weights: None) -> None:
+    model = va.load_model(device="cpu")
     assert model.name == "demo"
-    assert "\n" not in line
-    assert "embedded model" in line
-    assert "vit_small_patch16_224" in line
-    with pytest.raises(va.errors.ModelError, match="timm has no model"):
-        loading.load_model_or_demo("vit_smal_patch16_224")
-    with pytest.raises(va.errors.WeightsError, match="no such checkpoint file"):
-        loading.load_model_or_demo("vit_small_patch16_224", checkpoint=tmp_path / "gone.safetensors")
-    module = build("vit")
-    model, line = loading.load_model_or_demo(module)
-    assert model.module is module
-    assert line is None
+    assert model.loaded_with == {"model": "demo"}
+    assert model.note == (
+        f"This is the embedded model, because the weights of {va.models.DEFAULT_MODEL} are not on this computer, and "
+        "HF_HUB_OFFLINE is set."
+    )
+    assert va.load_model("demo").note == ""
+    assert va.load_model(img_size=224).layout.grid == (14, 14)
+    with pytest.raises(va.errors.DownloadError):
+        va.load_model(class_names=["class"] * 1000)  # of the default model
 
 
-def test_a_map_never_falls_back_by_itself_but_names_the_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    photo, out = SAMPLES / "coffee.jpg", tmp_path / "map.png"
-    assert cli.main(["map", str(photo), "-o", str(out), "--model", "vit_small_patch16_224"]) == 2
-    assert "--model demo" in capsys.readouterr().err
+def test_with_its_weights_the_default_model_is_itself(real_model: va.models.AttentionModel) -> None:
+    model = va.load_model(device="cpu")
+    assert (model.name, model.note) == (real_model.name, "")
+
+
+def test_a_model_that_is_named_is_never_replaced(no_weights: None) -> None:
+    for name in (va.models.DEFAULT_MODEL, "vit_small_patch16_224"):
+        with pytest.raises(va.errors.DownloadError, match=f"weights of {name} are not on this computer"):
+            va.load_model(name)
+
+
+PHOTO = str(SAMPLES / "coffee.jpg")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["map", PHOTO, "-o", "out.png"],
+        ["figure", PHOTO, "-o", "out.png"],
+        ["figure", PHOTO, "-o", "out.png", "--compare", "layer=0,5"],
+        ["export", PHOTO, "-o", "out.html"],
+        ["sweep", "cassava", "-o", "out", "--stand-in", "--limit", "6", "--pictures", "0"],
+    ],
+    ids=["map", "figure", "comparison", "export", "sweep"],
+)
+def test_every_command_falls_back_from_the_default_and_never_from_a_name(
+    arguments: list[str],
+    no_weights: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = Path(arguments[arguments.index("-o") + 1])
+    assert cli.main([*arguments, "--model", va.models.DEFAULT_MODEL]) == 2
+    refused = capsys.readouterr()
+    assert refused.err.count("\n") == 1
+    assert "--model demo" in refused.err
     assert not out.exists()
-    assert cli.main(["map", str(photo), "-o", str(out), "--model", "demo"]) == 0
-    assert "embedded model" in capsys.readouterr().out
-    assert Image.open(out).size == (160, 160)
+    assert cli.main(arguments) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("This is the embedded model, because") for line in said) == 1
+    assert out.exists()
 
 
 def test_embedding_halves_the_weights_folds_the_temperature_in_and_refuses_what_is_too_large(

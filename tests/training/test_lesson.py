@@ -24,9 +24,13 @@ class Teacher:
         self.runs: list[dict] = []
         self.trained = trained
         self.start = va.load_model(None, checkpoint=trained.last)
-        line = None if weights else "using the embedded model, because the weights are unavailable"
-        monkeypatch.setattr(lesson_module, "load_model_or_demo", lambda model: (self.start, line))
+        if not weights:
+            self.start = replace(self.start, note="This is the embedded model, because the weights are not here.")
+        monkeypatch.setattr(lesson_module, "load_model", self.load)
         monkeypatch.setattr(lesson_module, "finetune", self.finetune)
+
+    def load(self, model: str | None, checkpoint: Path | None = None) -> va.models.AttentionModel:
+        return self.start if checkpoint is None else va.load_model(model, checkpoint=checkpoint)
 
     def finetune(self, data: Dataset, recipe: str, out: Path, **changes: object) -> va.training.FinetuneResult:
         self.runs.append({"recipe": recipe, "out": out, **changes})
@@ -101,7 +105,7 @@ def test_too_few_photos_leave_the_published_model_as_it_is(teacher: Teacher, emp
 
 def test_without_weights_the_embedded_model_takes_stand_ins_as_it_is(offline: Teacher) -> None:
     assert offline.lesson(training_lab.colours()) is offline.start
-    assert offline.said == ["Model: using the embedded model, because the weights are unavailable"]
+    assert offline.said == [f"Model: {offline.start.note}"]
     assert offline.runs == []
 
 

@@ -45,8 +45,8 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--model",
         metavar="NAME",
-        help="timm model, or demo for the embedded one (default: the one that the checkpoint's card names, or "
-        f"{DEFAULT_MODEL})",
+        help="timm model, or demo for the embedded one (default: the one that the checkpoint's card names, else "
+        f"{DEFAULT_MODEL}, or the embedded one if its weights cannot be had)",
     )
     group.add_argument(
         "--checkpoint", type=Path, metavar="FILE", help="load the weights from this file (safetensors or torch)"
@@ -229,11 +229,12 @@ def load_named(
 ) -> AttentionModel:
     """Load a model at the size and on the device that the options of `add_model` name.
 
-    `notify` receives one line about it.
+    `notify` receives one line about it, and another one if the embedded model takes the default's place.
     """
     from ..models.loading import load_model
 
-    name = name or (None if checkpoint else DEFAULT_MODEL)
     model = load_model(name, checkpoint=checkpoint, img_size=options.img_size, device=options.device)
     notify(model.describe())
+    if model.note:
+        notify(model.note)
     return model

@@ -24,7 +24,7 @@ from ..maps.completion import complete_capture
 from ..maps.resolve import fit_settings, resolve
 from ..maps.settings import LEFT_OUT
 from ..models import DEFAULT_MODEL
-from ..models.loading import AttentionModel, load_model, load_model_or_demo
+from ..models.loading import AttentionModel, load_model
 from ..view.arrange import render_arranged, screen_capture
 from ..view.encode import data_url, encode_thumbnail, file_name
 from ..view.recipe import make_recipe
@@ -128,12 +128,12 @@ class DemoService:
 
     def _add_default(self) -> None:
         try:
-            model, note = load_model_or_demo(DEFAULT_MODEL)
+            model = load_model()
         except VitattnError as error:
             self.unavailable[DEFAULT_MODEL] = str(error)
             return
-        self.models[model.name if note else DEFAULT_MODEL] = model
-        self.note = note or ""
+        self.models[model.name if model.note else DEFAULT_MODEL] = model
+        self.note = model.note
 
     def _add_model(self, model: AttentionModel | str) -> None:
         if isinstance(model, AttentionModel):

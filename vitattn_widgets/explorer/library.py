@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ..capture.capture import AttentionCapture
+from ..datasets.samples import SAMPLES
 from ..errors import ModelError, PictureError, SettingsError
 from ..images import Picture, load_picture, load_reduced
 from ..maps.completion import needs_completion
@@ -31,8 +32,9 @@ class Library:
     """Models and pictures by name, and their captures.
 
     Args:
-        models: `AttentionModel`, names for `load_model`, or several of these.
-        pictures: a picture, several, or a mapping from names to pictures.
+        models: `AttentionModel`, names for `load_model`, or several of these; None is the default model, which is
+            loaded at once, or the embedded one.
+        pictures: a picture, several, or a mapping from names to pictures; None is the samples.
         budget: bytes of captures to keep.
         notify: called before a model is loaded or run.
 
@@ -40,13 +42,19 @@ class Library:
         models: by name; the value is a name too until the model is loaded.
         pictures: by name.
         store: the captures.
+        note: why the embedded model takes the default's place; empty if it does not.
 
     Raises:
         SettingsError: `models` is empty.
+        VitattnError: the default model cannot be loaded.
     """
 
-    def __init__(self, models: Models, pictures: Pictures, budget: int, notify: Notify) -> None:
-        self.models = _named_models(models)
+    def __init__(self, models: Models | None, pictures: Pictures | None, budget: int, notify: Notify) -> None:
+        default = load_model() if models is None else None
+        self.note = default.note if default else ""
+        self.models = _named_models(default or models or ())
+        if pictures is None:
+            pictures = {sample.name: sample.path for sample in SAMPLES}
         self.pictures = _named_pictures(pictures)
         self.store = CaptureStore(budget)
         self._notify = notify
@@ -58,7 +66,7 @@ class Library:
             {"name": name, "thumbnail": url, "reason": reason, "credit": ""}
             for name, (url, reason) in self._thumbnails.items()
         ]
-        return {"models": list(self.models), "pictures": pictures}
+        return {"models": list(self.models), "pictures": pictures, "note": self.note}
 
     def capture(
         self, model: str, picture: str, settings: ViewSettings | None = None, held: AttentionCapture | None = None

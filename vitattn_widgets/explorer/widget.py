@@ -46,9 +46,9 @@ class AttentionExplorer(AnsweringExplorer):
 
     Args:
         model: an `AttentionModel`, a name for `load_model`, or several of these. A name is loaded when it is first
-            chosen.
+            chosen. None is the default model or, if its weights cannot be had, the embedded one; a line then says so.
         images: a picture, several, or a mapping from names to pictures (see `images.load_picture`); you can upload
-            more.
+            more. None is the samples that ship with the kit.
         budget: bytes of captures to keep; beyond that, the least recently used are dropped.
         controls: initial values of the traits below.
 
@@ -74,7 +74,14 @@ class AttentionExplorer(AnsweringExplorer):
     _esm = bundle(STATIC / "host.js")
     _css = stylesheet()
 
-    def __init__(self, model: Models, images: Pictures = (), *, budget: int = DEFAULT_BUDGET, **controls: Any) -> None:
+    def __init__(
+        self,
+        model: Models | None = None,
+        images: Pictures | None = None,
+        *,
+        budget: int = DEFAULT_BUDGET,
+        **controls: Any,
+    ) -> None:
         unknown = set(controls) - {*CONTROLS, *KEPT, "layout"}
         if unknown:
             possible = ", ".join((*CONTROLS, *KEPT))

@@ -1,23 +1,27 @@
-"""Building timm models by name: the only place that downloads weights."""
+"""Building timm models by name, with published weights from the local cache or the hub."""
 
 from __future__ import annotations
 
 import difflib
+from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+from safetensors import SafetensorError
 from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
+from timm.models import get_pretrained_cfg, parse_model_name
 from torch import nn
 
 from ..errors import ModelError, WeightsError
 from .families import FAMILY_MODULES, require_supported
+from .hub import address_problem, download_error, fetch
 
 DEMO = "demo"
 """Name of the embedded model, which needs no network."""
 
-_OR_DEMO = "or use the embedded model, 'demo' (--model demo)"
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+"""File names of weights on the hub, the preferred one first."""
 
 
 def create_module(name: str, pretrained: bool, size: tuple[int, int] | None, **options: Any) -> tuple[str, nn.Module]:
@@ -39,19 +43,15 @@ def create_module(name: str, pretrained: bool, size: tuple[int, int] | None, **o
     require_known(name)
     if size is not None:
         options["img_size"] = size
+    if pretrained and "state_dict" not in options.get("pretrained_cfg_overlay", {}):
+        source, overlay = _fetched(name)
+        options["pretrained_cfg_overlay"] = overlay | options.get("pretrained_cfg_overlay", {})
+    else:
+        source = name
     try:
-        module = timm.create_model(name, pretrained=pretrained, **options)
-    except LocalEntryNotFoundError as error:
-        raise WeightsError(
-            f"the weights of {name} are not in the local cache and could not be downloaded; check the network (and "
-            f"HF_HUB_OFFLINE, HF_HOME), give a local file with checkpoint=... (--checkpoint), {_OR_DEMO}"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise WeightsError(
-            f"{name}: no such model on the Hugging Face Hub, or it needs a login; check the name"
-        ) from error
-    except (HfHubHTTPError, ConnectionError, TimeoutError) as error:
-        raise WeightsError(f"the weights of {name} could not be downloaded ({error}); try again, {_OR_DEMO}") from error
+        module = timm.create_model(source, pretrained=pretrained, **options)
+    except SafetensorError as error:
+        raise WeightsError(f"the weights of {name} in the local cache are damaged ({error}); delete them") from error
     except TypeError as error:
         if "img_size" in str(error):
             raise ModelError(f"{name} does not take an image size; leave img_size out") from error
@@ -72,6 +72,27 @@ def create_module(name: str, pretrained: bool, size: tuple[int, int] | None, **o
     config = getattr(module, "pretrained_cfg", None) or {}
     full_name = f"{config.get('architecture', name)}.{config['tag']}" if config.get("tag") else name
     return (full_name if pretrained else name), module
+
+
+def _fetched(name: str) -> tuple[str, dict[str, Any]]:
+    """A name, and what replaces parts of its configuration, with which timm finds the published weights on this disk.
+
+    timm would ask the hub even for weights that are in the cache, and wait for a network that does not answer.
+    """
+    words = f"the weights of {name}"
+    source, repository = parse_model_name(name)
+    if source == "hf-hub":
+        fetch(repository, ["config.json"], words)
+        return f"local-dir:{fetch(repository, WEIGHTS, words).parent}", {}
+    config = None if source else get_pretrained_cfg(name)
+    if config is not None and config.hf_hub_id:
+        names = [config.hf_hub_filename] if config.hf_hub_filename else WEIGHTS
+        return name, {"file": str(fetch(config.hf_hub_id, names, words)), "custom_load": False}
+    if config is not None and isinstance(config.url, str) and config.url:
+        cached = Path(torch.hub.get_dir(), "checkpoints", Path(config.url).name)
+        if not cached.is_file() and (problem := address_problem(config.url)):
+            raise download_error(words, problem)
+    return name, {}
 
 
 def require_known(name: str) -> None:

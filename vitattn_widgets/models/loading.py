@@ -12,7 +12,7 @@ import torch
 from timm.models import PretrainedCfg, get_pretrained_cfg
 from torch import Tensor, nn
 
-from ..errors import ModelError, WeightsError
+from ..errors import DownloadError, ModelError
 from . import DEFAULT_MODEL
 from .building import DEMO, create_module, imagenet_names, require_known
 from .checkpoints import Card, read_card, read_weights
@@ -42,6 +42,7 @@ class AttentionModel:
             own and for random weights, which no arguments bring back.
         unsure_below: probability of the likeliest class, 0..1, below which the model's card says that it does not know
             the photo; 0 without such a card.
+        note: one sentence that says why this is the embedded model, where the default one was wanted; else empty.
     """
 
     name: str
@@ -53,6 +54,7 @@ class AttentionModel:
     class_names: tuple[str, ...] = field(repr=False)
     loaded_with: Mapping[str, Any] | None = field(default=None, repr=False)
     unsure_below: float = 0.0
+    note: str = ""
 
     @property
     def device(self) -> torch.device:
@@ -82,7 +84,7 @@ class AttentionModel:
 
 
 def load_model(
-    model: str | nn.Module | None = DEFAULT_MODEL,
+    model: str | nn.Module | None = None,
     pretrained: bool = True,
     checkpoint: str | Path | None = None,
     class_names: Sequence[str] | None = None,
@@ -91,12 +93,15 @@ def load_model(
 ) -> AttentionModel:
     """Load a model by name, from a local checkpoint, or wrap one that you made.
 
-    Weights come through timm and huggingface_hub, with their cache and offline switch (``HF_HUB_OFFLINE=1``).
+    Published weights come from huggingface_hub's cache, without a look at the network, or from the hub. Its variables
+    count: ``HF_HOME``, ``HF_ENDPOINT``, ``HF_HUB_OFFLINE`` and others.
 
     Args:
         model: timm name, with or without tag (``"vit_small_patch14_reg4_dinov2.lvd142m"``), ``"hf-hub:..."``,
             ``"local-dir:..."``, or a module of one of timm's flat ViT families; ``"demo"`` is the embedded model, a
-            small one trained on photos and drawn pictures; None takes the name from the checkpoint's card.
+            small one trained on photos and drawn pictures. None is the model that the checkpoint's card names; without
+            a checkpoint `DEFAULT_MODEL` or, if its weights can neither be found here nor downloaded, the embedded
+            model, whose `note` then says so. A model that is named is never replaced.
         pretrained: load the published weights; False leaves them random. Ignored with a checkpoint, a module or
             ``"demo"``.
         checkpoint: safetensors or torch file with weights for the named model.
@@ -120,11 +125,11 @@ def load_model(
     card = Card()
     if checkpoint is not None:
         name, module, names, card = _from_checkpoint(model, Path(checkpoint), size)
+    elif model is None:
+        return _default(pretrained, class_names, img_size, device)
     elif model == DEMO:
         _, module, names, card = _from_checkpoint(None, DEMO_CHECKPOINT, size)
         name = DEMO
-    elif model is None:
-        raise ModelError("neither a model nor a checkpoint was given; name a model or a checkpoint with a card")
     else:
         name, module = create_module(model, pretrained, size)
         names = imagenet_names(module) if pretrained else None
@@ -141,6 +146,23 @@ def load_model(
         "img_size": img_size,
     }
     return replace(loaded, loaded_with={key: value for key, value in arguments.items() if value is not None})
+
+
+def _default(
+    pretrained: bool,
+    class_names: Sequence[str] | None,
+    img_size: ImageSize | None,
+    device: str | torch.device | None,
+) -> AttentionModel:
+    """The default model, or the embedded one: the one place that decides between them."""
+    options: dict[str, Any] = {"class_names": class_names, "img_size": img_size, "device": device}
+    try:
+        return load_model(DEFAULT_MODEL, pretrained, **options)
+    except DownloadError as error:
+        if class_names is not None:  # they are names of the default model's classes
+            raise
+        note = f"This is the embedded model, because {error.reason}."
+        return replace(load_model(DEMO, **options), note=note)
 
 
 def _wrap_module(
@@ -250,29 +272,3 @@ def _checkpoint_classes(config: PretrainedCfg, path: Path, weights: Mapping[str,
     if card.num_classes is not None and card.num_classes != len(head):
         raise ModelError(f"{path} has a classifier of {len(head)} classes, its card says {card.num_classes}")
     return len(head)
-
-
-def load_model_or_demo(*arguments: Any, **options: Any) -> tuple[AttentionModel, str | None]:
-    """Load a model, or the embedded one if its weights are unavailable.
-
-    For pages and notebooks that must run everywhere; a command that draws one map reports the error instead.
-
-    Args:
-        arguments: of `load_model`.
-        options: of `load_model`.
-
-    Returns:
-        The model, and one line saying that it is the embedded one and why; None if it is the requested one.
-
-    Raises:
-        ModelError: the requested model does not exist or does not fit.
-    """
-    if options.get("checkpoint") is not None:
-        return load_model(*arguments, **options), None  # another model would not do: these very weights are meant
-    try:
-        return load_model(*arguments, **options), None
-    except WeightsError as error:
-        model = load_model(DEMO, device=options.get("device"))
-        classes = len(model.class_names)
-        line = f"using the embedded model, trained on photos and drawn pictures of {classes} classes, because {error}"
-        return model, line

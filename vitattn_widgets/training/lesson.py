@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
 from ..models import DEFAULT_MODEL
-from ..models.loading import DEMO_CHECKPOINT, AttentionModel, load_model, load_model_or_demo
+from ..models.loading import DEMO_CHECKPOINT, AttentionModel, load_model
 from .recipes import training_recipe
 from .run import finetune
 
@@ -25,7 +25,7 @@ def lesson_model(
     data: Dataset,
     checkpoint: str | Path | None = None,
     recipe: str = "recommended",
-    model: str = DEFAULT_MODEL,
+    model: str | None = None,
     epochs: int = 2,
     photos_per_class: int = 40,
     seed: int = 0,
@@ -35,15 +35,15 @@ def lesson_model(
     """The best model available for a lesson; one line says which it is and why.
 
     In this order: `checkpoint`, if that file exists; a quick fine-tuning of the published model, stored in `runs` and
-    reused the next time; the published model as it is, if the data have too few photos for training. If its weights are
-    unavailable, the embedded model takes the place of the published one; on stand-ins, which it was trained on, it is
+    reused the next time; the published model as it is, if the data have too few photos for training. If the weights of
+    the default model cannot be had, the embedded model takes its place; on stand-ins, which it was trained on, it is
     not fine-tuned.
 
     Args:
         data: from `load_dataset`.
         checkpoint: weights that `finetune` wrote for these classes; the file need not exist.
         recipe: name of the recipe of the quick fine-tuning, whose epochs, photos, batch and seed are replaced.
-        model: timm name of the published model.
+        model: timm name of the published model; None is the default one.
         epochs: of the quick fine-tuning.
         photos_per_class: the largest number of photos per class in the quick fine-tuning.
         seed: of the quick fine-tuning.
@@ -55,6 +55,7 @@ def lesson_model(
 
     Raises:
         ModelError: the checkpoint has other classes than the data.
+        WeightsError: the weights of a model that was named are unavailable.
     """
     if checkpoint is not None and Path(checkpoint).is_file():
         trained = load_model(None, checkpoint=checkpoint)
@@ -65,9 +66,9 @@ def lesson_model(
             )
         notify(f"Model: the checkpoint {checkpoint}.")
         return trained
-    start, line = load_model_or_demo(model)
-    if line is not None:
-        notify(f"Model: {line}")
+    start = load_model(model)
+    if start.note:
+        notify(f"Model: {start.note}")
         if data.stand_in:
             return start
     if not (all(data.train.counts()) and len(data.validation) and len(data.test)):
@@ -75,8 +76,8 @@ def lesson_model(
         return start
     per_class = (min(count, photos_per_class) for count in data.train.counts())
     quick: dict[str, Any] = {"epochs": epochs, "photos_per_class": photos_per_class, "seed": seed}
-    quick |= {"model": model, "batch_size": min(QUICK_BATCH, sum(per_class))}
-    if line is not None:
+    quick |= {"model": model or DEFAULT_MODEL, "batch_size": min(QUICK_BATCH, sum(per_class))}
+    if start.note:
         quick |= {"checkpoint": str(DEMO_CHECKPOINT), "head": training_recipe(data.info.name, recipe).head}
         quick["model"] = None
     digest = hashlib.sha256(json.dumps([data.fingerprint, recipe, quick]).encode()).hexdigest()[:8]

@@ -178,7 +178,7 @@ function hostOf(model) {
       models: [],
       pictures: [],
       ...model.get("_menus"),
-      note: model.get("_busy") ? "" : model.get("status"),
+      note: (!model.get("_busy") && model.get("status")) || model.get("_menus").note || "",
     }),
     onLibrary(listener) {
       const stops = ["_menus", "status"].map((name) => listen(`change:${name}`, () => listener()));
