@@ -261,7 +261,7 @@ def test_the_weights_in_the_cache_are_named(tmp_path: Path) -> None:
     away, near = Check("hub", "absent", "no network"), Check("hub", "ok", "")
     check = places.check_weights(tmp_path, away)
     assert check.status == "absent"
-    assert "--model demo" in check.advice
+    assert "the embedded model" in check.advice
     assert "downloads" in places.check_weights(tmp_path, near).advice
     for name in ("vit_small_patch16_224.augreg", "vit_tiny_patch16_384.augreg"):
         snapshot = tmp_path / f"models--timm--{name}" / "snapshots" / "1"

@@ -55,7 +55,7 @@ def check_weights(folder: Path, hub: Check) -> Check:
     found = f"the default model's are not in {folder}" + (f", but {', '.join(names)}" if names else "")
     if hub.status == "ok":
         return Check("weights", "absent", found, "nothing: their first use downloads them (23 MB)")
-    return Check("weights", "absent", found, "use --model demo, which needs none, or another computer's folder")
+    return Check("weights", "absent", found, "the embedded model takes its place; or copy that folder from elsewhere")
 
 
 def check_data_sets() -> Check:
