@@ -39,7 +39,7 @@
 # %% tags=["parameters"]
 DATA = None  # folder with cbb, cbsd, cgm, cmd and healthy; None looks in $VITATTN_DATA/cassava, else takes the stand-in
 CHECKPOINT = "runs/cassava-recommended/best.safetensors"  # used where it exists
-MODEL = "vit_tiny_patch16_224"  # published weights that are fine-tuned where there is no checkpoint
+MODEL = None  # a timm name, which is fine-tuned where there is no checkpoint; None is ViT-Tiny
 EPOCHS = 3  # of the quick fine-tuning
 PHOTOS_PER_CLASS = 10  # that it learns from: few, on purpose
 MADE = (40, 10, 40)  # size of the stand-in: pictures per class for training, validation and test
@@ -191,7 +191,7 @@ va.figures.paper_figure(captures, note=data.describe())
 # on the embedded model and the stand-in, it has no such past, and there is no difference.)
 
 # %%
-start, _ = va.models.load_model_or_demo(MODEL)
+start = va.load_model(MODEL)
 earlier = va.capture_attention(start, data.test.load(sick[0]))
 panels = [va.Panel(capture, name="after fine-tuning"), va.Panel(earlier, name="before")]
 va.figures.comparison_figure(panels, difference=True, note=data.describe())

@@ -37,7 +37,7 @@
 # %% tags=["parameters"]
 DATA = None  # folder that holds the class folders; None looks in $VITATTN_DATA/fruitsgb, else takes the stand-in
 CHECKPOINT = "runs/fruitsgb-recommended/best.safetensors"  # used where it exists
-MODEL = "vit_tiny_patch16_224"  # published weights that are fine-tuned where there is no checkpoint
+MODEL = None  # a timm name, which is fine-tuned where there is no checkpoint; None is ViT-Tiny
 EPOCHS = 2  # of the quick fine-tuning
 PHOTOS_PER_CLASS = 40  # that it learns from
 MADE = (40, 10, 20)  # size of the stand-in: pictures per class for training, validation and test

@@ -38,7 +38,7 @@
 # %% tags=["parameters"]
 DATA = None  # folder with ImageNet photos or Imagenette; None looks in $VITATTN_DATA/imagenet, else takes the stand-in
 CHECKPOINT = "runs/imagenet-paper/best.safetensors"  # used where it exists
-MODEL = "vit_tiny_patch16_224"  # published weights, which get a further layer where there is no checkpoint
+MODEL = None  # a timm name, which gets a further layer where there is no checkpoint; None is ViT-Tiny
 EPOCHS = 3  # of the quick fine-tuning
 PHOTOS_PER_CLASS = 40  # that it learns from
 MADE = (40, 10, 20)  # size of the stand-in: pictures per class for training, validation and test

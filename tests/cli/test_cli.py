@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +57,21 @@ def test_map_writes_the_picture_that_render_view_draws(
         assert f"{probability:7.1%}  {name}" in printed
     shares = ", ".join(f"{share:.1%}" for share in capture.prefix_share(7, (5, 8)))
     assert f"prefix share of the patch at row 5, col 8, by head: {shares}" in printed
+
+
+def test_map_ends_with_commands_that_work(tmp_path: Path, tiny: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    photo = tmp_path / "my cat.jpg"
+    shutil.copy(CAT, photo)
+    wanted = ["map", str(photo), "-o", str(tmp_path / "my map.png"), *tiny, "--img-size", "96x112"]
+    for layer, other in ((-1, 6), (6, 0)):
+        assert cli.main([*wanted, "--layer", str(layer)]) == 0
+        *_, page, map_again = capsys.readouterr().out.splitlines()
+        assert page == f"next, in the browser: vitattn demo --checkpoint {tiny[1]}"
+        assert map_again.startswith("or another layer: vitattn map ")
+        _, *arguments = shlex.split(map_again.partition(": ")[2])
+        assert cli.main(arguments) == 0
+        assert f"layer {other} of 0..11" in capsys.readouterr().out
+        assert Image.open(tmp_path / f"my map-layer-{other}.png").size == (112, 96)
 
 
 def test_on_original_keeps_the_photos_size(tmp_path: Path, tiny: list[str]) -> None:

@@ -9,6 +9,7 @@ import re
 import shlex
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -126,6 +127,17 @@ def test_every_command_runs(page: Path, shared: Path, workplace: Path) -> None:
         files = [file for output in outputs for file in ([output] if output.is_file() else output.iterdir())]
         assert files, command
         assert max(file.stat().st_size for file in files) > 1000, command
+
+
+def test_the_readmes_commands_and_snippets_need_no_weights(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(workplace / "hub"))
+    for command in vitattn_commands(README):
+        assert cli.main(shlex.split(command, comments=True)[1:]) == 0, command
+    namespace: dict[str, Any] = {}
+    for snippet in blocks(README, "python"):
+        exec(compile(snippet, README.name, "exec"), namespace)
+    assert namespace["explorer"].model == namespace["model"].name == "demo"
+    assert "head 2 of 0..5, query: patch at row 5, col 8" in namespace["picture"].caption
 
 
 @pytest.mark.parametrize("page", with_blocks("python"), ids=ident)

@@ -213,7 +213,11 @@ def test_a_slow_download_shows_one_bar_and_ctrl_c_ends_it_without_a_trace(tmp_pa
 
 
 def run_in_terminal(command: list[str], environment: dict[str, str], stop_at: bytes) -> tuple[int, str]:
-    """Run a command in a terminal of 120 columns, and press Ctrl-C once a pattern appears; gives its exit status and what it showed."""
+    """Run a command in a terminal of 120 columns, and press Ctrl-C once a pattern appears.
+
+    Returns:
+        Its exit status and what it showed.
+    """
     import fcntl
     import pty
     import termios

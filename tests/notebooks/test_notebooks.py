@@ -14,6 +14,7 @@ import pandas
 import pytest
 from nbformat import NotebookNode
 
+from ..hub import refusing_address
 from ..lab import ROOT, execute_notebook, explorer_states
 
 NAMES = ("imagenet", "fruitsgb", "cassava")
@@ -191,14 +192,17 @@ def check_the_check(notebook: NotebookNode) -> None:
     assert len(re.findall(r"\b(better|worse) .*chance.*\.\n- Removing", printed(notebook), re.IGNORECASE)) == 2
 
 
-def test_it_runs_on_the_stand_in_with_the_embedded_model(
+def test_it_runs_on_the_stand_in_with_the_embedded_model_where_the_network_is_blocked(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "no weights here"))
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setenv("HTTPS_PROXY", refusing_address())
     notebook = run(name, tmp_path, monkeypatch)
     check_a_run(name, notebook, masks=True)
     assert "STAND-IN, pictures drawn by code" in printed(notebook)
-    assert "Model: using the embedded model, trained on photos and drawn pictures" in printed(notebook)
+    assert "Model: This is the embedded model, because the weights of vit_tiny_patch16_224" in printed(notebook)
+    assert "huggingface.co cannot be reached" in printed(notebook)
 
 
 @pytest.mark.parametrize(

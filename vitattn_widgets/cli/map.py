@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from ..files import check_writable, write_file
@@ -17,7 +18,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "map",
         help="lay an attention map over a photo",
         description="Lay an attention map over a photo. Prints the five most probable classes, the share of attention "
-        "on prefix tokens, and what the picture shows.",
+        "on prefix tokens, what the picture shows, and what to try next.",
         formatter_class=HelpFormatter,
     )
     parser.add_argument("photo", type=Path, metavar="PHOTO", help="picture file")
@@ -73,3 +74,25 @@ def run(options: argparse.Namespace) -> None:
     if options.npz:
         write_file(options.npz, map_bytes(capture, rendered))
     print(f"wrote {' and '.join(str(path) for path in (options.output, options.npz) if path)}")
+    print("\n".join(next_steps(options, capture.num_layers)))
+
+
+def next_steps(options: argparse.Namespace, layers: int) -> list[str]:
+    """Lines with commands to try after this one, of the same model and photo.
+
+    Args:
+        options: of this command.
+        layers: how many layers the model has; the command shows the middle one, or the first after that.
+    """
+    layer = layers // 2
+    if options.layer % layers == layer:
+        layer = 0
+    path = options.output.with_name(f"{options.output.stem}-layer-{layer}{options.output.suffix}")
+    given = [("--model", options.model), ("--checkpoint", options.checkpoint)]
+    model = "".join(f" {name} {shlex.quote(str(value))}" for name, value in given if value)
+    size = f" --img-size {options.img_size[0]}x{options.img_size[1]}" if options.img_size else ""
+    photo, output = shlex.quote(str(options.photo)), shlex.quote(str(path))
+    return [
+        f"next, in the browser: vitattn demo{model}",
+        f"or another layer: vitattn map {photo} -o {output} --layer {layer} --sinks leave_out{model}{size}",
+    ]
