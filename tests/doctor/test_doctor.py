@@ -17,12 +17,12 @@ import torchvision
 
 import vitattn_widgets as va
 from vitattn_widgets import cli
+from vitattn_widgets.datasets.samples import SAMPLES
 from vitattn_widgets.doctor import machine, places, software
 from vitattn_widgets.doctor.check import Check
 from vitattn_widgets.doctor.report import WIDTH, Report, check_map
 from vitattn_widgets.doctor.trial import Step, Trial
 
-from ..conftest import SAMPLES
 from ..lab import ROOT
 
 MOST_LINES = 30
@@ -79,8 +79,9 @@ def test_the_report_says_what_python_says(capsys: pytest.CaptureFixture[str]) ->
     for name in ("gradio", "anywidget", "huggingface_hub"):
         assert checks[name]["found"] == metadata.version(name)
     assert checks["GPU"]["status"] == ("ok" if torch.cuda.is_available() else "absent")
-    answer, probability = va.capture_attention(va.load_model("demo", device="cpu"), SAMPLES / "chelsea.jpg").top(1)[0]
-    assert f"chelsea is a {answer}, {probability:.0%}" in checks["a map"]["found"]
+    sample = SAMPLES[0]
+    answer, probability = va.capture_attention(va.load_model("demo", device="cpu"), sample.path).top(1)[0]
+    assert f"{sample.name} is a {answer}, {probability:.0%}" in checks["a map"]["found"]
     assert "HF_HUB_OFFLINE is set" in checks["hub"]["found"]
     for check in checks.values():
         assert "\n" not in check["found"] + check["advice"]
