@@ -173,7 +173,7 @@ def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert capsys.readouterr().err == "vitattn: stopped\n"
 
 
-@pytest.mark.parametrize("command", ["map", "figure", "export", "sweep", "demo", "finetune"])
+@pytest.mark.parametrize("command", ["map", "figure", "export", "sweep", "demo", "finetune", "doctor"])
 def test_help_gives_the_defaults_that_an_option_has(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main([command, "--help"])
@@ -183,6 +183,7 @@ def test_help_gives_the_defaults_that_an_option_has(command: str, capsys: pytest
     words = {
         "map": ["Gaussian filter with a sigma of a quarter of a patch (default: on)", "last (default: -1)"],
         "sweep": ["(default: -1)", "photos per forward pass (default: 32)"],
+        "doctor": ["print the report as JSON"],
         "demo": [f"(default: {MAX_UPLOAD >> 20})", f"(default: {MAX_PIXELS})"],
         "finetune": [
             "(default: 0)",
@@ -194,7 +195,7 @@ def test_help_gives_the_defaults_that_an_option_has(command: str, capsys: pytest
         assert expected in printed
 
 
-@pytest.mark.parametrize("command", [[], ["map"], ["figure"]])
+@pytest.mark.parametrize("command", [[], ["map"], ["figure"], ["doctor"]])
 def test_every_command_has_help(command: list[str]) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "vitattn_widgets", *command, "--help"], capture_output=True, text=True, check=True

@@ -26,7 +26,12 @@ TEST_COMMAND = 'pip install -e ".[test]" && pytest'
 
 NOT_RUN = {
     "vitattn demo": "it serves until it is stopped; docs/page.md's snippet calls a page that is served here",
+    "vitattn doctor": "it writes no file; tests/doctor runs it",
     "pip install": "the environment of the tests is installed already",
+    "pip wheel": "tests/test_wheel.py builds the wheel",
+    "conda env create": "conda is not here; tests/test_project.py compares its file with pyproject.toml",
+    "hf upload": "it needs an account; tests/docs/test_places.py runs what is uploaded",
+    "marimo run": "it serves until it is stopped; tests/docs/test_places.py runs the app",
     "pytest": "this is it",
     "ruff check": ".ci/run runs it",
     "ruff format": ".ci/run runs it",

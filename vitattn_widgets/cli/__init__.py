@@ -10,13 +10,18 @@ from collections.abc import Sequence
 from .. import __version__
 from ..errors import VitattnError
 from ..models import DEFAULT_MODEL
-from . import demo, export, figure, finetune, map, sweep
+from . import demo, doctor, export, figure, finetune, map, sweep
 
-COMMANDS = (map, figure, export, sweep, demo, finetune)
+COMMANDS = (map, figure, export, sweep, demo, finetune, doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit status: 0, 2 for a mistake in the input, 130 when stopped by Ctrl-C."""
+    """Run one command.
+
+    Returns:
+        The exit status: 0; 1 where `doctor` finds that no map can be drawn; 2 for a mistake in the input; 130 when
+        stopped by Ctrl-C.
+    """
     options = _parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
@@ -24,14 +29,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             warnings.simplefilter("ignore", DecompressionBombWarning)  # load_picture has its own, lower limit
             _look_ahead(options)
-            options.run(options)
+            return options.run(options) or 0
     except VitattnError as error:
         print(f"vitattn: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("vitattn: stopped", file=sys.stderr)
         return 130
-    return 0
 
 
 def _look_ahead(options: argparse.Namespace) -> None:
