@@ -23,8 +23,8 @@ from .perturbation import BASELINE_ORDERS, altered_pictures, area, baseline_orde
 if TYPE_CHECKING:
     from ..models.loading import AttentionModel
 
-STEPS = 8
-"""Points of a curve, not counting the first."""
+STEPS = 6
+"""Points of a curve, not counting the first: as few as judge a map as 24 do, see ``docs/maps.md``."""
 
 RANDOM_ORDERS = 7
 """Random orders, whose areas say how much chance alone decides."""
@@ -242,8 +242,8 @@ def _curves(
         ends = [picture[None], grey[None], blank[None]]
         return probabilities_of(model, np.concatenate(ends + altered(BASELINE_ORDERS)))
 
-    # nine tenths of the work is the same for every map of a photo
-    baselines = remembered(capture, "baselines of a check", None, run_baselines)
+    # seven eighths of the work is the same for every map of a photo: kept with what completed captures share
+    baselines = remembered(capture.layers[0], "baselines of a check", None, run_baselines)
     own = probabilities_of(model, np.concatenate(altered(["map"])))
     answers = np.concatenate([baselines[:3], own, baselines[3:]])[:, target].astype(float)
     on_whole, on_grey, on_blank = answers[:3]
