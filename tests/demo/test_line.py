@@ -7,9 +7,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-
-import vitattn_widgets as va
 from vitattn_widgets.demo import service as service_module
 from vitattn_widgets.demo.line import Line, Ticket
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -89,28 +88,25 @@ def test_areas_by_hand() -> None:
 # ---- running altered pictures ----
 
 
-def test_pictures_run_side_by_side_where_torch_is_limited_to_a_part_of_the_cores(
-    wide_model: va.models.AttentionModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    threads = []
-    hook = wide_model.module.head.register_forward_pre_hook(lambda *_: threads.append(threading.get_ident()))
-    pictures = np.stack([noise_photo((32, 48), seed) for seed in range(11)])
+def test_pictures_run_side_by_side_and_leave_the_model_as_it_was(wide_model: va.models.AttentionModel) -> None:
+    passes = []
+    hook = wide_model.module.head.register_forward_pre_hook(
+        lambda _, tokens: passes.append((threading.get_ident(), len(tokens[0])))
+    )
+    pictures = np.stack([noise_photo((32, 48), seed) for seed in range(19)])
     with torch.no_grad():
         alone = [wide_model.module(wide_model.preprocessing.tensor(one)[None]).softmax(-1)[0] for one in pictures]
-    threads.clear()
-    monkeypatch.setattr(os, "cpu_count", lambda: 3)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    passes.clear()
     wide_model.module.train()
     try:
-        found = probabilities_of(wide_model, pictures, 8)
-        assert wide_model.module.training
+        found = probabilities_of(wide_model, pictures, iter([2, 1, 3]).__next__)
         assert all(part.training for part in wide_model.parts)
     finally:
         wide_model.module.eval()
         hook.remove()
     np.testing.assert_allclose(found, torch.stack(alone), atol=1e-6)
-    assert len(threads) == 3 + 3  # 8 pictures as 3, 3 and 2; 3 as 1, 1 and 1
-    assert threading.get_ident() not in threads
+    assert sorted(size for _, size in passes) == [3, 4, 4, 4, 4]
+    assert len({thread for thread, _ in passes} - {threading.get_ident()}) >= 2
 
 
 def test_others_run_the_model_between_the_batches_of_a_check(
@@ -128,7 +124,7 @@ def test_others_run_the_model_between_the_batches_of_a_check(
     here = threading.get_ident()
     with ThreadPoolExecutor(1) as pool:
         monkeypatch.setattr(Preprocessing, "tensor", prepare_beside_others)
-        probabilities_of(wide_model, np.stack([noise_photo((32, 48), seed) for seed in range(9)]), 4)
+        probabilities_of(wide_model, np.stack([noise_photo((32, 48), seed) for seed in range(9)]))
     np.testing.assert_allclose([capture.probabilities for capture in captures], [expected] * 9, atol=1e-6)
 
 
@@ -300,9 +296,9 @@ def test_a_second_check_of_a_photo_runs_only_its_own_order(
 ) -> None:
     counts: list[int] = []
 
-    def counted(model: va.models.AttentionModel, pictures: np.ndarray) -> np.ndarray:
+    def counted(model: va.models.AttentionModel, pictures: np.ndarray, workers: Callable[[], int]) -> np.ndarray:
         counts.append(len(pictures))
-        return probabilities_of(model, pictures)
+        return probabilities_of(model, pictures, workers)
 
     monkeypatch.setattr(checks, "probabilities_of", counted)
     photo, other = noise_photo((80, 150)), va.ViewSettings(source="gradient", layer=1)

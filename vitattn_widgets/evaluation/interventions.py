@@ -6,7 +6,6 @@ The model itself is never changed: heads are silenced in what passes between its
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -24,30 +23,40 @@ from ..models.families import attention_sites, trunk
 if TYPE_CHECKING:
     from ..models.loading import AttentionModel
 
-BATCH = 8
-"""Altered pictures that run before others may: larger batches are no faster, and whoever needs the model waits longer."""
+BATCH = 4
+"""Altered pictures per forward pass on a CPU: more are no faster, and whoever needs the model waits longer for them."""
+
+GPU_BATCH = 32
+"""Altered pictures per forward pass on a GPU."""
+
+
+def one_worker() -> int:
+    """Passes one after the other, each on as many cores as torch uses."""
+    return 1
+
 
 _AFTER_BLOCKS = ("norm", "fc_norm", "attn_pool", "head", "head_dist", "classifier")
 
 
-def probabilities_of(model: AttentionModel, pixels: np.ndarray, batch_size: int = BATCH) -> np.ndarray:
-    """The model's probabilities for prepared pictures.
+def probabilities_of(model: AttentionModel, pixels: np.ndarray, workers: Callable[[], int] = one_worker) -> np.ndarray:
+    """The model's probabilities for prepared pictures. Between its passes, others may use the model.
 
     Args:
         model: from `load_model`.
         pixels: uint8 ``(pictures, H, W, 3)`` of the model's input size.
-        batch_size: pictures that run before another pass on the model may. Where a process has limited torch to a part
-            of the cores, as a server does whose requests run side by side, the rest of the cores share them.
+        workers: how many passes may run at the same time, each in a thread of its own; asked again and again.
 
     Returns:
         float32 ``(pictures, classes)``.
     """
-    parts = 1 if model.device.type != "cpu" else max(1, (os.cpu_count() or 1) // torch.get_num_threads())
-    answers = []
-    for start in range(0, len(pixels), batch_size):
-        tensors = torch.stack([model.preprocessing.tensor(picture) for picture in pixels[start : start + batch_size]])
-        batches = tensors.to(model.device, model.dtype).chunk(min(parts, len(tensors)))
+    size = BATCH if model.device.type == "cpu" else GPU_BATCH
+    answers, start = [], 0
+    while start < len(pixels):
+        stop = start + size * workers()
+        tensors = torch.stack([model.preprocessing.tensor(picture) for picture in pixels[start:stop]])
+        batches = tensors.to(model.device, model.dtype).split(size)
         answers += [model.probabilities(logits) for logits in plain_forwards(model.module, model.parts, batches)]
+        start = stop
     return np.concatenate(answers)
 
 
