@@ -1,101 +1,51 @@
-"""A class on the page: 200 visitors open it, 32 of them upload a photo, and all move controls.
+"""A class on the page: what its visitors wait, and what the server takes.
 
-Run by hand: ``python -m tests.benchmarks.bench_demo`` (weights are random, which changes no time; a server and its
-visitors on this computer alone, which share its cores). Controls draw in the visitors' browsers: one of them, a real
-one, moves them all the time while the uploads are measured again, and the server's CPU time shows what the moves cost
-it. It prints the times that visitors waited, errors, wrong capsules (each is compared with the visitor's own capture),
-and the server's memory. It stops by itself.
+    python -m tests.benchmarks.bench_demo opening uploads checks heavy
+
+- ``opening``: 200 visitors open the page at once.
+- ``uploads``: 32 visitors upload a photo at once; then again, while 200 visitors move controls.
+- ``checks``: 30 visitors check a map of their own photo at once.
+- ``heavy``: 20 programs ask at once for the map of a 143 kB file of 49 megapixels, drawn on the whole photo.
+
+Beside the checks and the heavy calls, one more visitor opens the page, fetches a capsule and a layer of it, and a
+program asks for the map of a small photo, again and again. Weights are random, which changes no time. The server and
+its visitors are on this computer, whose cores they share. The CPU time of the server does not depend on who else uses
+the computer. Every capsule is compared with the visitor's own capture.
 """
 
 import argparse
 import os
-import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
+from itertools import count
 from pathlib import Path
 
 import httpx
 import numpy as np
 import safetensors.numpy
 import timm
+from gradio_client import Client, handle_file
 from PIL import Image
 from safetensors.torch import save_file
 
 import vitattn_widgets as va
 from tests.demo.lab import Visitor
-from tests.lab import end, running_browser
+from tests.lab import running_browser
 
-ROOT = Path(__file__).resolve().parents[2]
+from .demo_server import Watch, cpu_seconds, memory, photo, running_server
 
-TICKS = os.sysconf("SC_CLK_TCK")
-
-
-@contextmanager
-def running_server(model, weights):
-    """``vitattn demo`` in a process of its own; gives its address and process number."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "vitattn_widgets", "demo", "--port", str(port), "--model", model]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-    server = subprocess.Popen(
-        [*command, "--checkpoint", str(weights)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
-        if not server.stdout.readline().startswith("The page runs"):
-            raise SystemExit("the server did not start")
-        yield f"http://127.0.0.1:{port}", server.pid
-    finally:
-        end(server)
-
-
-def memory(process):
-    """Megabytes that a process holds now."""
-    lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
-
-
-def cpu_seconds(process):
-    """CPU time that a process has taken so far."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-class Watch(threading.Thread):
-    """Notes the largest memory of a process."""
-
-    def __init__(self, process):
-        super().__init__(daemon=True)
-        self.process, self.peak, self.stopped = process, 0.0, threading.Event()
-
-    def run(self):
-        while not self.stopped.wait(0.2):
-            self.peak = max(self.peak, memory(self.process))
-
-
-def photo(folder, number):
-    """A photo as a phone takes it, smaller: smooth, so that its file is small, and another one for every visitor."""
-    rng = np.random.default_rng(number)
-    small = Image.fromarray(rng.integers(0, 256, (9, 12, 3), np.uint8))
-    path = folder / f"{number}.jpg"
-    small.resize((1600, 1200), Image.Resampling.BICUBIC).save(path, quality=85)
-    return path
+SAMPLE = "chelsea"
 
 
 class Class:
     """The visitors of one server, each with a connection of its own."""
 
-    def __init__(self, address):
-        self.address, self.errors = address, []
+    def __init__(self, address, process):
+        self.address, self.process, self.errors = address, process, []
+        self.model = httpx.get(f"{address}/vitattn/open", timeout=60).json()["state"]["model"]
 
     def timed(self, client, method, path, **options):
         """The answer to a request, None if it is an error, and the seconds that it took."""
@@ -114,28 +64,76 @@ class Class:
             subject = {"model": state["model"], "sample": state["picture"]}
             return first, self.timed(client, "GET", "capsule", params=subject)[1]
 
+    def bring(self, client, path):
+        """A photo of a visitor: what names it in requests, and the seconds that its upload took."""
+        options = {"params": {"name": path.name, "model": self.model}, "content": path.read_bytes()}
+        brought, seconds = self.timed(client, "POST", "upload", **options)
+        return {"model": self.model, "photo": brought.json()["photo"], "name": path.name}, seconds
+
     def upload(self, path):
         """One visitor uploads a photo; gives the seconds until its capsule is there, and the capsule."""
         with httpx.Client(timeout=300, verify=False) as client:
-            model = self.timed(client, "GET", "open")[0].json()["state"]["model"]
-            content, name = path.read_bytes(), path.name
-            options = {"params": {"name": name, "model": model}, "content": content}
-            brought, first = self.timed(client, "POST", "upload", **options)
-            subject = {"model": model, "photo": brought.json()["photo"], "name": name}
+            subject, first = self.bring(client, path)
             capsule, second = self.timed(client, "GET", "capsule", params=subject)
             return first + second, capsule.content
 
+    def layer(self, client, number):
+        """The queries and keys of a layer of the sample: all that moving controls ever asks, once for each layer."""
+        request = {"model": self.model, "sample": SAMPLE, "request": {"need": "operands", "layer": number % 12}}
+        return self.timed(client, "POST", "more", json=request)[1]
+
+    @contextmanager
+    def measured(self, what):
+        """Print what the server takes meanwhile."""
+        used, start = cpu_seconds(self.process), time.perf_counter()
+        yield
+        took, used = time.perf_counter() - start, cpu_seconds(self.process) - used
+        print(f"{what}: {took:.1f} s, server CPU {used:.1f} s, load of the computer {os.getloadavg()[0]:.1f}")
+
 
 @contextmanager
-def moving(address, moved):
-    """A browser that moves controls all the time; counts the moves and the requests in `moved`."""
-    stop = threading.Event()
+def light_visitor(visitors, path):
+    """One more visitor, whose waiting is printed at the end."""
+    stop, waited = threading.Event(), {"settings": [], "capsule": [], "layer": [], "map for a program": []}
 
     def run():
+        program = Client(visitors.address, verbose=False)
+        with httpx.Client(timeout=300) as client:
+            for number in count():
+                waited["settings"].append(visitors.timed(client, "GET", "open")[1])
+                subject = {"model": visitors.model, "sample": SAMPLE}
+                waited["capsule"].append(visitors.timed(client, "GET", "capsule", params=subject)[1])
+                waited["layer"].append(visitors.layer(client, number))
+                start = time.perf_counter()
+                program.predict(photo=handle_file(path), api_name="/map")
+                waited["map for a program"].append(time.perf_counter() - start)
+                if stop.wait(0.3):
+                    return
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        for label, times in waited.items():
+            said(f"  meanwhile, {label}", times)
+
+
+@contextmanager
+def moving(visitors, people):
+    """Visitors who move controls: one in a browser all the time, the others by what their moves may ask of the server.
+
+    Gives what is counted: the ``moves`` of the browser and its ``requests``.
+    """
+    stop, moved = threading.Event(), {"moves": 0, "requests": 0}
+
+    def browse():
         # other visitors have computers of their own: here, the browser takes what the server and the uploads leave
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
         with running_browser() as browser:
-            visitor = Visitor(browser, address)
+            visitor = Visitor(browser, visitors.address)
             visitor.open()
             for layer in range(12):
                 visitor.slide(layer)
@@ -149,21 +147,31 @@ def moving(address, moved):
                 moved["requests"] = len(visitor.requests) - before
             visitor.close()
 
-    thread = threading.Thread(target=run)
+    def fetch(number):
+        with httpx.Client(timeout=300) as client:
+            for layer in range(12):
+                if stop.wait(np.random.default_rng(12 * number + layer).uniform(0, 2)):
+                    break
+                visitors.layer(client, layer)
+
+    thread = threading.Thread(target=browse)
     thread.start()
-    try:
-        while not moved.get("ready") and thread.is_alive():
-            time.sleep(0.1)
-        yield
-    finally:
-        stop.set()
-        thread.join()
+    with ThreadPoolExecutor(people) as pool:
+        try:
+            while not moved.get("ready") and thread.is_alive():
+                time.sleep(0.1)
+            for number in range(people):
+                pool.submit(fetch, number)
+            yield moved
+        finally:
+            stop.set()
+            thread.join()
 
 
 def said(label, times):
-    """Print the median and the 95th percentile of some times."""
-    p50, p95 = 1000 * np.percentile(times, (50, 95))
-    print(f"{label}: p50 {p50:.0f} ms, p95 {p95:.0f} ms ({len(times)} of them)")
+    """Print the median, the 95th percentile and the largest of some times."""
+    p50, p95, most = 1000 * np.percentile(times, (50, 95, 100))
+    print(f"{label}: p50 {p50:.0f} ms, p95 {p95:.0f} ms, at most {most:.0f} ms ({len(times)} of them)")
 
 
 def wrong_capsules(model, paths, capsules):
@@ -176,59 +184,99 @@ def wrong_capsules(model, paths, capsules):
     return wrong
 
 
+def opening(visitors, options, folder):
+    """The class opens the page."""
+    with visitors.measured(f"{options.visitors} visitors open the page"), ThreadPoolExecutor(options.visitors) as pool:
+        opened = list(pool.map(visitors.open, range(options.visitors)))
+    said("  settings", [first for first, _ in opened])
+    said("  capsule of a sample", [second for _, second in opened])
+    with visitors.measured("  nobody asks anything"):
+        time.sleep(options.rest)
+
+
+def uploads(visitors, options, folder):
+    """The class uploads photos, alone and beside controls that move."""
+    model = va.load_model(options.model, checkpoint=folder / "random.safetensors")
+    for half, beside in enumerate((nullcontext(), moving(visitors, options.visitors))):
+        paths = [photo(folder, 1000 * (half + 1) + number) for number in range(options.uploads)]
+        with beside as moved, ThreadPoolExecutor(options.uploads) as pool:
+            words = f" beside {options.visitors} visitors who move controls" if half else ""
+            with visitors.measured(f"{options.uploads} uploads{words}"):
+                brought = list(pool.map(visitors.upload, paths))
+        said("  upload to capsule", [seconds for seconds, _ in brought])
+        print(f"  wrong capsules: {wrong_capsules(model, paths, [content for _, content in brought])}")
+        if half:
+            print(f"  {moved['moves']} moves in the browser made {moved['requests']} requests")
+
+
+def checks(visitors, options, folder):
+    """The class checks maps."""
+    subjects = []
+    with httpx.Client(timeout=300) as client:
+        for number in range(options.checks):
+            subject, _ = visitors.bring(client, photo(folder, 100 + number))
+            subjects.append(subject | {"settings": {"layer": number % 12}, "visitor": str(number)})
+
+    def check(subject):
+        with httpx.Client(timeout=900) as client:
+            visitors.timed(client, "POST", "check", json=subject)
+        return time.perf_counter() - start
+
+    with light_visitor(visitors, photo(folder, 0)), visitors.measured(f"{options.checks} checks"):
+        start = time.perf_counter()
+        with ThreadPoolExecutor(options.checks) as pool:
+            done = list(pool.map(check, subjects))
+    print(f"  the first after {min(done):.1f} s, the last after {max(done):.1f} s")
+
+
+def heavy(visitors, options, folder):
+    """Programs ask for maps on a large photo."""
+    path = folder / "large.png"
+    Image.new("RGB", (7000, 7000), (90, 120, 60)).save(path)
+    programs = [Client(visitors.address, verbose=False) for _ in range(options.heavy)]
+
+    def call(program):
+        program.predict(photo=handle_file(path), on="original", api_name="/map")
+
+    with (
+        light_visitor(visitors, photo(folder, 0)),
+        visitors.measured(f"{options.heavy} heavy calls"),
+        ThreadPoolExecutor(options.heavy) as pool,
+    ):
+        list(pool.map(call, programs))
+
+
+PARTS = {"opening": opening, "uploads": uploads, "checks": checks, "heavy": heavy}
+
+
 def main():
     """Start a server, let the class in, and print what it met."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="what to measure; all of it")
     parser.add_argument("--model", default="vit_tiny_patch16_224")
-    parser.add_argument("--visitors", type=int, default=200, help="who open the page at once")
+    parser.add_argument("--visitors", type=int, default=200, help="who open the page, and move controls, at once")
     parser.add_argument("--uploads", type=int, default=32, help="photos that are uploaded at once")
-    parser.add_argument("--rest", type=float, default=10.0, help="seconds in which a browser moves controls alone")
+    parser.add_argument("--checks", type=int, default=30, help="checks at once")
+    parser.add_argument("--heavy", type=int, default=20, help="heavy calls at once")
+    parser.add_argument("--rest", type=float, default=10.0, help="seconds without any request")
     options = parser.parse_args()
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        weights = folder / "random.safetensors"
-        save_file(timm.create_model(options.model).state_dict(), weights)
-        address, process = stack.enter_context(running_server(options.model, weights))
-        visitors = Class(address)
-        paths = [photo(folder, number) for number in range(2 * options.uploads + 1)]
-        visitors.upload(paths.pop())  # first times warm up
-        before, watch = memory(process), Watch(process)
-        watch.start()
-        print(f"{options.model}, {os.cpu_count()} cores shared with the visitors")
-
-        start, used = time.perf_counter(), cpu_seconds(process)
-        with ThreadPoolExecutor(options.visitors) as pool:
-            opened = list(pool.map(visitors.open, range(options.visitors)))
-        took = time.perf_counter() - start
-        used = cpu_seconds(process) - used
-        print(f"{options.visitors} visitors opened the page at once: {took:.1f} s, server CPU {used:.1f} s")
-        said("settings", [first for first, _ in opened])
-        said("capsule of a sample", [second for _, second in opened])
-
-        used = cpu_seconds(process)
-        time.sleep(options.rest)
-        print(f"{options.rest:.0f} s without anybody: server CPU {1000 * (cpu_seconds(process) - used):.0f} ms")
-        moved = {"moves": 0, "requests": 0}
-        halves, capsules = (paths[: options.uploads], paths[options.uploads :]), []
-        for half, beside in zip(halves, (nullcontext(), moving(address, moved)), strict=True):
-            with beside, ThreadPoolExecutor(options.uploads) as pool:
-                if half is halves[1]:
-                    used, count = cpu_seconds(process), moved["moves"]
-                    time.sleep(options.rest)
-                    used, count = cpu_seconds(process) - used, moved["moves"] - count
-                    print(f"{options.rest:.0f} s with {count} moves of controls: server CPU {1000 * used:.0f} ms")
-                uploaded = list(pool.map(visitors.upload, half))
-            said(
-                f"upload to capsule{' beside a browser that moves controls' * (half is halves[1])}",
-                [t for t, _ in uploaded],
+    print(f"{options.model}, {os.cpu_count()} cores shared with the visitors")
+    for part in options.parts or PARTS:
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            weights = folder / "random.safetensors"
+            save_file(timm.create_model(options.model).state_dict(), weights)
+            address, process = stack.enter_context(running_server(options.model, weights))
+            visitors = Class(address, process)
+            visitors.upload(photo(folder, 0))  # first times warm up
+            before, watch = memory(process), Watch(process)
+            watch.start()
+            PARTS[part](visitors, options, folder)
+            watch.stopped.set()
+            print(
+                f"  server memory: {before:.0f} MB before, {watch.peak:.0f} MB at peak, {memory(process):.0f} MB after"
             )
-            capsules += [content for _, content in uploaded]
-        print(f"requests of {moved['moves']} moves: {moved['requests']}")
-        print(f"errors: {len(visitors.errors)}{f' ({visitors.errors[0]})' if visitors.errors else ''}")
-        watch.stopped.set()
-        print(f"server memory: {before:.0f} MB before, {watch.peak:.0f} MB at peak, {memory(process):.0f} MB after")
-        model = va.load_model(options.model, checkpoint=weights)
-        print(f"wrong capsules: {wrong_capsules(model, paths, capsules)} of {len(capsules)}")
+            print(f"  errors: {len(visitors.errors)}{f' ({visitors.errors[0]})' if visitors.errors else ''}")
 
 
 if __name__ == "__main__":

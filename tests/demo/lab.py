@@ -6,7 +6,7 @@ import io
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,12 +60,12 @@ def free_port() -> int:
 @contextmanager
 def running_page(
     models: Any, folder: Path, host: str = "127.0.0.1", max_upload: int = MAX_UPLOAD, max_pixels: int = MAX_PIXELS,
-    mcp: bool = False, **options: Any,
+    mcp: bool = False, frame_ancestors: Iterable[str] = (), **options: Any,
 ) -> Iterator[tuple[str, va.demo.app.Page]]:  # fmt: skip
     """Serve the page on a free port; gives its address and the page."""
     before = os.environ.get("GRADIO_TEMP_DIR")
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
-    page = va.build_demo(models, max_upload=max_upload, max_pixels=max_pixels, mcp=mcp)
+    page = va.build_demo(models, max_upload=max_upload, max_pixels=max_pixels, mcp=mcp, frame_ancestors=frame_ancestors)
     try:
         _, address, _ = page.launch(server_name=host, prevent_thread_lock=True, quiet=True, **options)
         yield address.rstrip("/"), page

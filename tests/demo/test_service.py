@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -391,7 +393,7 @@ def test_a_check_is_made_once_for_each_map(several: DemoService, cats, monkeypat
             return {"number": len(made)}
 
     made: list[int] = []
-    monkeypatch.setattr(service_module, "check_map", lambda *_: Checked())
+    monkeypatch.setattr(service_module, "check_map", lambda *_, **__: Checked())
     several._checks.clear()
     start = Choice(va.ViewSettings(layer=1, source="gradient", sinks="show"))
     assert several.check(cats, SAMPLE, start) == {"number": 1}
@@ -415,14 +417,15 @@ def test_a_check_is_made_once_for_each_map(several: DemoService, cats, monkeypat
 
 
 def test_others_continue_while_a_map_is_checked_and_checks_wait_for_each_other(several, cats, monkeypatch) -> None:
-    begun, finish, at_once, most = Event(), Event(), 0, 0
+    begun, finish, at_once, most, free, left = Event(), Event(), 0, 0, [], []
 
     class Checked:
         def as_json(self) -> dict:
             return {}
 
-    def slow(*_: object) -> Checked:
+    def slow(*_: object, workers: Callable[[], int]) -> Checked:
         nonlocal at_once, most
+        free.append(workers)
         at_once += 1
         most = max(most, at_once)
         begun.set()
@@ -435,8 +438,14 @@ def test_others_continue_while_a_map_is_checked_and_checks_wait_for_each_other(s
     with ThreadPoolExecutor(2) as pool:
         checks = [pool.submit(several.check, cats, SAMPLE, Choice(va.ViewSettings(layer=layer))) for layer in (0, 1)]
         assert begun.wait(20)
+        monkeypatch.setattr(os, "cpu_count", lambda: 4)
+        assert free[0]() == 4
+        run = several.store.get
+        monkeypatch.setattr(several.store, "get", lambda *values: (left.append(free[0]()), run(*values))[1])
         photo = upload(several, png(noise_photo((80, 150), 5)))
         assert several.capsule(cats, photo)
+        assert set(left) == {3}  # one core is whose photo is captured
+        assert free[0]() == 4
         finish.set()
         assert [check.result(20) for check in checks] == [{}, {}]
     assert most == 1

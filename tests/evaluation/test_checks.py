@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 
 import numpy as np
@@ -22,6 +24,7 @@ from vitattn_widgets.evaluation.interventions import (
     silence_heads,
 )
 from vitattn_widgets.maps.attribution import grid_map
+from vitattn_widgets.models.preprocess import Preprocessing
 
 from .. import model_zoo
 from ..conftest import SAMPLES, noise_photo
@@ -80,6 +83,49 @@ def test_areas_by_hand() -> None:
     assert perturbation.area(np.array([1.0, 1.0, 1.0])) == 1
     assert perturbation.area(np.array([1.0, 0.0])) == 0.5
     assert perturbation.area(np.array([1.0, 0.5, 0.0, 0.0])) == pytest.approx((0.75 + 0.25 + 0) / 3)
+
+
+# ---- running altered pictures ----
+
+
+def test_pictures_run_side_by_side_and_leave_the_model_as_it_was(wide_model: va.models.AttentionModel) -> None:
+    passes = []
+    hook = wide_model.module.head.register_forward_pre_hook(
+        lambda _, tokens: passes.append((threading.get_ident(), len(tokens[0])))
+    )
+    pictures = np.stack([noise_photo((32, 48), seed) for seed in range(19)])
+    with torch.no_grad():
+        alone = [wide_model.module(wide_model.preprocessing.tensor(one)[None]).softmax(-1)[0] for one in pictures]
+    passes.clear()
+    wide_model.module.train()
+    try:
+        found = probabilities_of(wide_model, pictures, iter([2, 1, 3]).__next__)
+        assert all(part.training for part in wide_model.parts)
+    finally:
+        wide_model.module.eval()
+        hook.remove()
+    np.testing.assert_allclose(found, torch.stack(alone), atol=1e-6)
+    assert sorted(size for _, size in passes) == [3, 4, 4, 4, 4]
+    assert len({thread for thread, _ in passes} - {threading.get_ident()}) >= 2
+
+
+def test_others_run_the_model_between_the_batches_of_a_check(
+    wide_model: va.models.AttentionModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo, captures = noise_photo((40, 60)), []
+    expected = va.capture_attention(wide_model, photo).probabilities
+    prepare = Preprocessing.tensor
+
+    def prepare_beside_others(self: Preprocessing, pixels: np.ndarray) -> Tensor:
+        if threading.get_ident() == here:  # not of the captures themselves
+            captures.append(pool.submit(va.capture_attention, wide_model, photo).result(20))
+        return prepare(self, pixels)
+
+    here = threading.get_ident()
+    with ThreadPoolExecutor(1) as pool:
+        monkeypatch.setattr(Preprocessing, "tensor", prepare_beside_others)
+        probabilities_of(wide_model, np.stack([noise_photo((32, 48), seed) for seed in range(9)]))
+    np.testing.assert_allclose([capture.probabilities for capture in captures], [expected] * 9, atol=1e-6)
 
 
 # ---- silencing heads ----
@@ -243,6 +289,29 @@ def test_a_check_gives_the_numbers_of_its_parts(
     assert check.similarity == pytest.approx(wanted, nan_ok=True)
     np.testing.assert_allclose(check.silenced, silence_heads(wide_model, capture.pixels, "blocks.1.attn", 3)[:, 3])
     assert "class 3" in str(check)
+
+
+def test_a_second_check_of_a_photo_runs_only_its_own_order(
+    wide_model: va.models.AttentionModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[int] = []
+
+    def counted(model: va.models.AttentionModel, pictures: np.ndarray, workers: Callable[[], int]) -> np.ndarray:
+        counts.append(len(pictures))
+        return probabilities_of(model, pictures, workers)
+
+    monkeypatch.setattr(checks, "probabilities_of", counted)
+    photo, other = noise_photo((80, 150)), va.ViewSettings(source="gradient", layer=1)
+    capture = va.capture_attention(wide_model, photo)
+    va.check_map(wide_model, capture, va.ViewSettings(layer=0))
+    completed = va.complete_capture(wide_model, capture, other)  # another value, of the same pass
+    second = va.check_map(wide_model, completed, other)
+    inner = checks.STEPS - 1
+    orders = checks.RANDOM_ORDERS + 2
+    assert counts == [3 + orders * 2 * inner, 2 * inner, 2 * inner]
+    fresh = va.check_map(wide_model, va.capture_attention(wide_model, photo), other)
+    assert second.as_json() == fresh.as_json()
+    assert len(counts) == 5
 
 
 def test_the_class_stays_the_first_models_prediction(wide_model: va.models.AttentionModel) -> None:

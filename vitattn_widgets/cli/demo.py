@@ -74,6 +74,14 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="path, or whole address, under which a reverse proxy offers the page",
     )
     demo.add_argument(
+        "--frame-ancestors",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="let the pages of this origin, such as https://huggingface.co, show the page in a frame; repeatable "
+        "(default: nobody else's)",
+    )
+    demo.add_argument(
         "--mcp",
         action="store_true",
         help="also serve the tools map, compare and check to assistants, over MCP; not together with a login",
@@ -104,5 +112,6 @@ def run(options: argparse.Namespace) -> None:
             mcp=options.mcp,
             classroom=options.classroom,
             root_path=options.root_path,
+            frame_ancestors=tuple(options.frame_ancestors),
         )
     )

@@ -8,12 +8,15 @@ from typing import Any
 
 import gradio as gr
 
+from ..errors import SettingsError
 from ..models.loading import AttentionModel
 from ..viewer.store import DEFAULT_BUDGET
 from .access import login_routes
 from .api import MAX_QUEUE, UPLOAD_PATH, offer_map, program_uploads, upload_routes
 from .assistants import offer_tools, require_mcp
+from .calls import EXCEPTION_HANDLERS, call_routes
 from .classroom import Attendance
+from .frames import in_notebook, origins_of_place, require_origins
 from .guard import FORM_BYTES, MAX_JSON, guarding
 from .routes import AT_ONCE, PREFIX, Assets, classroom_routes, viewer_routes
 from .service import DemoService
@@ -46,6 +49,7 @@ class Page(gr.Blocks):
         assets: the viewer's script and style.
         mcp: whether it serves tools for assistants.
         attendance: who has it open.
+        frame_ancestors: origins of other pages that may show it in a frame.
         invitation: the address that the page for the projector shows; empty is the one under which that is opened.
     """
 
@@ -54,17 +58,23 @@ class Page(gr.Blocks):
     assets: Assets
     mcp: bool
     attendance: Attendance
+    frame_ancestors: tuple[str, ...]
     invitation: str = ""
 
     def launch(self, *arguments: Any, **options: Any) -> Any:
-        """`gradio.Blocks.launch` with the viewer's routes, the upload limit, untracked visitors and no frame around it.
+        """`gradio.Blocks.launch` with the viewer's routes, the upload limit and untracked visitors.
 
-        Other options override these.
+        In a notebook, it opens in a frame below the cell. Other options override these.
+
+        Raises:
+            SettingsError: tools for assistants behind a login.
         """
+        if self.mcp and (options.get("auth") or options.get("auth_dependency")):
+            raise SettingsError("tools for assistants cannot be behind a login, which assistants do not have")
         usual: dict[str, Any] = {
             "max_file_size": self.service.uploads.max_bytes,
             "show_error": False,
-            "inline": False,  # the page refuses the frame that a notebook would put around it
+            "inline": in_notebook(),
             "ssr_mode": False,
             "run_history": False,
             "enable_monitoring": False,
@@ -80,7 +90,11 @@ class Page(gr.Blocks):
         """
         routes = [*login_routes(), *upload_routes(self.programs), *viewer_routes(self.service, self.assets)]
         routes += classroom_routes(self.attendance, lambda: self.invitation)
-        return {"routes": routes, "lifespan": guarding(self._max_body)}
+        return {
+            "routes": [*call_routes(), *routes],
+            "lifespan": guarding(self._max_body, self.frame_ancestors),
+            "exception_handlers": EXCEPTION_HANDLERS,
+        }
 
     def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
         """Fill in the values that a plain request left out at the end, where Gradio would raise an error."""
@@ -110,6 +124,7 @@ def build_demo(
     keep_seconds: float = KEEP_SECONDS,
     notify: Callable[[str], None] = lambda _: None,
     mcp: bool = False,
+    frame_ancestors: Iterable[str] = (),
 ) -> Page:
     """Make the page that ``vitattn demo`` serves: ``build_demo().launch()``.
 
@@ -124,13 +139,17 @@ def build_demo(
         keep_seconds: how long an uploaded photo is kept after it was last used.
         notify: receives a line before each model is loaded.
         mcp: serve tools for assistants over MCP.
+        frame_ancestors: origins of other pages that may show this one in a frame, such as ``"https://example.org"``; a
+            notebook that launches it may, and Hugging Face around a Space.
 
     Returns:
         The page; its ``service`` holds the models, uploads and captures.
 
     Raises:
-        SettingsError: `models` is empty, or the package that MCP needs is missing.
+        SettingsError: `models` is empty, the package that MCP needs is missing, or one of `frame_ancestors` is no
+            origin.
     """
+    origins = require_origins(frame_ancestors)
     if mcp:
         require_mcp()
     service = DemoService(
@@ -156,6 +175,6 @@ def build_demo(
         offer_map(service)
         if mcp:
             offer_tools(service)
-    page.mcp, page.attendance = mcp, Attendance()
+    page.mcp, page.attendance, page.frame_ancestors = mcp, Attendance(), (*origins, *origins_of_place())
     page.queue(default_concurrency_limit=AT_ONCE, max_size=MAX_QUEUE, api_open=False)
     return page

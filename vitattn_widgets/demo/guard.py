@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -41,7 +41,6 @@ POLICY = {
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "SAMEORIGIN",
     "Referrer-Policy": "no-referrer",
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
 }
@@ -58,18 +57,20 @@ class Guard:
     Args:
         app: what it is laid around.
         max_body: the largest body in bytes of a request to a path.
+        ancestors: origins of other pages that may show this one in a frame.
     """
 
-    def __init__(self, app: ASGIApp, max_body: Callable[[str], int]) -> None:
+    def __init__(self, app: ASGIApp, max_body: Callable[[str], int], ancestors: Sequence[str] = ()) -> None:
         self.app = app
         self.max_body = max_body
+        self.ancestors = ancestors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection; see ASGI."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        answer = _Answer(send)
+        answer = _Answer(send, self.ancestors)
         request = Headers(scope=scope)
         if "text/html" in request.get("accept", ""):  # plain, so that `_Answer` finds the scripts in it
             scope["headers"] = [pair for pair in scope["headers"] if pair[0] != b"accept-encoding"]
@@ -93,8 +94,9 @@ class Guard:
 class _Answer:
     """Sends an answer with the page's headers; the scripts of a whole HTML page are allowed by their hashes."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, ancestors: Sequence[str]) -> None:
         self._send = send
+        self._ancestors = ancestors
         self._start: Message | None = None  # of an HTML page, kept until all of it is there
         self._body = b""
 
@@ -104,35 +106,43 @@ class _Answer:
             for name in [name for name in headers if name.startswith("access-control-")]:
                 del headers[name]
             headers.update(HEADERS)
+            if not self._ancestors:  # this older header knows no list, and would forbid what the policy allows
+                headers["X-Frame-Options"] = "SAMEORIGIN"
             if headers.get("content-type", "").startswith("text/html") and "content-encoding" not in headers:
                 self._start = message
                 return
-            headers["Content-Security-Policy"] = policy()
+            headers["Content-Security-Policy"] = policy(ancestors=self._ancestors)
         elif self._start is not None:
             self._body += message.get("body", b"")
             if message.get("more_body"):
                 return
-            MutableHeaders(scope=self._start)["Content-Security-Policy"] = policy(self._body)
+            MutableHeaders(scope=self._start)["Content-Security-Policy"] = policy(self._body, self._ancestors)
             await self._send(self._start)
             self._start, message = None, {"type": "http.response.body", "body": self._body}
         await self._send(message)
 
 
-def policy(html: bytes = b"") -> str:
-    """The value of the header ``Content-Security-Policy`` for a page with inline scripts."""
+def policy(html: bytes = b"", ancestors: Sequence[str] = ()) -> str:
+    """The value of the header ``Content-Security-Policy`` for a page with inline scripts.
+
+    Args:
+        html: the page.
+        ancestors: origins of other pages that may show it in a frame.
+    """
     digests = [hashlib.sha256(script).digest() for script in _INLINE_SCRIPT.findall(html)]
     hashes = [f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests]
-    rules = POLICY | {"script-src": " ".join([POLICY["script-src"], *dict.fromkeys(hashes)])}
+    added = {"script-src": dict.fromkeys(hashes), "frame-ancestors": ancestors}
+    rules = POLICY | {name: " ".join([POLICY[name], *values]) for name, values in added.items()}
     return "; ".join(f"{name} {values}" for name, values in rules.items())
 
 
-def guarding(max_body: Callable[[str], int]) -> Callable[[Any], Any]:
+def guarding(max_body: Callable[[str], int], ancestors: Sequence[str] = ()) -> Callable[[Any], Any]:
     """A lifespan that lays a `Guard` around its application, outside of Gradio's own layers."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         # Gradio adds its layers around those that it is given, so this one is laid around the finished stack
-        app.middleware_stack = Guard(app.middleware_stack or app.build_middleware_stack(), max_body)
+        app.middleware_stack = Guard(app.middleware_stack or app.build_middleware_stack(), max_body, ancestors)
         yield
 
     return lifespan

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ModelError, SettingsError
 from .classroom import reachable, terminal_code
 from .folders import OwnFolder, drop_older
+from .frames import require_origins
 
 if TYPE_CHECKING:
     from ..models.loading import AttentionModel
@@ -50,6 +51,7 @@ class ServerOptions:
         mcp: serve tools for assistants over MCP.
         classroom: name the page for the projector.
         root_path: the path, or whole address, under which a reverse proxy offers the page.
+        frame_ancestors: origins of other pages that may show the page in a frame.
     """
 
     models: tuple[str, ...] = ()
@@ -64,6 +66,7 @@ class ServerOptions:
     mcp: bool = False
     classroom: bool = False
     root_path: str | None = None
+    frame_ancestors: tuple[str, ...] = ()
 
 
 def read_auth(
@@ -105,6 +108,7 @@ def serve(options: ServerOptions) -> None:
     """
     if options.mcp and options.auth:
         raise SettingsError("--mcp cannot be behind a login, which assistants do not have; leave out one of the two")
+    origins = require_origins(options.frame_ancestors)
     _require_port(options.host, options.port)
     _share_memory_between_threads()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop must remove the files too
@@ -120,7 +124,7 @@ def serve(options: ServerOptions) -> None:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // AT_ONCE))
         limits: dict[str, Any] = {"max_upload": options.max_upload, "max_pixels": options.max_pixels}
         limits = {name: value for name, value in limits.items() if value is not None}
-        page = build_demo(_models(options), notify=_report, mcp=options.mcp, **limits)
+        page = build_demo(_models(options), notify=_report, mcp=options.mcp, frame_ancestors=origins, **limits)
         try:
             _report_models(page)
             _start(page, options)

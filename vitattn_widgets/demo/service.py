@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -123,6 +124,8 @@ class DemoService:
         self.uploads = Uploads(max_upload, max_pixels, keep_seconds, on_drop=self._forget)
         self._running = Lock()  # one photo is decoded and run at a time, which bounds the memory that a class needs
         self._checking = Lock()
+        self._short = 0  # requests that are answered beside a check
+        self._counting = Lock()
         self._checks: dict[tuple[Any, ...], dict[str, Any]] = {}
         self._capsules: dict[tuple[AttentionModel, Photo], bytes] = {}
 
@@ -248,7 +251,7 @@ class DemoService:
         return answered.content
 
     def check(self, model: AttentionModel, photo: Photo, choice: Choice) -> dict[str, Any]:
-        """Check a map, see `check_map`. This takes seconds, so one check runs at a time, beside all other requests.
+        """Check a map, see `check_map`. It takes seconds, so one runs at a time, on the cores that others leave.
 
         Returns:
             `MapCheck.as_json`.
@@ -263,7 +266,7 @@ class DemoService:
         with self._checking:
             if entry in self._checks:
                 return self._checks[entry]
-            facts = check_map(model, capture, choice.settings).as_json()
+            facts = check_map(model, capture, choice.settings, workers=self._free_cores).as_json()
             self._checks[entry] = facts
             if len(self._checks) > MAX_CHECKS:
                 del self._checks[next(iter(self._checks))]
@@ -311,7 +314,7 @@ class DemoService:
         """
         chosen = self.model(model)
         choice = Choice(ViewSettings()).with_values(values, chosen.class_names)
-        with self._running:
+        with self._short_work(), self._running:
             photo = self.uploads.read_once(path, safe_name(name))
             capture = capture_attention(chosen, photo)
             del photo  # a large one takes 150 MB
@@ -337,10 +340,25 @@ class DemoService:
         if not photo.sample:
             self.uploads.touch(photo.key)
         stored = partial(self.store.get, model, key, partial(self._read, photo))
-        if (model, key) in self.store:
-            return stored(settings)  # without the lock: visitors whose photo is captured wait for nobody
-        with self._running:
-            return stored(settings)
+        with self._short_work():
+            if (model, key) in self.store:
+                return stored(settings)  # without the lock: visitors whose photo is captured wait for nobody
+            with self._running:
+                return stored(settings)
+
+    @contextmanager
+    def _short_work(self) -> Iterator[None]:
+        """What takes a core of its own, while a check goes on with the others."""
+        with self._counting:
+            self._short += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._short -= 1
+
+    def _free_cores(self) -> int:
+        return max(1, (os.cpu_count() or 1) - self._short)
 
     def _read(self, photo: Photo) -> Image.Image:
         if photo.sample:

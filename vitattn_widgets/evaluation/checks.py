@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -17,14 +17,14 @@ from ..maps.attribution import grid_map
 from ..maps.completion import complete_capture
 from ..view.settings import ViewSettings
 from .findings import outcomes, ranking, shuffled_words, silenced_words, verdict_words
-from .interventions import first_shuffled_block, probabilities_of, shuffled_copy, silence_heads
+from .interventions import first_shuffled_block, one_worker, probabilities_of, shuffled_copy, silence_heads
 from .perturbation import BASELINE_ORDERS, altered_pictures, area, baseline_order, blurred, map_order, removed_counts
 
 if TYPE_CHECKING:
     from ..models.loading import AttentionModel
 
-STEPS = 8
-"""Points of a curve, not counting the first."""
+STEPS = 6
+"""Points of a curve, not counting the first: as few as judge a map as 24 do, see ``docs/maps.md``."""
 
 RANDOM_ORDERS = 7
 """Random orders, whose areas say how much chance alone decides."""
@@ -159,7 +159,13 @@ def _interval(curves: np.ndarray) -> tuple[float, float]:
     return min(areas), max(areas)
 
 
-def check_map(model: AttentionModel, capture: AttentionCapture, settings: ViewSettings | None = None) -> MapCheck:
+def check_map(
+    model: AttentionModel,
+    capture: AttentionCapture,
+    settings: ViewSettings | None = None,
+    *,
+    workers: Callable[[], int] = one_worker,
+) -> MapCheck:
     """Test the map of one picture; takes a few seconds for a tiny model on two cores.
 
     - **Deletion and insertion** (Petsiuk, Das and Saenko 2018, RISE, arXiv:1806.07421): how the class's probability
@@ -176,6 +182,8 @@ def check_map(model: AttentionModel, capture: AttentionCapture, settings: ViewSe
         model: the capture's model; it is left unchanged.
         capture: from `capture_attention`.
         settings: of the map; the class followed is theirs, else the predicted one.
+        workers: how many passes on the model may run at the same time, for a server that keeps torch to one core a
+            request; asked between passes.
 
     Returns:
         The numbers, with sentences that state what they mean.
@@ -193,7 +201,7 @@ def check_map(model: AttentionModel, capture: AttentionCapture, settings: ViewSe
     layer = capture.layer_index(settings.layer)
     name = capture.layer_names[layer]
 
-    deletion, insertion = _curves(model, capture, strength, target)
+    deletion, insertion = _curves(model, capture, strength, target, workers)
     first_block = first_shuffled_block(model, name)
     shuffled = _shuffled_map(model, capture, settings, first_block)
     constant = np.ptp(strength) == 0 or np.ptp(shuffled) == 0
@@ -218,7 +226,11 @@ def _steps(strength: np.ndarray) -> int:
 
 
 def _curves(
-    model: AttentionModel, capture: AttentionCapture, strength: np.ndarray, target: int
+    model: AttentionModel,
+    capture: AttentionCapture,
+    strength: np.ndarray,
+    target: int,
+    workers: Callable[[], int],
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """The deletion and the insertion curves by name of the order, each float ``(orders of this name, points)``."""
     picture, grid = capture.pixels, capture.layout.grid
@@ -240,11 +252,11 @@ def _curves(
     def run_baselines() -> np.ndarray:
         # every curve shares its end points: the whole, the empty and the blurred picture run only once
         ends = [picture[None], grey[None], blank[None]]
-        return probabilities_of(model, np.concatenate(ends + altered(BASELINE_ORDERS)))
+        return probabilities_of(model, np.concatenate(ends + altered(BASELINE_ORDERS)), workers)
 
-    # nine tenths of the work is the same for every map of a photo
-    baselines = remembered(capture, "baselines of a check", None, run_baselines)
-    own = probabilities_of(model, np.concatenate(altered(["map"])))
+    # seven eighths of the work is the same for every map of a photo: kept with what completed captures share
+    baselines = remembered(capture.layers[0], "baselines of a check", None, run_baselines)
+    own = probabilities_of(model, np.concatenate(altered(["map"])), workers)
     answers = np.concatenate([baselines[:3], own, baselines[3:]])[:, target].astype(float)
     on_whole, on_grey, on_blank = answers[:3]
     between = iter(answers[3:].reshape(-1, 2, len(counts) - 2))

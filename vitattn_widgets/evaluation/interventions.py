@@ -16,36 +16,47 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ..capture.recorder import MATMULS, Forward, model_lock, replaced_forward, watched_forward
+from ..capture.recorder import MATMULS, Forward, model_lock, plain_forwards, replaced_forward, watched_forward
 from ..capture.sites import SiteCalls
 from ..models.families import attention_sites, trunk
 
 if TYPE_CHECKING:
     from ..models.loading import AttentionModel
 
-BATCH = 16
-"""Altered pictures per forward pass."""
+BATCH = 4
+"""Altered pictures per forward pass on a CPU: more are no faster, and whoever needs the model waits longer for them."""
+
+GPU_BATCH = 32
+"""Altered pictures per forward pass on a GPU."""
+
+
+def one_worker() -> int:
+    """Passes one after the other, each on as many cores as torch uses."""
+    return 1
+
 
 _AFTER_BLOCKS = ("norm", "fc_norm", "attn_pool", "head", "head_dist", "classifier")
 
 
-def probabilities_of(model: AttentionModel, pixels: np.ndarray, batch_size: int = BATCH) -> np.ndarray:
-    """The model's probabilities for prepared pictures.
+def probabilities_of(model: AttentionModel, pixels: np.ndarray, workers: Callable[[], int] = one_worker) -> np.ndarray:
+    """The model's probabilities for prepared pictures. Between its passes, others may use the model.
 
     Args:
         model: from `load_model`.
         pixels: uint8 ``(pictures, H, W, 3)`` of the model's input size.
-        batch_size: pictures per forward pass.
+        workers: how many passes may run at the same time, each in a thread of its own; asked again and again.
 
     Returns:
         float32 ``(pictures, classes)``.
     """
-    answers = []
-    for start in range(0, len(pixels), batch_size):
-        tensors = [model.preprocessing.tensor(picture) for picture in pixels[start : start + batch_size]]
-        batch = torch.stack(tensors).to(model.device, model.dtype)
-        logits = watched_forward(model.module, model.parts, {}, batch, lambda *_: None)
-        answers.append(model.probabilities(logits))
+    size = BATCH if model.device.type == "cpu" else GPU_BATCH
+    answers, start = [], 0
+    while start < len(pixels):
+        stop = start + size * workers()
+        tensors = torch.stack([model.preprocessing.tensor(picture) for picture in pixels[start:stop]])
+        batches = tensors.to(model.device, model.dtype).split(size)
+        answers += [model.probabilities(logits) for logits in plain_forwards(model.module, model.parts, batches)]
+        start = stop
     return np.concatenate(answers)
 
 
