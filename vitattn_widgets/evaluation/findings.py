@@ -68,7 +68,8 @@ def verdict_words(deletion: Mapping[str, int], insertion: Mapping[str, int], sim
         insertion: the same for this one.
         similarity: rank correlation with the map of the shuffled model; may be NaN.
     """
-    results = {order: tuple(sorted((deletion[order], insertion[order]))) for order in _RIVALS}
+    pairs = {order: (deletion[order], insertion[order]) for order in _RIVALS}
+    results = {order: (min(pair), max(pair)) for order, pair in pairs.items()}
     won = [order for order in ("centre", "edge") if results[order] in ((0, 1), (1, 1))]
     groups: dict[str, list[str]] = {}
     for order, rival in _RIVALS.items():
