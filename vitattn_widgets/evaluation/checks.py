@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..models.loading import AttentionModel
 
 STEPS = 6
-"""Points of a curve, not counting the first: as few as judge a map as 24 do, see ``docs/maps.md``."""
+"""Points of a curve, not counting the first; what fewer or more would change, ``docs/maps.md`` says."""
 
 RANDOM_ORDERS = 7
 """Random orders, whose areas say how much chance alone decides."""
