@@ -254,7 +254,7 @@ def _curves(
         ends = [picture[None], grey[None], blank[None]]
         return probabilities_of(model, np.concatenate(ends + altered(BASELINE_ORDERS)), workers)
 
-    # seven eighths of the work is the same for every map of a photo: kept with what completed captures share
+    # nine tenths of the pictures are the same for every map of a photo: kept with what completed captures share
     baselines = remembered(capture.layers[0], "baselines of a check", None, run_baselines)
     own = probabilities_of(model, np.concatenate(altered(["map"])), workers)
     answers = np.concatenate([baselines[:3], own, baselines[3:]])[:, target].astype(float)
