@@ -213,9 +213,15 @@ def checks(visitors, options, folder):
     """The class checks maps."""
     subjects = []
     with httpx.Client(timeout=300) as client:
-        for number in range(options.checks):
+        for number in range(options.checks + 1):
             subject, _ = visitors.bring(client, photo(folder, 100 + number))
             subjects.append(subject | {"settings": {"layer": number % 12}, "visitor": str(number)})
+
+    one = subjects.pop() | {"visitor": "first"}
+    with httpx.Client(timeout=900) as client:
+        for words, layer in (("a first check", 3), ("a second check of the same photo", 5)):
+            with visitors.measured(words):
+                visitors.timed(client, "POST", "check", json=one | {"settings": {"layer": layer, "query": "3,3"}})
 
     def check(subject):
         with httpx.Client(timeout=900) as client:

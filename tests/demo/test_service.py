@@ -19,7 +19,7 @@ from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
 
 import vitattn_widgets as va
-from vitattn_widgets.demo import service as service_module
+from vitattn_widgets.demo import checks as checks_module, service as service_module
 from vitattn_widgets.demo.controls import Choice
 from vitattn_widgets.demo.links import open_link
 from vitattn_widgets.demo.service import DemoService, Photo
@@ -292,11 +292,11 @@ def test_the_photos_time_is_up(wide_model: va.models.AttentionModel) -> None:
     folder = service.uploads._folder.path
     assert folder.stat().st_mode & 0o077 == 0
     service.uploads.drop_old()
-    assert len(list(folder.iterdir())) == len(service.store) == len(service._checks) == 1
+    assert len(list(folder.iterdir())) == len(service.store) == len(service.checks) == 1
     service.uploads._used[photo.key] -= 3601
     service.uploads.drop_old()
     assert list(folder.iterdir()) == []
-    assert len(service.store) == len(service._checks) == 0
+    assert len(service.store) == len(service.checks) == 0
     with pytest.raises(va.errors.PictureError, match="removed 60 minutes after its last use"):
         service.photo({"photo": photo.key, "name": photo.name})
     service.close()
@@ -393,8 +393,8 @@ def test_a_check_is_made_once_for_each_map(several: DemoService, cats, monkeypat
             return {"number": len(made)}
 
     made: list[int] = []
-    monkeypatch.setattr(service_module, "check_map", lambda *_, **__: Checked())
-    several._checks.clear()
+    monkeypatch.setattr(checks_module, "check_map", lambda *_, **__: Checked())
+    several.checks.clear()
     start = Choice(va.ViewSettings(layer=1, source="gradient", sinks="show"))
     assert several.check(cats, SAMPLE, start) == {"number": 1}
     for name, value in {
@@ -411,9 +411,9 @@ def test_a_check_is_made_once_for_each_map(several: DemoService, cats, monkeypat
     coffee = Photo("coffee", "coffee", sample=True)
     assert several.check(cats, coffee, start) == {"number": 9}
     assert several.check(several.model("turned"), SAMPLE, start) == {"number": 10}
-    for number in range(service_module.MAX_CHECKS):
+    for number in range(checks_module.MAX_CHECKS):
         several.check(cats, SAMPLE, start.with_value("query", f"{number % 4},{number // 4 % 6}"))
-    assert len(several._checks) <= service_module.MAX_CHECKS
+    assert len(several.checks) <= checks_module.MAX_CHECKS
 
 
 def test_others_continue_while_a_map_is_checked_and_checks_wait_for_each_other(several, cats, monkeypatch) -> None:
@@ -433,8 +433,8 @@ def test_others_continue_while_a_map_is_checked_and_checks_wait_for_each_other(s
         at_once -= 1
         return Checked()
 
-    monkeypatch.setattr(service_module, "check_map", slow)
-    several._checks.clear()
+    monkeypatch.setattr(checks_module, "check_map", slow)
+    several.checks.clear()
     with ThreadPoolExecutor(2) as pool:
         checks = [pool.submit(several.check, cats, SAMPLE, Choice(va.ViewSettings(layer=layer))) for layer in (0, 1)]
         assert begun.wait(20)

@@ -10,7 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from functools import wraps
-from inspect import Parameter, signature
+from inspect import Parameter, Signature
 from typing import Any
 
 import gradio as gr
@@ -38,6 +38,24 @@ answer names the key under which such a picture can be named again. model: one o
 last as -1. head: "all" or a number. source: "attention" is where a layer looks, whatever the answer; "gradient_late"
 and "relevance" show what the answer used."""
 
+ONE_MAP: dict[str, Any] = {
+    "layer": -1,
+    "head": "all",
+    "query": "default",
+    "source": "attention",
+    "target": "predicted",
+}
+"""The settings of one map that a tool takes, with their defaults."""
+
+TWO_MAPS: dict[str, Any] = {
+    "layer": -1,
+    "source": "attention",
+    "other_layer": -1,
+    "other_source": "gradient_late",
+    "target": "predicted",
+}
+"""The settings of two maps."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -54,65 +72,42 @@ def require_mcp() -> None:
 def offer_tools(service: DemoService) -> None:
     """Add the tools, within a `gradio.Blocks` that is launched with ``mcp_server=True``."""
 
-    def map(
-        photo: str,
-        model: str = "",
-        layer: int = -1,
-        head: str = "all",
-        query: str = "default",
-        source: str = "attention",
-        target: str = "predicted",
-    ) -> tuple[str, str]:
-        values = {"layer": layer, "head": head, "query": query, "source": source, "target": target}
+    def map(photo: str, model: str, **values: Any) -> tuple[str, str]:
         subject = _Subject(service, photo, model)
         settings = subject.settings(values)
         rendered = render_view(subject.capture(settings), settings)
         return _picture(rendered.image), subject.words([rendered.caption], [settings])
 
-    def compare(
-        photo: str,
-        model: str = "",
-        layer: int = -1,
-        source: str = "attention",
-        other_layer: int = -1,
-        other_source: str = "gradient_late",
-        target: str = "predicted",
-    ) -> tuple[str, str]:
+    def compare(photo: str, model: str, **values: Any) -> tuple[str, str]:
         subject = _Subject(service, photo, model)
-        pairs = ((layer, source), (other_layer, other_source))
-        both = [subject.settings({"layer": one, "source": of, "target": target}) for one, of in pairs]
+        other = {name.removeprefix("other_"): value for name, value in values.items() if name.startswith("other_")}
+        one = {name: values[name] for name in (*other, "target")}
+        both = [subject.settings(one), subject.settings(one | other)]
         compared = compare_views([Panel(subject.capture(settings), settings) for settings in both])
         first, second = compared.views
         gap = np.full((len(first.image), 8, 3), 255, np.uint8)
         captions = [f"{side}: {view.caption}" for side, view in zip(("left", "right"), compared.views, strict=True)]
         return _picture(np.hstack([first.image, gap, second.image])), subject.words(captions, both)
 
-    def check(
-        photo: str,
-        model: str = "",
-        layer: int = -1,
-        head: str = "all",
-        query: str = "default",
-        source: str = "attention",
-        target: str = "predicted",
-    ) -> str:
-        values = {"layer": layer, "head": head, "query": query, "source": source, "target": target}
+    def check(photo: str, model: str, **values: Any) -> str:
         subject = _Subject(service, photo, model)
         settings = subject.settings(values)
         return subject.words([render_view(subject.capture(settings), settings).caption], [settings])
 
     about = PHOTO % (", ".join(service.samples), ", ".join(service.models))
-    for tool, does in (
-        (map, "Draw the attention map of a photo, with its caption and whether the map passes a check."),
-        (compare, "Draw two attention maps of a photo on one scale, with captions and a check of both."),
-        (check, "Check whether an attention map says anything about the model's answer."),
+    for tool, settings, does in (
+        (map, ONE_MAP, "Draw the attention map of a photo, with its caption and whether the map passes a check."),
+        (compare, TWO_MAPS, "Draw two attention maps of a photo on one scale, with captions and a check of both."),
+        (check, ONE_MAP, "Check whether an attention map says anything about the model's answer."),
     ):
+        parameters = {"photo": None, "model": ""} | settings
         with gr.Row(visible=False):
-            button, inputs = gr.Button(tool.__name__), [_input(one) for one in signature(tool).parameters.values()]
+            button = gr.Button(tool.__name__)
+            inputs = [_input(name, default) for name, default in parameters.items()]
             words = gr.Textbox(label="caption and check")
             outputs = [words] if tool is check else [gr.Image(label="picture", format="png"), words]
         button.click(
-            _honest(tool),
+            _honest(tool, list(parameters)),
             inputs=inputs,
             outputs=outputs,
             api_name=f"tool_{tool.__name__}",
@@ -122,9 +117,8 @@ def offer_tools(service: DemoService) -> None:
         )
 
 
-def _input(parameter: Parameter) -> Component:
-    kind = "integer" if isinstance(parameter.default, int) else "string"
-    return Api(None if parameter.default is Parameter.empty else parameter.default, {"type": kind}, parameter.name)
+def _input(name: str, default: Any) -> Component:
+    return Api(default, {"type": "integer" if isinstance(default, int) else "string"}, name)
 
 
 class _Subject:
@@ -183,17 +177,21 @@ def _picture(image: np.ndarray) -> str:
     return save_bytes_to_cache(picture_bytes(image), "map.png", get_upload_folder())
 
 
-def _honest(tool: Callable[..., Any]) -> Callable[..., Any]:
-    """The tool with errors of one line."""
+def _honest(tool: Callable[..., Any], names: list[str]) -> Callable[..., Any]:
+    """The tool as a function of these parameters, with errors of one line."""
 
     @wraps(tool)
     def honest(*values: Any) -> Any:
         try:
-            return tool(*values)
+            return tool(**dict(zip(names, values, strict=True)))
         except VitattnError as error:
             raise gr.Error(str(error), print_exception=False) from error
         except Exception as error:
             _log.exception("an assistant's request failed")
             raise gr.Error(WENT_WRONG, print_exception=False) from error
 
+    # Gradio reads the names here
+    honest.__signature__ = Signature(  # type: ignore[attr-defined]  # of any function, see `inspect`
+        [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+    )
     return honest

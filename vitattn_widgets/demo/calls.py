@@ -49,7 +49,7 @@ class _Checked(Route):
             body = await request.body()
             refusal = check(request.app.get_blocks(), request.path_params.get("name", ""), _object(body))
             if refusal is None:
-                await request.app.router(scope | {_CHECKED: True}, _again(body, receive), send)
+                await request.app.router({**scope, _CHECKED: True}, _again(body, receive), send)
             else:
                 await JSONResponse({"detail": refusal[1]}, refusal[0])(scope, receive, send)
 

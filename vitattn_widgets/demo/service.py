@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,12 +17,10 @@ from ..capture.capture import AttentionCapture
 from ..capture.forward import capture_attention
 from ..datasets.samples import SAMPLES
 from ..errors import ModelError, PictureError, SettingsError, VitattnError
-from ..evaluation.checks import check_map
 from ..export.page import make_page
 from ..images import read_picture
 from ..maps.completion import complete_capture
 from ..maps.resolve import fit_settings, resolve
-from ..maps.settings import LEFT_OUT
 from ..models import DEFAULT_MODEL
 from ..models.loading import AttentionModel, load_model
 from ..view.arrange import render_arranged, screen_capture
@@ -34,11 +31,9 @@ from ..view.settings import VIEW_FIELDS, ViewSettings
 from ..viewer.capsule import make_capsule, without_folders
 from ..viewer.requests import answer
 from ..viewer.store import DEFAULT_BUDGET, CaptureStore
+from .checks import Checks
 from .controls import MAX_TEXT, Choice, short_text
 from .uploads import RemovedError, Uploads
-
-MAX_CHECKS = 100
-"""Results of checks that are kept."""
 
 MAX_SIDE = 2048
 """Longest side in pixels of the whole photo in a picture for a program."""
@@ -83,6 +78,7 @@ class DemoService:
         pictures: the samples as the viewer's library lists them.
         uploads: the photos of the visitors.
         store: the captures.
+        checks: the checks of maps.
         classroom: whether windows tell that they are open, for the page for the projector.
 
     Raises:
@@ -123,10 +119,7 @@ class DemoService:
         self.store = CaptureStore(budget, finish=screen_capture)
         self.uploads = Uploads(max_upload, max_pixels, keep_seconds, on_drop=self._forget)
         self._running = Lock()  # one photo is decoded and run at a time, which bounds the memory that a class needs
-        self._checking = Lock()
-        self._short = 0  # requests that are answered beside a check
-        self._counting = Lock()
-        self._checks: dict[tuple[Any, ...], dict[str, Any]] = {}
+        self.checks = Checks()
         self._capsules: dict[tuple[AttentionModel, Photo], bytes] = {}
 
     def _add_default(self) -> None:
@@ -165,8 +158,7 @@ class DemoService:
         """Drop everything that was computed from an upload."""
         self.store.discard(key)
         self._sizes.pop(key, None)
-        for entry in [entry for entry in list(self._checks) if entry[1] == key]:
-            self._checks.pop(entry, None)
+        self.checks.forget(key)
 
     # --- what a request names ---
 
@@ -259,18 +251,7 @@ class DemoService:
         Raises:
             VitattnError: the photo cannot be read, or does not have the map; or the model has no classifier.
         """
-        capture = self.capture(model, photo, choice.settings)
-        resolved = resolve(capture, choice.settings)
-        left_out = resolved.sinks in LEFT_OUT  # all that the treatment of sinks changes in the map itself
-        entry = (model, photo.key, replace(resolved, sinks=""), left_out, choice.settings.target)
-        with self._checking:
-            if entry in self._checks:
-                return self._checks[entry]
-            facts = check_map(model, capture, choice.settings, workers=self._free_cores).as_json()
-            self._checks[entry] = facts
-            if len(self._checks) > MAX_CHECKS:
-                del self._checks[next(iter(self._checks))]
-            return facts
+        return self.checks.check(model, photo.key, self.capture(model, photo, choice.settings), choice.settings)
 
     def file(self, model: AttentionModel, photo: Photo, choice: Choice, what: Any) -> tuple[str, bytes]:
         """The recipe (``"recipe"``, see `make_recipe`) or the offline page (``"page"``, see `make_page`) of a picture.
@@ -314,7 +295,7 @@ class DemoService:
         """
         chosen = self.model(model)
         choice = Choice(ViewSettings()).with_values(values, chosen.class_names)
-        with self._short_work(), self._running:
+        with self.checks.stepping_aside(), self._running:
             photo = self.uploads.read_once(path, safe_name(name))
             capture = capture_attention(chosen, photo)
             del photo  # a large one takes 150 MB
@@ -340,25 +321,11 @@ class DemoService:
         if not photo.sample:
             self.uploads.touch(photo.key)
         stored = partial(self.store.get, model, key, partial(self._read, photo))
-        with self._short_work():
+        with self.checks.stepping_aside():
             if (model, key) in self.store:
                 return stored(settings)  # without the lock: visitors whose photo is captured wait for nobody
             with self._running:
                 return stored(settings)
-
-    @contextmanager
-    def _short_work(self) -> Iterator[None]:
-        """What takes a core of its own, while a check goes on with the others."""
-        with self._counting:
-            self._short += 1
-        try:
-            yield
-        finally:
-            with self._counting:
-                self._short -= 1
-
-    def _free_cores(self) -> int:
-        return max(1, (os.cpu_count() or 1) - self._short)
 
     def _read(self, photo: Photo) -> Image.Image:
         if photo.sample:

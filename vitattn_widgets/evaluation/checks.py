@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..models.loading import AttentionModel
 
 STEPS = 6
-"""Points of a curve, not counting the first: as few as judge a map as 24 do, see ``docs/maps.md``."""
+"""Points of a curve, not counting the first; what fewer or more would change, ``docs/maps.md`` says."""
 
 RANDOM_ORDERS = 7
 """Random orders, whose areas say how much chance alone decides."""
@@ -254,7 +254,7 @@ def _curves(
         ends = [picture[None], grey[None], blank[None]]
         return probabilities_of(model, np.concatenate(ends + altered(BASELINE_ORDERS)), workers)
 
-    # seven eighths of the work is the same for every map of a photo: kept with what completed captures share
+    # nine tenths of the pictures are the same for every map of a photo: kept with what completed captures share
     baselines = remembered(capture.layers[0], "baselines of a check", None, run_baselines)
     own = probabilities_of(model, np.concatenate(altered(["map"])), workers)
     answers = np.concatenate([baselines[:3], own, baselines[3:]])[:, target].astype(float)

@@ -54,7 +54,8 @@ def probabilities_of(model: AttentionModel, pixels: np.ndarray, workers: Callabl
     while start < len(pixels):
         stop = start + size * workers()
         tensors = torch.stack([model.preprocessing.tensor(picture) for picture in pixels[start:stop]])
-        batches = tensors.to(model.device, model.dtype).split(size)
+        tensors = tensors.to(model.device, model.dtype)
+        batches = [tensors[first : first + size] for first in range(0, len(tensors), size)]
         answers += [model.probabilities(logits) for logits in plain_forwards(model.module, model.parts, batches)]
         start = stop
     return np.concatenate(answers)
