@@ -16,6 +16,7 @@ from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
 
 import vitattn_widgets as va
+from vitattn_widgets.datasets.samples import SAMPLES
 from vitattn_widgets.explorer import library as library_module, views
 from vitattn_widgets.explorer.views import CONTROLS
 from vitattn_widgets.maps.settings import MAP_FIELDS
@@ -55,6 +56,23 @@ def draws(monkeypatch):
 def chosen(**changes):
     """The viewer's first settings on the last layer, with changes."""
     return replace(START, **({"layer": 2} | changes))
+
+
+def test_with_nothing_given_it_shows_the_default_model_on_the_samples(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    explorer = va.AttentionExplorer()
+    assert (explorer.model, explorer.picture, explorer.status) == ("demo", "chelsea", "")
+    assert [entry["name"] for entry in explorer._menus["pictures"]] == [sample.name for sample in SAMPLES]
+    assert explorer._menus["note"].startswith("This is the embedded model, because the weights of vit_tiny_patch16_224")
+    assert decoded(explorer.png()).shape == (160, 160, 3)
+    explorer.close()
+    named = va.AttentionExplorer("demo", photo(1))
+    assert named._menus["note"] == ""
+    named.close()
+    refused = va.AttentionExplorer(va.models.DEFAULT_MODEL, photo(1))  # which was named
+    assert "the weights of vit_tiny_patch16_224 are not on this computer" in refused.status
+    assert refused.capture is None
+    refused.close()
 
 
 CHANGES = [
