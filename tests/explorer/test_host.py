@@ -207,6 +207,18 @@ def test_an_error_of_python_is_one_line_and_the_picture_stays(start, state):
     assert page.evaluate("model.get('picture')") == "first"
 
 
+def test_why_this_is_the_embedded_model_stands_where_models_are_chosen_until_something_is_wrong(start, state):
+    note = "This is the embedded model, because the weights of vit_tiny_patch16_224 are not here."
+    page = start(state | {"_menus": state["_menus"] | {"note": note}})
+    line = page.locator(".va-photos .va-library-note")
+    assert line.inner_text() == note
+    page.evaluate("model.receive({ status: 'layer 99 does not exist' })")
+    assert line.inner_text() == "layer 99 does not exist"
+    page.evaluate("model.receive({ status: '' })")
+    assert line.inner_text() == note
+    start(state).locator(".va-library-note").wait_for(state="hidden")
+
+
 def test_what_the_capsule_lacks_is_asked_for_and_kept_for_a_notebook_without_a_kernel(start, state, explorer):
     page = start(state)
     page.evaluate("model.receive({ source: 'gradient' })")
