@@ -6,6 +6,7 @@ import io
 import json
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -118,18 +119,23 @@ class Visitor:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("console", lambda line: self.complaints.append(line.text) if line.type == "error" else None)
 
-    def open(self, query: str = "") -> None:
-        """Open the page and wait for its first picture and for everything that it fetches ahead."""
+    def look(self, query: str = "") -> None:
+        """Open the page and wait for its first picture."""
         self.page.goto(f"{self.address}/{query}")
         self.wait_until()
+
+    def open(self, query: str = "") -> None:
+        """Open the page and wait for its first picture and for everything that it fetches ahead."""
+        self.look(query)
         self.rest()
 
     def rest(self) -> None:
-        """Wait until nothing has been asked of the network for a second: some things are fetched ahead."""
-        before = -1
-        while before != len(self.requests):
-            before = len(self.requests)
-            self.page.wait_for_timeout(1000)
+        """Wait until nothing has been asked of the network for 0.8 seconds: some things are fetched ahead."""
+        before, since = -1, 0.0
+        while before != len(self.requests) or time.monotonic() - since < 0.8:
+            if before != len(self.requests):
+                before, since = len(self.requests), time.monotonic()
+            self.page.wait_for_timeout(100)
 
     def wait_until(self, **settings: Any) -> None:
         """Wait until the picture of these settings has been painted."""

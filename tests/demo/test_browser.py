@@ -38,7 +38,7 @@ def served(model: va.models.AttentionModel, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(params=list(SIZES))
 def visitor(served, request: pytest.FixtureRequest):
     visitor = Visitor(served[1], served[0], request.param)
-    visitor.open()
+    visitor.look()
     yield visitor
     visitor.close()
 
@@ -46,7 +46,7 @@ def visitor(served, request: pytest.FixtureRequest):
 @pytest.fixture
 def desktop(served):
     visitor = Visitor(served[1], served[0])
-    visitor.open()
+    visitor.look()
     yield visitor
     visitor.close()
 

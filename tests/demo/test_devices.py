@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ import vitattn_widgets as va
 
 from ..conftest import noise_photo
 from ..lab import CHROMIUM, ROOT, end, running_browser
+from .commands import running_command
 from .lab import Visitor, free_port, picture_file, png, running_page
 from .test_browser import caption_of
 
@@ -188,24 +188,10 @@ def test_behind_a_login_the_page_opens_after_it(browser, wide_model, tmp_path: P
         visitor.close()
 
 
-@contextmanager
-def running_command(folder: Path) -> Iterator[tuple[str, subprocess.Popen]]:
-    """``vitattn demo`` with the embedded model, in a process of its own."""
-    port = free_port()
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-m", "vitattn_widgets", "demo", "--model", "demo", "--port", str(port)]
-    server = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    try:
-        assert server.stdout.readline().startswith("The page runs")
-        yield f"http://127.0.0.1:{port}", server
-    finally:
-        end(server)
-
-
 @pytest.mark.parametrize("size", ["desktop", "phone"])
 def test_without_its_server_the_controls_continue_and_the_rest_says_why(browser, tmp_path: Path, size: str) -> None:
-    with running_command(tmp_path) as (address, server):
-        visitor = Visitor(browser, address, size)
+    with running_command(tmp_path) as server:
+        visitor = Visitor(browser, server.address, size)
         visitor.open()
         server.send_signal(signal.SIGKILL)
         server.wait()

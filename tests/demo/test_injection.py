@@ -214,17 +214,11 @@ def assert_only_text(visitor: Visitor, listener: Listener) -> None:
     assert listener.heard == []
 
 
-def look(visitor: Visitor, query: str = "") -> None:
-    """Open the page until its first picture, without what it fetches ahead."""
-    visitor.page.goto(f"{visitor.address}/{query}")
-    visitor.wait_until()
-
-
 def test_what_a_link_says_stays_text(visitor: Visitor, listener: Listener) -> None:
     names = ["model", "sample", "panels", "difference", *DEFAULTS, "deep_link", "__theme", "q"]
     for start in range(0, len(PAYLOADS), len(names)):
         link = {name: listener.payload(start + number) for number, name in enumerate(names)}
-        look(visitor, f"?{urlencode(link)}")
+        visitor.look(f"?{urlencode(link)}")
         message = visitor.message()
         for name in ("model", "sample", "aggregation", "cmap"):  # said, as text
             assert repr(link[name])[:12] in message
@@ -237,13 +231,13 @@ def test_what_a_panel_of_a_link_says_stays_text(visitor: Visitor, listener: List
     others = [{name: listener.payload(index) for name in fields} for index in range(len(PAYLOADS))]
     for number, name in enumerate(fields):
         panels = [whole | {name: listener.payload(10 * number)}, *others[10 * number : 10 * number + 11]]
-        look(visitor, f"?{urlencode({'panels': json.dumps(panels)})}")
+        visitor.look(f"?{urlencode({'panels': json.dumps(panels)})}")
         assert "the comparison cannot be shown" in visitor.message()
         assert_only_text(visitor, listener)
 
 
 def test_names_of_files_stay_text(visitor: Visitor, listener: Listener) -> None:
-    look(visitor)
+    visitor.look()
     exif = Image.Exif()
     for index in range(len(PAYLOADS)):
         payload = listener.payload(index)
@@ -261,7 +255,7 @@ def test_names_of_files_stay_text(visitor: Visitor, listener: Listener) -> None:
 
 
 def test_names_of_classes_and_models_stay_text(visitor: Visitor, evil_model) -> None:
-    look(visitor, "?source=gradient_late&target=3")
+    visitor.look("?source=gradient_late&target=3")
     page = visitor.page
     page.get_by_role("tab", name="What did it use?").click()
     page.get_by_text("More", exact=True).click()
@@ -278,7 +272,7 @@ def test_names_of_classes_and_models_stay_text(visitor: Visitor, evil_model) -> 
 
 
 def test_the_api_page_shows_a_link_and_a_model_as_text(visitor: Visitor, listener: Listener) -> None:
-    look(visitor, f"?{urlencode({'cmap': listener.payload(0)})}")
+    visitor.look(f"?{urlencode({'cmap': listener.payload(0)})}")
     visitor.page.get_by_role("button", name="Use via API").click()
     visitor.page.get_by_text("gradio_client").first.wait_for(timeout=20000)
 

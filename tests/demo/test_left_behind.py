@@ -10,8 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -25,28 +23,11 @@ from vitattn_widgets.demo.service import DemoService
 from vitattn_widgets.demo.uploads import Uploads
 
 from ..conftest import SAMPLES, noise_photo
-from ..lab import ROOT, end
-from .lab import MAX_UPLOAD, chunks, free_port, png, running_page
+from ..lab import ROOT
+from .commands import running_command
+from .lab import MAX_UPLOAD, chunks, png, running_page
 
 # --- a real server ---
-
-
-@contextmanager
-def running_server(folder: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen, Path]]:
-    """``vitattn demo`` with the embedded model and temporary files below `folder`; gives address, process and log."""
-    port, log = free_port(), folder / f"log{time.monotonic_ns()}"
-    (folder / "tmp").mkdir(exist_ok=True)
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder / "tmp"), "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-m", "vitattn_widgets", "demo", "--model", "demo", "--port", str(port), *options]
-    with log.open("w") as output:
-        server = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        deadline = time.monotonic() + 60
-        while "The page runs" not in log.read_text() and server.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}", server, log
-    finally:
-        end(server)
 
 
 def everything(folder: Path) -> set[Path]:
@@ -65,7 +46,8 @@ def break_off(
 
 
 def test_after_a_kill_the_next_server_removes_what_was_left(tmp_path: Path) -> None:
-    with running_server(tmp_path) as (address, server, _):
+    with running_command(tmp_path) as server:
+        address = server.address
         content = SAMPLES.joinpath("coffee.jpg").read_bytes()
         sent = httpx.post(f"{address}/vitattn/upload", params={"name": "a.jpg", "model": "demo"}, content=content)
         assert sent.status_code == 200
@@ -75,7 +57,7 @@ def test_after_a_kill_the_next_server_removes_what_was_left(tmp_path: Path) -> N
         server.send_signal(signal.SIGKILL)
         server.wait()
         assert before <= everything(tmp_path / "tmp")
-    with running_server(tmp_path) as (address, _, _):
+    with running_command(tmp_path):
         assert before & everything(tmp_path / "tmp") == set()
         assert not [path for path in everything(tmp_path / "tmp") if path.stat().st_size == len(content)]
     left = {path.name for path in (tmp_path / "tmp").iterdir() if path.name.startswith("vitattn")}
@@ -83,7 +65,8 @@ def test_after_a_kill_the_next_server_removes_what_was_left(tmp_path: Path) -> N
 
 
 def test_who_leaves_prints_nothing_and_leaves_no_file(tmp_path: Path) -> None:
-    with running_server(tmp_path) as (address, server, log):
+    with running_command(tmp_path) as server:
+        address, log = server.address, server.log
         before, said = everything(tmp_path / "tmp"), log.read_text()
         for _ in range(5):
             break_off(address, "/vitattn/upload?name=a.png&model=demo", "image/png", body=2_000_000)

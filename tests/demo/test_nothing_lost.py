@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,7 +12,8 @@ import pytest
 import vitattn_widgets as va
 from vitattn_widgets.demo import service as service_module
 
-from ..lab import CHROMIUM, ROOT, end, running_browser
+from ..lab import CHROMIUM, running_browser
+from .commands import running_command
 from .lab import Visitor, check_events, free_port, picture_file, running_page
 
 browsing = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; install it with apt install chromium")
@@ -27,19 +23,6 @@ browsing = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; instal
 def browser():
     with running_browser() as browser:
         yield browser
-
-
-@contextmanager
-def running_server(folder: Path, port: int) -> Iterator[subprocess.Popen]:
-    """``vitattn demo`` with the embedded model."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-m", "vitattn_widgets", "demo", "--model", "demo", "--port", str(port)]
-    server = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    try:
-        assert server.stdout.readline().startswith("The page runs")
-        yield server
-    finally:
-        end(server)
 
 
 # --- reload and restart ---
@@ -83,15 +66,15 @@ def test_a_reload_restores_the_own_photo_and_its_views(browser, wide_model, tmp_
 @browsing
 def test_an_open_page_goes_on_with_a_server_that_was_started_again(browser, tmp_path: Path) -> None:
     port, path = free_port(), picture_file(tmp_path, seed=3, name="mine.png")
-    with running_server(tmp_path, port) as server:
-        visitor = Visitor(browser, f"http://127.0.0.1:{port}")
+    with running_command(tmp_path, port=port) as server:
+        visitor = Visitor(browser, server.address)
         visitor.open()
         visitor.upload(path)
         visitor.wait_until(picture="mine.png")
         visitor.rest()
         server.send_signal(signal.SIGKILL)
         server.wait()
-    with running_server(tmp_path, port):
+    with running_command(tmp_path, port=port):
         visitor.page.get_by_role("tab", name="What did it use?").click()  # gradients, which only the server has
         visitor.wait_until(picture="mine.png", source="gradient_late")
         model = va.load_model("demo")

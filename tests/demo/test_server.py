@@ -57,11 +57,11 @@ def test_the_command_serves_without_a_share_link_and_ends_cleanly(tmp_path: Path
 
     torch.manual_seed(0)
     weights = tmp_path / "tiny.safetensors"
-    save_file(timm.create_model("vit_tiny_patch16_224", num_classes=4).state_dict(), weights)
+    save_file(timm.create_model("test_vit", num_classes=4).state_dict(), weights)
     port, temporary = free_port(), tmp_path / "tmp"
     temporary.mkdir()
     command = [sys.executable, "-m", "vitattn_widgets", "demo", "--port", str(port), "--share"]
-    command += ["--model", "vit_tiny_patch16_224", "--checkpoint", str(weights)]
+    command += ["--model", "test_vit", "--checkpoint", str(weights)]
     environment = os.environ | {
         "TMPDIR": str(temporary),
         "HF_HOME": str(tmp_path / "hf"),  # where Gradio would install the tunnel's program; it is empty

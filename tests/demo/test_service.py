@@ -177,8 +177,8 @@ def test_visitors_see_no_folder_of_a_checkpoint(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     weights = tmp_path / "tiny.safetensors"
-    save_file(timm.create_model("vit_tiny_patch16_224", num_classes=4).state_dict(), weights)
-    model = va.load_model("vit_tiny_patch16_224", checkpoint=weights)
+    save_file(timm.create_model("test_vit", num_classes=4).state_dict(), weights)
+    model = va.load_model("test_vit", checkpoint=weights)
     service = DemoService(model, **LIMITS)
     recipe = service.file(model, SAMPLE, Choice(), "recipe")[1]
     assert json.loads(recipe)["model"]["load"]["checkpoint"] == "tiny.safetensors"
