@@ -196,12 +196,16 @@ def _accuracies(answers: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -
 
 
 def map_measures(model: AttentionModel, folder: Path) -> dict[str, Any]:
-    """How much of the recommended view's map is on the object of masked photos, beside a blob in the centre."""
+    """How much of maps is on the object of masked photos, beside a blob in the centre.
+
+    The maps are the mean attention of the last layer, which the viewer shows first, and the recommended view.
+    """
     photos = load_masked_folder(folder)
-    source = ViewSettings.recommended().source
-    table = evaluate_maps(model, photos, sources=[source], progress=False).table()
-    rows = {"centre blob": table.loc["centre blob"], source: table.loc[source]}
+    recommended = ViewSettings.recommended().source
+    sources = [ViewSettings.source, recommended]
+    table = evaluate_maps(model, photos, aggregations=["mean"], sources=sources, progress=False).table()
+    rows = {"centre blob": "centre blob", "mean attention": "mean", recommended: recommended}
     measures = ("mass_on_mask", "pointing_game")
     return {"photos": len(photos)} | {
-        name: {measure: float(row[measure]) for measure in measures} for name, row in rows.items()
+        name: {measure: float(table.loc[row, measure]) for measure in measures} for name, row in rows.items()
     }
