@@ -360,7 +360,7 @@ def test_a_saved_notebook_holds_the_capsule_of_the_current_photo(explorer, model
 
 
 def test_an_explorer_without_pictures_waits_for_an_upload(model):
-    explorer = va.AttentionExplorer(model)
+    explorer = va.AttentionExplorer(model, [])
     assert "upload" in explorer.status
     explorer.add_picture("mine", photo(1))
     assert explorer.settings == chosen()
