@@ -73,7 +73,7 @@ def test_its_card_says_what_it_measures_and_that_it_is_enough(card: dict) -> Non
     assert card["limits"]
 
 
-@pytest.mark.xfail(strict=True, reason="its brightest pixel is on the object in 3 of 300 photos fewer than the centre")
+@pytest.mark.xfail(strict=True, reason="its brightest pixel is on the object less often than the picture's centre is")
 def test_the_recommended_view_points_better_than_a_centre_blob(card: dict) -> None:
     assert card["maps"]["gradient_late"]["pointing_game"] > card["maps"]["centre blob"]["pointing_game"]
 

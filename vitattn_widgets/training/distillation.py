@@ -53,7 +53,7 @@ class Distillation:
         seed: of everything random.
     """
 
-    epochs: int = 20
+    epochs: int = 8
     views_per_epoch: int = 16384
     shares: Mapping[str, float] = field(default_factory=lambda: {"kinds": 0.66, "fruit": 0.12, "made": 0.22})
     batch_size: int = 64
@@ -63,7 +63,7 @@ class Distillation:
     weight_decay: float = 0.05
     clip_norm: float = 1.0
     kept_patches: float = 0.5
-    whole: float = 0.15
+    whole: float = 0.25
     mixed: float = 0.2
     mix: float = 0.8
     teacher_answers: float = 0.5
