@@ -7,10 +7,10 @@
 - ``checks``: 30 visitors check a map of their own photo at once.
 - ``heavy``: 20 programs ask at once for the map of a 143 kB file of 49 megapixels, drawn on the whole photo.
 
-Beside the checks and the heavy calls, one more visitor opens the page, fetches a capsule and a layer of it, and a
-program asks for the map of a small photo, again and again. Weights are random, which changes no time. The server and
-its visitors are on this computer, whose cores they share. The CPU time of the server does not depend on who else uses
-the computer. Every capsule is compared with the visitor's own capture.
+Beside the checks and the heavy calls, one more visitor opens the page and fetches a capsule and a layer of it, again
+and again; beside the checks, a program asks for the map of a small photo, too. Weights are random, which changes no
+time. The server and its visitors are on this computer, whose cores they share. Every capsule is compared with the
+visitor's own capture.
 """
 
 import argparse
@@ -92,9 +92,11 @@ class Class:
 
 
 @contextmanager
-def light_visitor(visitors, path):
-    """One more visitor, whose waiting is printed at the end."""
-    stop, waited = threading.Event(), {"settings": [], "capsule": [], "layer": [], "map for a program": []}
+def light_visitor(visitors, path=None):
+    """One more visitor, whose waiting is printed at the end; with a `path`, also a program that asks for its map."""
+    stop, waited = threading.Event(), {"settings": [], "capsule": [], "layer": []}
+    if path:
+        waited["map for a program"] = []
 
     def run():
         program = Client(visitors.address, verbose=False)
@@ -104,9 +106,10 @@ def light_visitor(visitors, path):
                 subject = {"model": visitors.model, "sample": SAMPLE}
                 waited["capsule"].append(visitors.timed(client, "GET", "capsule", params=subject)[1])
                 waited["layer"].append(visitors.layer(client, number))
-                start = time.perf_counter()
-                program.predict(photo=handle_file(path), api_name="/map")
-                waited["map for a program"].append(time.perf_counter() - start)
+                if path:
+                    start = time.perf_counter()
+                    program.predict(photo=handle_file(path), api_name="/map")
+                    waited["map for a program"].append(time.perf_counter() - start)
                 if stop.wait(0.3):
                     return
 
@@ -245,7 +248,7 @@ def heavy(visitors, options, folder):
         program.predict(photo=handle_file(path), on="original", api_name="/map")
 
     with (
-        light_visitor(visitors, photo(folder, 0)),
+        light_visitor(visitors),
         visitors.measured(f"{options.heavy} heavy calls"),
         ThreadPoolExecutor(options.heavy) as pool,
     ):

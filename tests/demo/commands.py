@@ -67,22 +67,30 @@ def _run(options: list[str], environment: dict[str, str], log: str) -> None:
     sys.exit(main(["demo", *options]))
 
 
-@contextmanager
-def running_command(folder: Path, *options: str, port: int | None = None) -> Iterator[Command]:
-    """``vitattn demo`` with the embedded model and temporary files below `folder`, once its page runs."""
-    port, log = port or free_port(), folder / f"log{time.monotonic_ns()}"
+def start(folder: Path, *options: str) -> Command:
+    """Start ``vitattn demo`` with temporary files below `folder`."""
+    port, log = free_port(), folder / f"log{time.monotonic_ns()}"
     (folder / "tmp").mkdir(exist_ok=True)
     log.touch()
     environment = {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder / "tmp")}
-    options = ("--model", "demo", "--no-browser", "--port", str(port), *options)
-    process = _context.Process(target=_run, args=(list(options), environment, str(log)))
+    if "--port" in options:
+        port = int(options[options.index("--port") + 1])
+    else:
+        options = ("--port", str(port), *options)
+    process = _context.Process(target=_run, args=(["--no-browser", *options], environment, str(log)))
     process.start()
-    command = Command(process, f"http://127.0.0.1:{port}", log)
+    return Command(process, f"http://127.0.0.1:{port}", log)
+
+
+@contextmanager
+def running_command(folder: Path, *options: str) -> Iterator[Command]:
+    """``vitattn demo`` with the embedded model and temporary files below `folder`, once its page runs."""
+    command = start(folder, "--model", "demo", *options)
     try:
         deadline = time.monotonic() + 60
-        while "The page runs" not in log.read_text() and command.poll() is None and time.monotonic() < deadline:
+        while "The page runs" not in command.log.read_text() and command.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert "The page runs" in log.read_text(), log.read_text()
+        assert "The page runs" in command.log.read_text(), command.log.read_text()
         yield command
     finally:
         if command.poll() is None:

@@ -66,7 +66,7 @@ def test_a_reload_restores_the_own_photo_and_its_views(browser, wide_model, tmp_
 @browsing
 def test_an_open_page_goes_on_with_a_server_that_was_started_again(browser, tmp_path: Path) -> None:
     port, path = free_port(), picture_file(tmp_path, seed=3, name="mine.png")
-    with running_command(tmp_path, port=port) as server:
+    with running_command(tmp_path, "--port", str(port)) as server:
         visitor = Visitor(browser, server.address)
         visitor.open()
         visitor.upload(path)
@@ -74,7 +74,7 @@ def test_an_open_page_goes_on_with_a_server_that_was_started_again(browser, tmp_
         visitor.rest()
         server.send_signal(signal.SIGKILL)
         server.wait()
-    with running_command(tmp_path, port=port):
+    with running_command(tmp_path, "--port", str(port)):
         visitor.page.get_by_role("tab", name="What did it use?").click()  # gradients, which only the server has
         visitor.wait_until(picture="mine.png", source="gradient_late")
         model = va.load_model("demo")

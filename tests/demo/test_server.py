@@ -18,6 +18,7 @@ import vitattn_widgets as va
 from vitattn_widgets.demo.server import ServerOptions, _start, is_desktop, read_auth
 
 from ..lab import ROOT
+from .commands import running_command, start
 from .lab import free_port
 
 
@@ -49,8 +50,18 @@ def test_a_port_that_does_not_exist_is_one_line(wide_model: va.models.AttentionM
         page.close(verbose=False)
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_the_command_serves_without_a_share_link_and_ends_cleanly(tmp_path: Path, stop: signal.Signals) -> None:
+def test_a_service_managers_stop_removes_the_files_too(tmp_path: Path) -> None:
+    with running_command(tmp_path) as server:
+        folder = tmp_path / "tmp"
+        assert [path.name for path in folder.iterdir() if path.name.startswith("vitattn")]
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(60) == 130
+    assert server.log.read_text().splitlines()[-1] == "vitattn: stopped"
+    assert "Traceback" not in server.log.read_text()
+    assert [path.name for path in folder.iterdir() if path.name.startswith("vitattn")] == []
+
+
+def test_the_command_serves_without_a_share_link_and_ends_cleanly(tmp_path: Path) -> None:
     import timm
     import torch
     from safetensors.torch import save_file
@@ -79,7 +90,7 @@ def test_the_command_serves_without_a_share_link_and_ends_cleanly(tmp_path: Path
         while "No share link" not in (tmp_path / "log").read_text() and time.monotonic() < deadline:
             time.sleep(0.2)
         assert httpx.get(f"http://127.0.0.1:{port}/config").status_code == 401
-        server.send_signal(stop)
+        server.send_signal(signal.SIGINT)
         assert server.wait(60) == 130
     finally:
         server.kill()
@@ -117,6 +128,8 @@ def test_what_cannot_work_is_one_line_before_any_model_loads(tmp_path: Path) -> 
             (["--auth-file", str(tmp_path / "missing")], {}, "cannot be read"),
             ([], {"TMPDIR": str(tmp_path / "file")}, "is no folder that can be written"),
             ([], {"TMPDIR": str(tmp_path / "missing")}, "is no folder that can be written"),
+            (["--mcp", "--auth", "a:b"], {}, "--mcp cannot be behind a login"),
+            (["--frame-ancestors", "example.org/page"], {}, "is no origin that could show the page in a frame"),
         ):
             status, said, seconds = command("--model", "demo", *options, **environment)
             assert status == 2, options
@@ -127,10 +140,10 @@ def test_what_cannot_work_is_one_line_before_any_model_loads(tmp_path: Path) -> 
             assert seconds < 10  # on a busy computer; 0.5 on an idle one
 
 
-def test_without_any_model_the_command_ends_with_the_reason() -> None:
-    status, said, _ = command("--model", "vit_nope", "--port", str(free_port()))
-    assert status == 2
-    lines = said.splitlines()
+def test_without_any_model_the_command_ends_with_the_reason(tmp_path: Path) -> None:
+    ended = start(tmp_path, "--model", "vit_nope")
+    assert ended.wait(60) == 2
+    lines = ended.log.read_text().splitlines()
     assert lines[0] == "Loading ..."
     assert lines[1] == "vitattn: loading vit_nope (1 of 1)"
     assert lines[2].startswith("vitattn: error: vit_nope is not available: timm has no model 'vit_nope'")
