@@ -33,14 +33,14 @@ class Sample:
 
 SAMPLES = (
     Sample(
-        "coffee",
-        f"Rachel Michetti, CC0, {_SCIKIT_IMAGE}",
-        "An espresso in a cup: choose the two answers in turn and see what each rests on.",
-    ),
-    Sample(
         "chelsea",
         f"Stéfan van der Walt, CC0, {_SCIKIT_IMAGE}",
         "A cat. More than half of the last layer's attention goes to four corner patches, not to the cat.",
+    ),
+    Sample(
+        "coffee",
+        f"Rachel Michetti, CC0, {_SCIKIT_IMAGE}",
+        "An espresso in a cup: choose the two answers in turn and see what each rests on.",
     ),
     Sample(
         "camera",
