@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
+
+from ..view.captions import listed
 
 HARDLY_CHANGED = 0.7
 """Rank correlation from which two maps count as nearly the same."""
@@ -54,7 +56,7 @@ def ranking(results: Mapping[str, int], doing: str) -> str:
     groups: dict[int, list[str]] = {}
     for order, result in results.items():
         groups.setdefault(result, []).append(_STARTS[order])
-    return "; ".join(f"{_RANKS[result]} {doing} {_listed(starts, 'or')}" for result, starts in groups.items())
+    return "; ".join(f"{_RANKS[result]} {doing} {listed(starts, 'or')}" for result, starts in groups.items())
 
 
 def verdict_words(deletion: Mapping[str, int], insertion: Mapping[str, int], similarity: float) -> str:
@@ -76,7 +78,7 @@ def verdict_words(deletion: Mapping[str, int], insertion: Mapping[str, int], sim
         if won != [order]:
             groups.setdefault(_TOGETHER[results[order]], []).append(rival)
     parts = [
-        f"{words} {_listed(rivals, 'and' if words.startswith('better') else 'or')}" for words, rivals in groups.items()
+        f"{words} {listed(rivals, 'and' if words.startswith('better') else 'or')}" for words, rivals in groups.items()
     ]
     verdict = ", ".join(parts)
     if similarity >= HARDLY_CHANGED:
@@ -122,7 +124,3 @@ def silenced_words(name: str, layer: int, before: float, silenced: np.ndarray, h
     if rise >= CLEARLY:
         words += f" With head {highest} silenced, it rises to {silenced[highest]:.1%}."
     return words
-
-
-def _listed(names: Sequence[str], last: str) -> str:
-    return f" {last} ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..capture.capture import AttentionCapture
@@ -154,3 +156,8 @@ def value_unit(settings: MapSettings) -> str:
     source = settings.source_info
     ratio = settings.head is None and settings.aggregation == "mean_over_std" and not source.no_head
     return "mean / std over the heads" if ratio else source.unit
+
+
+def listed(words: Sequence[str], last: str = "and") -> str:
+    """``"a, b and c"``; `last` stands before the last one."""
+    return f" {last} ".join(filter(None, (", ".join(words[:-1]), words[-1])))

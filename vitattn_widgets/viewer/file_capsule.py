@@ -14,6 +14,7 @@ from ..maps.settings import MapSettings
 from ..maps.sources import CATALOGUE
 from ..models.classes import likely_classes
 from ..models.tokens import Query
+from ..view.captions import listed
 from ..view.recipe import make_recipe
 from ..view.settings import ViewSettings
 from .capsule import Facts, capsule_facts, first_tensors, picture_parts, with_norms, without_folders
@@ -175,7 +176,7 @@ def _left_out(capture: AttentionCapture, facts: Facts, kept: Collection[Part]) -
     if any(not source["no_class"] for source in here):
         names = [capture.class_names[number] for kind, number in kept if kind == "maps" and number is not None]
         sentences.append(
-            f"Of the sources that depend on a class, it holds the maps for {_listed(names)} alone."
+            f"Of the sources that depend on a class, it holds the maps for {listed(names)} alone."
             if names
             else "The sources that depend on a class did not fit."
         )
@@ -201,9 +202,4 @@ def _layers(numbers: Sequence[int]) -> str:
         else:
             runs.append([number])
     words = [str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs]
-    return f"{'layers' if len(numbers) > 1 else 'layer'} {_listed(words)}"
-
-
-def _listed(words: Sequence[str]) -> str:
-    """``"a, b and c"``."""
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+    return f"{'layers' if len(numbers) > 1 else 'layer'} {listed(words)}"
