@@ -37,7 +37,8 @@ def maps_of(model: va.models.AttentionModel, capture: va.capture.AttentionCaptur
         for sinks, words in (("show", ""), ("leave_out", ", no sinks")):
             settings = va.ViewSettings(source=source, sinks=sinks)
             capture = va.complete_capture(model, capture, settings)
-            maps[source + words] = np.abs(grid_map(capture, settings))
+            values = grid_map(capture, settings)
+            maps[source + words] = values if va.maps.CATALOGUE[source].signed else np.abs(values)
     layers, gradients = capture.num_layers, capture.class_gradients()
     signed, positive = (np.zeros((layers, capture.layout.num_patches)) for _ in range(2))
     for index, layer in enumerate(capture.layers):

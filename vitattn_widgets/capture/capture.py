@@ -14,6 +14,7 @@ from ..images import CropBox
 from ..models.tokens import LayerTokens, Query, TokenLayout, resolve_index
 from .attention import Attention, mean_row, pick, query_chunks, rebuild
 from .cache import remembered
+from .contributions import ClassContributions
 from .patch_attention import split_prefix
 
 
@@ -59,14 +60,15 @@ class Verification:
     """How far captured attention times values is from what each layer really produced.
 
     Attributes:
-        differences: by layer name, the largest absolute difference divided by the largest absolute output.
+        differences: by layer name, the largest absolute difference divided by the largest absolute output; of
+            contributions, by their class, `ClassContributions.rest`.
     """
 
     differences: dict[str, float]
 
     @property
     def largest(self) -> float:
-        """The largest relative difference of all layers."""
+        """The largest relative difference of all."""
         return max(self.differences.values())
 
     def __str__(self) -> str:
@@ -91,6 +93,7 @@ class AttentionCapture:
         value_norms: for each layer float32 ``(head, key)``, lengths of the values after the output projection; empty
             until `complete_capture` adds them.
         gradients: of the classes that `complete_capture` or `capture_gradients` added, the newest last.
+        contributions: of the classes that `complete_capture` or `capture_contributions` added, the newest last.
         unsure_below: of the model (`AttentionModel`), 0..1.
     """
 
@@ -105,6 +108,7 @@ class AttentionCapture:
     class_names: tuple[str, ...]
     value_norms: tuple[np.ndarray, ...] = ()
     gradients: tuple[ClassGradients, ...] = ()
+    contributions: tuple[ClassContributions, ...] = ()
     unsure_below: float = 0.0
 
     @property
@@ -199,6 +203,21 @@ class AttentionCapture:
             )
         return gradients
 
+    def class_contributions(self, target: int | None = None) -> ClassContributions:
+        """The contributions to a class's logit that were added to this capture.
+
+        Raises:
+            SettingsError: no such class, or its contributions were not added.
+        """
+        target = self.class_or_predicted(target)
+        found = next((added for added in self.contributions if added.target == target), None)
+        if found is None:
+            raise SettingsError(
+                f"this capture holds no contributions to class {target} ({self.class_names[target]}), which only "
+                "the model can give; add them first: capture = va.complete_capture(model, capture, settings)"
+            )
+        return found
+
     def top(self, k: int = 5) -> list[tuple[str, float]]:
         """The `k` most probable classes, ``(class name, probability)``; empty without a classifier."""
         order = np.argsort(-self.probabilities, kind="stable")[:k]
@@ -266,10 +285,15 @@ class AttentionCapture:
     def verify(self) -> Verification:
         """Recompute every layer's output from the captured attention and values and compare.
 
+        Where contributions were added, it also adds those up and compares them with the logit.
+
         Returns:
-            The largest difference in each layer, relative to its largest output; about 1e-6 for float32 models.
+            The largest difference in each layer, relative to its largest output, and what contributions leave of their
+            logit; about 1e-6 for float32 models.
         """
-        return Verification({layer.name: _largest_difference(layer) for layer in self.layers})
+        layers = {layer.name: _largest_difference(layer) for layer in self.layers}
+        logits = {f"contributions to {self.class_names[one.target]}": one.rest for one in self.contributions}
+        return Verification(layers | logits)
 
     def _row(self, layer: int, query: Query | None) -> np.ndarray:
         """The attention row of a query, read-only float64 ``(heads, keys)``."""

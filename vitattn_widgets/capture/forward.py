@@ -98,7 +98,7 @@ def capture_again(model: AttentionModel, capture: AttentionCapture) -> Attention
     tensor = model.preprocessing.tensor(capture.pixels)[None].to(model.device, model.dtype)
     layers, logits = capture_tensor(model, tensor)
     probabilities = model.probabilities(logits)[0]
-    return replace(capture, layers=layers, probabilities=probabilities, value_norms=(), gradients=())
+    return replace(capture, layers=layers, probabilities=probabilities, value_norms=(), gradients=(), contributions=())
 
 
 def seen_part(model: AttentionModel, view: View) -> View:

@@ -23,9 +23,9 @@ from .sites import Call, SiteCalls
 
 MATMULS = frozenset({torch.matmul, Tensor.matmul, Tensor.__matmul__})
 
-_SOFTMAXES = frozenset({torch.softmax, Tensor.softmax, F.softmax})
+SOFTMAXES = frozenset({torch.softmax, Tensor.softmax, F.softmax})
 
-_WATCHED = MATMULS | _SOFTMAXES | {F.scaled_dot_product_attention}
+_WATCHED = MATMULS | SOFTMAXES | {F.scaled_dot_product_attention}
 
 Forward = Callable[..., Any]
 
@@ -58,7 +58,7 @@ class _SiteWatch(TorchFunctionMode):
     def _keep(self, func: Callable[..., Any], result: Tensor, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         if func is F.scaled_dot_product_attention:
             self.calls.fused.append(_fused_call(result, *args, **kwargs))
-        elif func in _SOFTMAXES:
+        elif func in SOFTMAXES:
             self.calls.softmaxes.append(Call(args[:1], result))
         elif result.ndim == 4:  # batch head ...: only attention's own products have these axes
             self.calls.matmuls.append(Call(args[:2], result))

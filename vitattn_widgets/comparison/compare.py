@@ -135,10 +135,11 @@ def compare_views(panels: Sequence[Panel], scale: str = "shared") -> Comparison:
     if scale not in COMPARED_SCALES:
         raise SettingsError(f"scale {scale!r} cannot be shared by panels; possible: {', '.join(COMPARED_SCALES)}")
     prepared = [_prepare(panel) for panel in panels]
-    low, high = value_range(np.concatenate([one.in_unit().ravel() for one in prepared]), scale)
+    signed = any(panel.settings.source_info.signed for panel in panels)
+    low, high = value_range(np.concatenate([one.in_unit().ravel() for one in prepared]), scale, signed)
     if high - low < NOISE:  # constant maps, which differ by rounding alone: an empty range draws them as zeros
-        high = low
-    cmap = panels[0].settings.cmap
+        low = high = 0.0 if signed else low
+    cmap = DIFFERENCE_CMAP if signed else panels[0].settings.cmap
     views = [
         draw_view(
             panel.capture,

@@ -197,7 +197,7 @@ def check_map(
     target = capture.class_or_predicted(settings.target)
     settings = replace(settings, target=target)
     capture = complete_capture(model, capture, settings)
-    strength = np.abs(grid_map(capture, settings))
+    strength = _strength(capture, settings)
     layer = capture.layer_index(settings.layer)
     name = capture.layer_names[layer]
 
@@ -219,6 +219,12 @@ def check_map(
         layer=layer,
         silenced=silence_heads(model, capture.pixels, name, capture.num_heads(layer))[:, target],
     )
+
+
+def _strength(capture: AttentionCapture, settings: ViewSettings) -> np.ndarray:
+    """The map by whose values patches are ranked: contributions for the class come first, those against it last."""
+    values = grid_map(capture, settings)
+    return values if settings.source_info.signed else np.abs(values)
 
 
 def _steps(strength: np.ndarray) -> int:
@@ -274,4 +280,4 @@ def _shuffled_map(
 ) -> np.ndarray:
     other = shuffled_copy(model, first_block)
     again = complete_capture(other, capture_again(other, capture), settings)
-    return np.abs(grid_map(again, settings))
+    return _strength(again, settings)

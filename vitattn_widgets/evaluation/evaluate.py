@@ -61,8 +61,8 @@ def evaluate_maps(
     Convention: the mass on the evidence and on its outline, and the pointing game, are measured on the raw smoothed
     map at the size of the view, with the mask resized and cropped as the photo was. Border, flat ground, entropy and
     agreement are measured on the raw grid map, because smoothing would blur them. Where a layer mixes heads (CaiT) or
-    subtracts two softmaxes, weights can be negative, and the absolute values of the finished map are measured. The
-    heads of a baseline are copies of it and agree fully.
+    subtracts two softmaxes, weights can be negative, and the absolute values of the finished map are measured; of
+    contributions those for the class. The heads of a baseline are copies of it and agree fully.
 
     Args:
         model: from `load_model`.
@@ -119,6 +119,11 @@ class _Map:
     name: str
     grid_map: np.ndarray
     agreement: float
+    signed: bool = False
+
+    def strength(self, values: np.ndarray) -> np.ndarray:
+        """The size of its values; of contributions, of those for the class alone."""
+        return values.clip(min=0) if self.signed else np.abs(values)
 
 
 class _Evidence(NamedTuple):
@@ -207,8 +212,9 @@ def _source_maps(capture: AttentionCapture, settings: ViewSettings, aggregations
         one = replace(settings, aggregation=aggregation)
         words = [settings.source] * (not settings.source_info.plain) + [TITLES[aggregation]] * bool(known)
         words += ["no sinks"] * (settings.sinks == "leave_out")
-        agreement = head_agreement(np.abs(source_maps(capture, one).maps))
-        yield _Map(", ".join(words), grid_map(capture, one), agreement)
+        heads, signed = source_maps(capture, one).maps, settings.source_info.signed
+        agreement = head_agreement(heads.clip(min=0) if signed else np.abs(heads))
+        yield _Map(", ".join(words), grid_map(capture, one), agreement, signed)
 
 
 def _heat(model: AttentionModel, grid_map: np.ndarray) -> np.ndarray:
@@ -229,10 +235,10 @@ def _prediction(photos: PhotoSet, index: int, photo: _PhotoPass, known_keys: fro
 
 
 def _measure(map_: _Map, heat: np.ndarray | None, ground: _Ground) -> dict[str, float]:
-    strength = np.abs(map_.grid_map)
+    strength = map_.strength(map_.grid_map)
     on_mask = pointing = on_outline = np.nan
     if heat is not None and ground.evidence is not None:
-        heat = np.abs(heat)
+        heat = map_.strength(heat)
         on_mask = mass_on_mask(heat, ground.evidence.mask)
         pointing = pointing_game(heat, ground.evidence.mask)
         on_outline = mass_on_mask(heat, ground.evidence.outline)

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from ..capture.recorder import MATMULS, Forward, model_lock, plain_forwards, replaced_forward, watched_forward
 from ..capture.sites import SiteCalls
-from ..models.families import attention_sites, trunk
+from ..models.families import attention_sites, block_names, trunk
 
 if TYPE_CHECKING:
     from ..models.loading import AttentionModel
@@ -125,7 +125,7 @@ def silence_heads(model: AttentionModel, pixels: np.ndarray, layer: str, heads: 
 
 def first_shuffled_block(model: AttentionModel, layer: str) -> int:
     """Where `shuffled_copy` starts for a map of a layer: at the last third of the blocks, or at its own if earlier."""
-    names = _block_names(model.module)
+    names = block_names(model.module)
     own = next((number for number, name in enumerate(names) if _inside(layer, name)), len(names) - 1)
     return min(len(names) - -(-len(names) // 3), own)
 
@@ -144,7 +144,7 @@ def shuffled_copy(model: AttentionModel, first_block: int, seed: int = 0) -> Att
     with model_lock(model.module):
         module = copy.deepcopy(model.module)
     prefix = trunk(module)[0]
-    parts = [*_block_names(module)[first_block:], *_AFTER_BLOCKS, *(f"{prefix}{name}" for name in _AFTER_BLOCKS)]
+    parts = [*block_names(module)[first_block:], *_AFTER_BLOCKS, *(f"{prefix}{name}" for name in _AFTER_BLOCKS)]
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
@@ -152,12 +152,6 @@ def shuffled_copy(model: AttentionModel, first_block: int, seed: int = 0) -> Att
                 order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
                 parameter.copy_(parameter.flatten()[order].view_as(parameter))
     return replace(model, module=module, sites=attention_sites(module), parts=tuple(module.modules()), loaded_with=None)
-
-
-def _block_names(module: nn.Module) -> list[str]:
-    prefix, body = trunk(module)
-    groups = ("blocks", "blocks_token_only")
-    return [f"{prefix}{group}.{number}" for group in groups for number in range(len(getattr(body, group, ())))]
 
 
 def _inside(name: str, part: str) -> bool:

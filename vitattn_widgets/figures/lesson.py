@@ -98,7 +98,7 @@ def heads_figure(capture: AttentionCapture, layer: int = -1) -> Figure:
     _show(axes[0, 0], capture.view, "what the model saw")
     for head, (axis, view) in enumerate(zip(axes[0, 1:], views, strict=True)):
         _show(axis, view.image, f"head {head}\nprefix share {shares[head]:.0%}")
-    scale = ScalarMappable(Normalize(*views[0].value_range), cmap=plain.cmap)
+    scale = ScalarMappable(Normalize(*views[0].value_range), cmap=plain.colors)
     figure.colorbar(scale, ax=axes, shrink=0.7).set_label("share of the attention to patches", fontsize=7)
     query = query_words(capture.query_or_default(layer))
     figure.suptitle(f"{capture.model_name}, {capture.layer_words(plain.layer)}, query: {query}", fontsize=8)

@@ -85,7 +85,7 @@ def paper_figure(captures: Sequence[AttentionCapture], settings: ViewSettings | 
     for axis, view in zip(axes[0, 1:], rows[0], strict=True):
         axis.set_title(TITLES[view.settings.aggregation] if source.aggregations else source.title, fontsize=10)
     bar = figure.colorbar(
-        ScalarMappable(cmap=settings.cmap),
+        ScalarMappable(cmap=settings.colors),
         ax=axes,
         ticks=[0, 0.5, 1],
         shrink=0.9,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ import torch
 from ..capture.attention import query_chunks
 from ..capture.cache import remembered
 from ..capture.capture import AttentionCapture, ClassGradients
+from ..capture.contributions import ClassContributions
 from ..errors import SettingsError
 from ..models.tokens import Query
 from .aggregate import aggregate_heads
@@ -19,6 +21,24 @@ from .settings import LEFT_OUT, MapSettings
 from .sinks import find_sinks, leave_out
 
 
+class LogitParts(NamedTuple):
+    """How a logit is divided, in its points; biases, and what passes the maps' layer by, are the rest.
+
+    Attributes:
+        patches: what lies on patches.
+        prefix: what lies on prefix tokens.
+        logit: the whole.
+    """
+
+    patches: float
+    prefix: float
+    logit: float
+
+    @property
+    def rest(self) -> float:
+        return self.logit - self.patches - self.prefix
+
+
 @dataclass(frozen=True, eq=False)
 class SourceMaps:
     """The raw maps of one source, before aggregation.
@@ -26,11 +46,15 @@ class SourceMaps:
     Attributes:
         maps: float32 ``(heads, rows, cols)``; a single one if the source has no heads. Over all patches their mean sums
             to 1, and for plain attention each of them does; all zeros if there is nothing to show.
-        prefix_share: float32 ``(heads,)`` in 0..1, the share of the prefix tokens, which the maps leave out.
+            In a source of contributions (`Source.signed`) they are in its unit and have signs.
+        prefix_share: float32 ``(heads,)`` in 0..1, the share of the prefix tokens, which the maps leave out; of
+            contributions, by their size.
+        parts: of contributions, how the logit is divided; None for other sources.
     """
 
     maps: np.ndarray
     prefix_share: np.ndarray
+    parts: LogitParts | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +65,7 @@ class RawMap:
         resolved: the settings, resolved.
         heads: float32 ``(heads, rows, cols)``, the source's maps; without the sinks if these are left out.
         prefix_share: see `SourceMaps`.
+        parts: see `SourceMaps`.
         grid_map: float32 ``(rows, cols)``, one value per patch.
         with_sinks: `grid_map` before sinks were left out.
     """
@@ -48,6 +73,7 @@ class RawMap:
     resolved: ResolvedMap
     heads: np.ndarray
     prefix_share: np.ndarray
+    parts: LogitParts | None
     grid_map: np.ndarray
     with_sinks: np.ndarray
 
@@ -69,10 +95,14 @@ def raw_map(capture: AttentionCapture, settings: MapSettings) -> RawMap:
     source = _source_maps(capture, resolved)
     whole = _one_map(source.maps, resolved)
     if resolved.sinks not in LEFT_OUT:
-        return RawMap(resolved, source.maps, source.prefix_share, whole, whole)
+        return RawMap(resolved, source.maps, source.prefix_share, source.parts, whole, whole)
     # before aggregation: a sink of one head must not decide a maximum or a standard deviation over the heads
-    heads = leave_out(source.maps, find_sinks(capture, resolved.layer), each=resolved.source.plain)
-    return RawMap(resolved, heads, source.prefix_share, _one_map(heads, resolved), whole)
+    sinks = find_sinks(capture, resolved.layer)
+    if resolved.source.signed:  # points of the logit stay what they are
+        heads = np.where(sinks, np.float32(0), source.maps)
+    else:
+        heads = leave_out(source.maps, sinks, each=resolved.source.plain)
+    return RawMap(resolved, heads, source.prefix_share, source.parts, _one_map(heads, resolved), whole)
 
 
 def grid_map(capture: AttentionCapture, settings: MapSettings) -> np.ndarray:
@@ -116,6 +146,8 @@ def _compute(capture: AttentionCapture, resolved: ResolvedMap) -> SourceMaps:
             rows = rollout_row(capture, layer, query, resolved.aggregation)[None]
         case "gradient_late":
             rows = late_gradient_row(capture, layer, query, capture.class_gradients(resolved.target))[None]
+        case "contribution" | "contribution_heads" | "contribution_sum":
+            return contribution_maps(capture, resolved)
         case "relevance":
             rows = relevance_row(capture, layer, query, capture.class_gradients(resolved.target))[None]
         case other:
@@ -197,6 +229,61 @@ def late_layers(capture: AttentionCapture, layer: int) -> range:
     """The layers that `late_gradient_row` sums: up to `layer`, as many as a third of the model's, rounded up."""
     last = capture.layer_index(layer)
     return range(max(0, last + 1 - -(-capture.num_layers // 3)), last + 1)
+
+
+def contribution_maps(capture: AttentionCapture, resolved: ResolvedMap) -> SourceMaps:
+    """Contributions to the logit of a class (Ali et al. 2022), by one of the three sources of them.
+
+    - ``"contribution"``: of the tokens that enter the layer's block; with prefix tokens and constants they add up to
+      the logit.
+    - ``"contribution_heads"``: the part of each head of the layer.
+    - ``"contribution_sum"``: the sum of three maps, each divided by the sum of its absolute values: of the tokens that
+      enter the layer's block; through the attention of the late layers up to this one (`late_layers`); through that
+      of all layers up to this one. Where a token enters late it has seen more, and what passes through attention shows
+      where that came from; which sum serves best, ``docs/maps.md`` measures.
+
+    Raises:
+        SettingsError: a capture without the contributions of the class.
+    """
+    found = capture.class_contributions(resolved.target)
+    layer, patches, grid = resolved.layer, capture.layout.num_patches, capture.layout.grid
+    whole = found.layers[layer]
+    rows = {
+        "contribution": lambda: whole.tokens[None],
+        "contribution_heads": lambda: whole.heads,
+        "contribution_sum": lambda: _summed(found, late_layers(capture, layer), patches),
+    }[resolved.source.name]()
+    rows = rows.astype(np.float64)
+    by_size = np.abs(rows)
+    size = by_size.sum(-1)
+    share = np.divide(by_size[:, :-patches].sum(-1), size, out=np.zeros_like(size), where=size > 0)
+    # of the summed source, the parts of its first map: that one alone divides the whole logit
+    told = whole.heads.sum(0, dtype=np.float64) if resolved.source.name == "contribution_heads" else whole.tokens
+    # in single precision, which a browser holds too: both then write the same sentence
+    parts = np.float32([told[-patches:].sum(dtype=np.float64), told[:-patches].sum(dtype=np.float64), found.logit])
+    return SourceMaps(
+        rows[:, -patches:].reshape(-1, *grid).astype(np.float32),
+        share.astype(np.float32),
+        LogitParts(*parts.tolist()),
+    )
+
+
+def _summed(contributions: ClassContributions, late: range, patches: int) -> np.ndarray:
+    """The row of ``"contribution_sum"``, float64 ``(1, patches)``: prefix tokens are no part of it."""
+
+    def through(layers: range) -> np.ndarray:
+        heads = [contributions.layers[index].heads[:, -patches:].sum(0, dtype=np.float64) for index in layers]
+        return np.sum(heads, axis=0)
+
+    layer = late[-1]
+    tokens = contributions.layers[layer].tokens[-patches:].astype(np.float64)
+    maps = (tokens, through(late), through(range(layer + 1)))
+    return sum((_by_size(one) for one in maps), np.zeros(patches))[None] / len(maps)
+
+
+def _by_size(values: np.ndarray) -> np.ndarray:
+    size = np.abs(values).sum()
+    return values / size if size > 0 else np.zeros_like(values)
 
 
 def _split(rows: np.ndarray, prefix: int, grid: tuple[int, int]) -> SourceMaps:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..capture.backward import capture_gradients
+from ..capture.conservative import capture_contributions
 from ..capture.value_norms import capture_value_norms
 from .settings import MapSettings
 
@@ -22,17 +23,20 @@ def complete_capture(model: AttentionModel, capture: AttentionCapture, settings:
         settings: what to show.
 
     Returns:
-        The same capture with value norms, or with the gradients of the class after one backward pass; the capture
-        itself if nothing is missing.
+        The same capture with value norms, or with the gradients of the class or the contributions to it after one
+        backward pass; the capture itself if nothing is missing.
 
     Raises:
         SettingsError: no such class, or a model without a classifier.
-        ModelError: another model than the capture's, or one that no gradient flows through.
+        ModelError: another model than the capture's, one that no gradient flows through, or one whose contributions do
+            not add up.
     """
     source = settings.source_info
     if source.norms:
         capture = capture_value_norms(model, capture)
-    if not source.no_class:
+    if source.signed:
+        capture = capture_contributions(model, capture, settings.target)
+    elif not source.no_class:
         capture = capture_gradients(model, capture, settings.target)
     return capture
 
@@ -47,4 +51,5 @@ def needs_completion(capture: AttentionCapture, settings: MapSettings) -> bool:
     if source.no_class:
         return source.norms and not capture.value_norms
     target = capture.class_or_predicted(settings.target)
-    return all(added.target != target for added in capture.gradients)
+    added = capture.contributions if source.signed else capture.gradients
+    return all(one.target != target for one in added)

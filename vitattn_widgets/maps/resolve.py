@@ -27,7 +27,7 @@ class ResolvedMap:
         heads: number of heads of that layer.
         head: from 0 on; None if the heads are aggregated or the source has no single heads.
         aggregation: how the heads are aggregated; without effect if there is a head.
-        query: the token whose attention is shown.
+        query: the token whose attention is shown; the layer's default if the source does not depend on it.
         source: what the map is computed from.
         target: number of the class; None if the source does not depend on it.
         sinks: one of `SINKS`.
@@ -47,14 +47,20 @@ def resolve(capture: AttentionCapture, settings: MapSettings) -> ResolvedMap:
     """Resolve once what settings mean for a capture.
 
     Raises:
-        SettingsError: a layer, head, query or class that this capture does not have.
+        SettingsError: a layer, head, query or class that this capture does not have, or an aggregation that the source
+            does not have.
     """
     layer, source = capture.layer_index(settings.layer), settings.source_info
     heads = capture.num_heads(layer)
     head = None
     if settings.head is not None and not source.no_head:
         head = resolve_index(settings.head, heads, "head", capture.layer_words(layer))
-    query = capture.query_or_default(layer, settings.query)
+    elif source.aggregations and not source.no_head and settings.aggregation not in source.aggregations:
+        raise SettingsError(
+            f"the source {source.name!r} has no aggregation {settings.aggregation!r}; possible: "
+            f"{', '.join(source.aggregations)}"
+        )
+    query = capture.query_or_default(layer, None if source.no_query else settings.query)
     capture.query_indices(layer, query)  # raises for a query that this layer does not have
     return ResolvedMap(
         layer=layer,

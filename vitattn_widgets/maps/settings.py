@@ -28,8 +28,9 @@ class MapSettings:
         head: head number, or None for all heads, aggregated.
         aggregation: ``"mean"``, ``"max"`` or ``"mean_over_std"``; without effect if a head is chosen.
         query: the token whose attention is shown; None is what the classifier reads.
-        source: what the map is computed from, a name of `SOURCES`. Head and aggregation are without effect if the
-            source has none (`Source.no_head`, `Source.no_aggregation`); ``"rollout"`` has no ``"mean_over_std"``.
+        source: what the map is computed from, a name of `SOURCES`. Head, aggregation and query are without effect if
+            the source has none (`Source.no_head`, `Source.no_aggregation`, `Source.no_query`); not every source has
+            every aggregation (`Source.possible`).
         target: number of the class for sources that depend on it; None is the predicted class.
         sinks: one of `SINKS`, the treatment of patches that draw attention whatever the picture shows (see
             `sinks.find_sinks`).

@@ -1,4 +1,4 @@
-"""What a map can be computed from: plain attention, or one of five refinements. Names, texts and properties only."""
+"""What a map can be computed from: plain attention, or one of its refinements. Names, texts and properties only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ class Source:
         aggregations: the possible aggregations; empty if there are no heads to aggregate.
         no_head: why no single head can be chosen; empty if one can.
         no_class: why it does not depend on the class; empty if it does.
+        no_query: why it does not depend on the query; empty if it does.
         norms: whether it needs `AttentionCapture.value_norms`.
+        signed: whether its values are contributions to the class's logit, below zero where they speak against it; these
+            need `AttentionCapture.contributions`.
         span: the layers that its maps are computed from, one of `SPANS`.
     """
 
@@ -40,7 +43,9 @@ class Source:
     aggregations: tuple[str, ...] = AGGREGATIONS
     no_head: str = ""
     no_class: str = ""
+    no_query: str = ""
     norms: bool = False
+    signed: bool = False
     span: str = "layer"
 
     @property
@@ -62,6 +67,8 @@ class Source:
         """Why no aggregation can be chosen; empty if one can."""
         return "" if self.aggregations else "the heads are already one"
 
+
+_ALL_QUERIES = "contributions are summed over all queries"
 
 _ALL = (
     Source(
@@ -124,6 +131,43 @@ _ALL = (
         aggregations=(),
         span="first to layer",
         no_head="relevance averages the positive parts of all heads of every layer",
+    ),
+    Source(
+        name="contribution",
+        title="contribution",
+        words="what each token that enters the layer adds to the logit",
+        unit="points of the logit",
+        sentence="what each patch adds to “{target}” (red) or takes from it (blue), as the layer finds it",
+        reference="Ali et al. 2022",
+        aggregations=(),
+        no_head="tokens are divided into heads only inside a layer",
+        no_query=_ALL_QUERIES,
+        signed=True,
+    ),
+    Source(
+        name="contribution_heads",
+        title="contribution through the layer's attention",
+        words="what each token adds to the logit through the layer's attention",
+        unit="points of the logit",
+        sentence="what each patch adds to “{target}” (red) or takes from it (blue) through this attention",
+        reference="Ali et al. 2022",
+        aggregations=("mean",),
+        no_query=_ALL_QUERIES,
+        signed=True,
+    ),
+    Source(
+        name="contribution_sum",
+        title="contributions, summed",
+        words="contributions to the logit of the tokens that enter the layer, through the attention of the late layers "
+        "and through that of all layers, in equal parts",
+        unit="share of the contributions",
+        sentence="what each patch added to “{target}” (red) or took from it (blue)",
+        reference="after Ali et al. 2022",
+        aggregations=(),
+        span="first to layer",
+        no_head="the heads of several layers are summed",
+        no_query=_ALL_QUERIES,
+        signed=True,
     ),
 )
 

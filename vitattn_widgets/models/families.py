@@ -123,6 +123,18 @@ def attention_sites(module: nn.Module) -> dict[str, nn.Module]:
     return sites
 
 
+def block_names(module: nn.Module) -> list[str]:
+    """The qualified names of a model's blocks, in the order of the forward pass."""
+    prefix, body = trunk(module)
+    groups = ("blocks", "blocks_token_only")
+    return [f"{prefix}{group}.{number}" for group in groups for number in range(len(getattr(body, group, ())))]
+
+
+def block_of(module: nn.Module, layer: str) -> str:
+    """The name of the block that holds an attention module; a pool after the blocks is its own."""
+    return next((name for name in block_names(module) if f"{layer}.".startswith(f"{name}.")), layer)
+
+
 def _patch_embed(body: nn.Module) -> Any:  # timm's patch embeddings have no type in common
     for name in ("patch_embed", "embeds", "pixel_embed"):
         embed = getattr(body, name, None)

@@ -8,10 +8,11 @@ import numpy as np
 
 from ..capture.capture import AttentionCapture
 from ..maps.aggregate import FORMULAS
-from ..maps.attribution import RawMap, late_layers, raw_map
+from ..maps.attribution import LogitParts, RawMap, late_layers, raw_map
 from ..maps.resolve import ResolvedMap
 from ..maps.settings import LEFT_OUT, OUTLINED, MapSettings
 from ..maps.sinks import find_sinks, share_of
+from ..maps.sources import Source
 from ..models.tokens import query_words
 
 
@@ -35,10 +36,13 @@ def caption_of(capture: AttentionCapture, raw: RawMap, sinks: np.ndarray) -> str
     elif not resolved.source.no_head:
         words = FORMULAS[resolved.aggregation] if resolved.heads > 1 else ONE_HEAD
         parts.append(words.format(heads=resolved.heads))
-    parts.append(_query_words(capture, resolved))
+    if not resolved.source.no_query:
+        parts.append(_query_words(capture, resolved))
     one_layer = resolved.source.span == "layer"
     # the prefix tokens of the map's own layer, or of the whole model if the map is computed from several layers
-    if capture.layers[resolved.layer].tokens.key_prefix if one_layer else capture.layout.prefix:
+    if raw.parts is not None:
+        parts.append(_logit_words(raw.parts, resolved.source, capture.layout.prefix))
+    elif capture.layers[resolved.layer].tokens.key_prefix if one_layer else capture.layout.prefix:
         parts.append(f"{raw.share:.1%} of this {resolved.source.title} went to prefix tokens and is left out")
     if sinks.any():
         parts.append(_sink_words(raw, sinks))
@@ -69,12 +73,24 @@ def _class_words(capture: AttentionCapture, target: int) -> str:
 
 def _sink_words(raw: RawMap, sinks: np.ndarray) -> str:
     count, many = int(sinks.sum()), sinks.sum() > 1
-    share = share_of(raw.with_sinks, sinks)
+    share = share_words(share_of(raw.with_sinks, sinks))
     patches = f"{count} sink {'patches' if many else 'patch'}"
     outlined = " (outlined)" if raw.resolved.sinks in OUTLINED else ""
     if raw.resolved.sinks in LEFT_OUT:
-        return f"{patches}{outlined} with {share:.0%} of the map {'are' if many else 'is'} left out"
-    return f"{patches}{outlined} {'hold' if many else 'holds'} {share:.0%} of the map"
+        return f"{patches}{outlined} with {share} of the map {'are' if many else 'is'} left out"
+    return f"{patches}{outlined} {'hold' if many else 'holds'} {share} of the map"
+
+
+def share_words(share: float) -> str:
+    """A share in 0..1 as a whole percentage; below half of one, ``"less than 1%"``."""
+    return "less than 1%" if 0 < share < 0.005 else f"{share:.0%}"
+
+
+def _logit_words(parts: LogitParts, source: Source, prefix: Sequence[str]) -> str:
+    """How the logit is divided: what a map of contributions shows of it, and what it leaves out."""
+    tokens = f", {parts.prefix:.2f} on prefix tokens" if prefix else ""
+    rest = "on biases" if source.no_head else "past this attention"
+    return f"of the logit {parts.logit:.2f}, {parts.patches:.2f} on patches{tokens}, {parts.rest:.2f} {rest}"
 
 
 def _query_words(capture: AttentionCapture, resolved: ResolvedMap) -> str:
@@ -130,15 +146,27 @@ def sentence_of(capture: AttentionCapture, raw: RawMap, sinks: np.ndarray) -> st
     target = "" if resolved.target is None else capture.class_names[resolved.target]
     query = query_words(resolved.query)
     text = f"{', '.join(place)}: {source.sentence.format(query=query, target=target)}."
-    if raw.share > LITTLE:
+    if raw.parts is not None:
+        text += f" {_logit_sentence(raw.parts, source)}"
+    elif raw.share > LITTLE:
         text += f" Only {1 - raw.share:.0%} of it reaches patches."
     if sinks.any():
         count = int(sinks.sum())
         number = COUNT_WORDS[count] if count < len(COUNT_WORDS) else str(count)
         patches = f"{number} sink {'patches' if count > 1 else 'patch'}"
         treated = ", set apart" if resolved.sinks == "mark" else ", left out here" if resolved.sinks in LEFT_OUT else ""
-        text += f" {share_of(raw.with_sinks, sinks):.0%} goes to {patches}{treated}."
+        share = share_words(share_of(raw.with_sinks, sinks))
+        text += f" {share[0].upper()}{share[1:]} {'lies on' if source.signed else 'goes to'} {patches}{treated}."
     return text
+
+
+def _logit_sentence(parts: LogitParts, source: Source) -> str:
+    if not source.no_head:
+        return f"All heads of this layer bring {parts.patches:.1f} of its score of {parts.logit:.1f} from patches."
+    return (
+        f"Of its score of {parts.logit:.1f}, {parts.patches:.1f} lies on patches, {parts.prefix:.1f} on other tokens, "
+        f"{parts.rest:.1f} on biases."
+    )
 
 
 def _layer_place(capture: AttentionCapture, resolved: ResolvedMap) -> str:

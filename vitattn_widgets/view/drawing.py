@@ -22,24 +22,33 @@ BLENDS = ("even", "glow")
 ROBUST_PERCENTILES = (5.0, 95.0)
 """Percentiles that ``"robust"`` maps to 0 and 1, so that a few sink patches do not blacken the rest."""
 
+SIGNED_PERCENTILE = 99.0
+"""Percentile of the sizes of signed values that ``"robust"`` maps to the ends of the colours: few patches decide."""
+
 DEFAULT_CMAP = "inferno"
 
 CMAPS = ("inferno", "magma", "plasma", "viridis", "cividis", "gray", "turbo")
 """Colour maps in menus, the perceptually uniform ones first; code may use any other name of matplotlib's."""
 
 DIFFERENCE_CMAP = "RdBu_r"
-"""Colours of a difference: blue below zero, white at zero, red above; colour-blind readers distinguish them too."""
+"""Colours of values with signs: blue below zero, white at zero, red above; colour-blind readers distinguish them too."""
 
 ValueRange = tuple[float, float]
 
 
-def value_range(heat: np.ndarray, scale: str = "map") -> ValueRange:
+def value_range(heat: np.ndarray, scale: str = "map", signed: bool = False) -> ValueRange:
     """The raw values that a scale maps to 0 and 1.
 
     Args:
         heat: raw smoothed map, or several of one shape for a common range.
         scale: ``"map"`` and ``"shared"`` take the smallest and largest value, ``"robust"`` percentiles.
+        signed: of values for and against: the range is symmetric, so that 0.5 is zero; its end is the largest size, or
+            for ``"robust"`` the `SIGNED_PERCENTILE` of the sizes.
     """
+    if signed:
+        size = np.abs(heat)
+        most = float(np.percentile(size, SIGNED_PERCENTILE)) if scale == "robust" else value_range(size, scale)[1]
+        return 0.0 - most, most
     if scale == "robust":
         low, high = np.percentile(heat, ROBUST_PERCENTILES)
         return float(low), float(high)
@@ -48,8 +57,8 @@ def value_range(heat: np.ndarray, scale: str = "map") -> ValueRange:
     return float(heat.min()), float(heat.max())
 
 
-def scale_map(heat: np.ndarray, limits: ValueRange) -> np.ndarray:
-    """Map raw values linearly to 0..1, clipped; a constant map becomes zeros.
+def scale_map(heat: np.ndarray, limits: ValueRange, signed: bool = False) -> np.ndarray:
+    """Map raw values linearly to 0..1, clipped; a constant map becomes zeros, or 0.5, the zero of signed values.
 
     Returns:
         float32, the shape of `heat`.
@@ -57,7 +66,7 @@ def scale_map(heat: np.ndarray, limits: ValueRange) -> np.ndarray:
     low, high = limits
     span = high - low
     if not span > np.finfo(np.float32).tiny:
-        return np.zeros(heat.shape, np.float32)
+        return np.full(heat.shape, 0.5 if signed else 0, np.float32)
     return ((heat - np.float32(low)) / np.float32(span)).clip(0, 1).astype(np.float32)
 
 
@@ -141,16 +150,18 @@ def overlay(
     return (view * (1 - part) + colors * part + np.float32(0.5)).astype(np.uint8)
 
 
-def overlay_difference(view: np.ndarray, heat: np.ndarray, opacity: float = 0.5) -> np.ndarray:
-    """Lay a difference over a picture: where it is zero the picture shows, and all colour is difference.
+def overlay_difference(view: np.ndarray, heat: np.ndarray, opacity: float = 0.5, blend: str = "even") -> np.ndarray:
+    """Lay values with signs over a picture: where they are zero the picture shows, and all colour is theirs.
 
     Convention: the picture is turned into light greys. The weight of a pixel's colour in `DIFFERENCE_CMAP` is
-    ``|heat| ** ((1 - opacity) / (2 opacity))``; at the usual opacity of 0.5, that is the square root of ``|heat|``.
+    ``|heat| ** ((1 - opacity) / (2 opacity))``; at the usual opacity of 0.5, that is the square root of ``|heat|``. For
+    ``"glow"``, whose usual opacity is higher, it is ``|heat| ** ((1 - opacity) / opacity)``.
 
     Args:
         view: uint8 ``(H, W, 3)``.
         heat: float ``(H, W)`` in -1..1.
         opacity: 0 is the grey picture alone, 1 the coloured map alone.
+        blend: one of `BLENDS`.
 
     Returns:
         uint8 ``(H, W, 3)``.
@@ -159,7 +170,8 @@ def overlay_difference(view: np.ndarray, heat: np.ndarray, opacity: float = 0.5)
     colors = color_map((heat + 1) / 2, DIFFERENCE_CMAP)
     part = np.zeros((*heat.shape, 1), np.float32)
     if opacity:
-        part = (np.abs(heat) ** np.float32((1 - opacity) / (2 * opacity)))[..., None]
+        power = (1 - opacity) / (opacity if blend == "glow" else 2 * opacity)
+        part = (np.abs(heat) ** np.float32(power))[..., None]
     return (grey * (1 - part) + colors * part + np.float32(0.5)).astype(np.uint8)
 
 

@@ -18,6 +18,7 @@ from .drawing import (
     glow_strength,
     outline_patches,
     overlay,
+    overlay_difference,
     place_on_source,
     scale_map,
     value_range,
@@ -33,7 +34,7 @@ class RenderedView:
     Attributes:
         image: uint8 ``(H, W, 3)``, of the view's or the photo's size.
         grid_map: float32 ``(rows, cols)``, the raw map, one value per patch.
-        heat: float32 ``(H, W)`` of the view, smoothed and scaled to 0..1.
+        heat: float32 ``(H, W)`` of the view, smoothed and scaled to 0..1; of signed values, 0.5 is zero.
         value_range: the raw values that became 0 and 1.
         caption: what exactly is shown, in one line.
         settings: those it was drawn with.
@@ -101,7 +102,8 @@ def render_views(capture: AttentionCapture, panels: Sequence[ViewSettings]) -> l
     """Draw several panels of one capture; those whose scale is ``"shared"`` share one range of raw values."""
     prepared = [prepare_view(capture, settings) for settings in panels]
     shared = [one.heat for settings, one in zip(panels, prepared, strict=True) if settings.scale == "shared"]
-    limits = value_range(np.stack(shared), "shared") if shared else None
+    signed = any(settings.source_info.signed for settings in panels if settings.scale == "shared")
+    limits = value_range(np.stack(shared), "shared", signed) if shared else None
     return [
         draw_view(capture, settings, one, limits if settings.scale == "shared" else None)
         for settings, one in zip(panels, prepared, strict=True)
@@ -140,17 +142,24 @@ def draw_view(
     """
     if limits is None:
         limits = _own_limits(settings, prepared)
-    heat = scale_map(prepared.heat, limits)
+    signed = prepared.raw.resolved.source.signed
+    heat = scale_map(prepared.heat, limits, signed)
     strength = glow_strength(1 - prepared.raw.share)
+
+    def lay_over(pixels: np.ndarray, values: np.ndarray) -> np.ndarray:
+        if signed:
+            return overlay_difference(pixels, values * np.float32(2) - np.float32(1), settings.opacity, settings.blend)
+        return overlay(pixels, values, settings.opacity, settings.cmap, settings.blend, strength)
+
     height, width = capture.view.shape[:2]
     box = (0.0, 0.0, float(width), float(height))
     if settings.on == "view":
-        image = overlay(capture.view, heat, settings.opacity, settings.cmap, settings.blend, strength)
+        image = lay_over(capture.view, heat)
     else:
         box = capture.crop_box
         placed, where = place_on_source(heat, capture.crop_box, capture.source.shape[:2])
         image = capture.source.copy()
-        image[where] = overlay(image[where], placed, settings.opacity, settings.cmap, settings.blend, strength)
+        image[where] = lay_over(image[where], placed)
         image = draw_frame(image, where)
     if settings.sinks in OUTLINED:
         image = outline_patches(image, prepared.sinks, box)
@@ -158,11 +167,12 @@ def draw_view(
 
 
 def _own_limits(settings: ViewSettings, prepared: PreparedView) -> ValueRange:
-    if settings.scale != "shared":
-        return value_range(prepared.heat, settings.scale)
-    # alone, a shared scale is the range of all heads of the layer, if the map has their unit
     resolved = prepared.raw.resolved
+    signed = resolved.source.signed
+    if settings.scale != "shared":
+        return value_range(prepared.heat, settings.scale, signed)
+    # alone, a shared scale is the range of all heads of the layer, if the map has their unit
     ratio = resolved.head is None and resolved.aggregation == "mean_over_std"
     if ratio or resolved.source.no_head:
-        return value_range(prepared.heat, "map")
-    return value_range(prepared.raw.heads)
+        return value_range(prepared.heat, "map", signed)
+    return value_range(prepared.raw.heads, signed=signed)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 
 from ..errors import SettingsError
 from ..maps.settings import MAP_FIELDS, MapSettings, require_choices
-from .drawing import BLENDS, CMAPS, DEFAULT_CMAP, SCALES, color_table
+from .drawing import BLENDS, CMAPS, DEFAULT_CMAP, DIFFERENCE_CMAP, SCALES, color_table
 
 GROUNDS = ("view", "original")
 """The picture under a map: the pixels that the model saw, or the whole photo."""
@@ -30,7 +30,7 @@ class ViewSettings(MapSettings):
         scale: ``"map"`` (the map's own smallest to largest value), ``"shared"`` (one range over several panels; alone,
             the range of all heads of the layer) or ``"robust"`` (percentiles).
         opacity: 0 is the picture alone, 1 the map alone.
-        cmap: name of a matplotlib colour map.
+        cmap: name of a matplotlib colour map; contributions have their own (`colors`).
         on: ``"view"``, the pixels that the model saw, or ``"original"``, the whole photo with the crop framed.
         blend: ``"even"``, the same opacity everywhere, as in the paper, or ``"glow"``, in proportion to the heat and
             dimmed where little of the attention reaches patches (see `drawing.overlay`).
@@ -56,14 +56,19 @@ class ViewSettings(MapSettings):
         if self.cmap not in CMAPS:  # those exist, and asking matplotlib for the others loads it
             color_table(self.cmap)
 
+    @property
+    def colors(self) -> str:
+        """The colour map that the map is drawn in: `cmap`, or one that is neutral at zero for values with signs."""
+        return DIFFERENCE_CMAP if self.source_info.signed else self.cmap
+
     @classmethod
     def recommended(cls) -> ViewSettings:
-        """The view that best shows what the classifier used: late layers' gradient times attention, sinks outlined.
+        """The view that best shows what the classifier used: its contributions, summed, sinks outlined.
 
         Chosen by deletion and insertion and by the masks of four data sets; see ``tests/benchmarks/bench_maps.py``.
         Sinks are not left out, as a small object can look like one.
         """
-        return cls(source="gradient_late", sinks="outline")
+        return cls(source="contribution_sum", sinks="outline")
 
 
 VIEW_FIELDS = tuple(field.name for field in fields(ViewSettings))
