@@ -157,7 +157,8 @@ def difference_view(first: Panel, second: Panel, scale: str = "shared") -> Diffe
     """The first map minus the second, each in `UNIT` as in `compare_views`.
 
     Convention: red means more in the first, blue more in the second, and where they agree the photo shows (see
-    `overlay_difference`). The range is symmetric, so that equal strength means an equal difference either way. Maps of
+    `overlay_difference`). Contributions of one source are divided by one number, the mean of both averages, so that
+    "why this class and not that one" is the difference of their contributions. The range is symmetric, so that equal strength means an equal difference either way. Maps of
     one view are subtracted there; others, from models with different crops or sizes, on the part of the photo that
     both models saw.
 
@@ -174,7 +175,7 @@ def difference_view(first: Panel, second: Panel, scale: str = "shared") -> Diffe
         raise SettingsError(f"scale {scale!r} does not exist for a difference; possible: {', '.join(COMPARED_SCALES)}")
     if not same_photo(first.capture, second.capture):
         raise SettingsError(NOT_ONE_PHOTO)
-    one, other = _prepare(first), _prepare(second)
+    one, other = _common_unit(_prepare(first), _prepare(second))
     same_view = first.capture.crop_box == second.capture.crop_box and one.view.heat.shape == other.view.heat.shape
     if same_view and first.settings.on == "view":
         ground, where = first.capture.view, (slice(0, one.view.heat.shape[0]), slice(0, one.view.heat.shape[1]))
@@ -195,13 +196,22 @@ def difference_view(first: Panel, second: Panel, scale: str = "shared") -> Diffe
         most = largest = 0.0
     heat = (difference / np.float32(most)).clip(-1, 1) if most else np.zeros_like(difference)
     image = ground.copy()
-    image[where] = overlay_difference(ground[where], heat, first.settings.opacity)
+    image[where] = overlay_difference(ground[where], heat, first.settings.opacity, first.settings.blend)
     if ground is first.capture.source:
         image = draw_frame(image, where)
     title, words = difference_words(first, second, largest)
     return DifferenceView(
         image, grid, heat, where, (0.0 - most, most), UNIT, DIFFERENCE_CMAP, title, words, first.settings
     )
+
+
+def _common_unit(one: _Prepared, other: _Prepared) -> tuple[_Prepared, _Prepared]:
+    """Contributions of one source have a unit of their own: their difference is taken in the mean of their averages."""
+    source = one.view.raw.resolved.source
+    if not source.signed or source != other.view.raw.resolved.source:
+        return one, other
+    factor = (one.factor + other.factor) / 2
+    return replace(one, factor=factor), replace(other, factor=factor)
 
 
 def _difference_on_photo(

@@ -48,7 +48,7 @@ class SourceMaps:
             to 1, and for plain attention each of them does; all zeros if there is nothing to show.
             In a source of contributions (`Source.signed`) they are in its unit and have signs.
         prefix_share: float32 ``(heads,)`` in 0..1, the share of the prefix tokens, which the maps leave out; of
-            contributions, by their size.
+            contributions 0, as `parts` says more.
         parts: of contributions, how the logit is divided; None for other sources.
     """
 
@@ -248,28 +248,27 @@ def contribution_maps(capture: AttentionCapture, resolved: ResolvedMap) -> Sourc
     found = capture.class_contributions(resolved.target)
     layer, patches, grid = resolved.layer, capture.layout.num_patches, capture.layout.grid
     whole = found.layers[layer]
-    rows = {
-        "contribution": lambda: whole.tokens[None],
-        "contribution_heads": lambda: whole.heads,
-        "contribution_sum": lambda: _summed(found, late_layers(capture, layer), patches),
-    }[resolved.source.name]()
-    rows = rows.astype(np.float64)
-    by_size = np.abs(rows)
-    size = by_size.sum(-1)
-    share = np.divide(by_size[:, :-patches].sum(-1), size, out=np.zeros_like(size), where=size > 0)
+    by_head, tokens = whole.heads.astype(np.float64), whole.tokens.astype(np.float64)
+    match resolved.source.name:
+        case "contribution":
+            maps = tokens[None, -patches:]
+        case "contribution_heads":
+            maps = by_head[:, -patches:]
+        case _:
+            maps = _summed(found, late_layers(capture, layer), patches)[None]
     # of the summed source, the parts of its first map: that one alone divides the whole logit
-    told = whole.heads.sum(0, dtype=np.float64) if resolved.source.name == "contribution_heads" else whole.tokens
+    told = by_head.sum(0) if resolved.source.name == "contribution_heads" else tokens
     # in single precision, which a browser holds too: both then write the same sentence
-    parts = np.float32([told[-patches:].sum(dtype=np.float64), told[:-patches].sum(dtype=np.float64), found.logit])
+    parts = np.array([told[-patches:].sum(), told[:-patches].sum(), found.logit], np.float32)
     return SourceMaps(
-        rows[:, -patches:].reshape(-1, *grid).astype(np.float32),
-        share.astype(np.float32),
-        LogitParts(*parts.tolist()),
+        maps.reshape(-1, *grid).astype(np.float32),
+        np.zeros(len(maps), np.float32),
+        LogitParts(*map(float, parts)),
     )
 
 
 def _summed(contributions: ClassContributions, late: range, patches: int) -> np.ndarray:
-    """The row of ``"contribution_sum"``, float64 ``(1, patches)``: prefix tokens are no part of it."""
+    """The values of ``"contribution_sum"``, float64 ``(patches,)``: prefix tokens are no part of it."""
 
     def through(layers: range) -> np.ndarray:
         heads = [contributions.layers[index].heads[:, -patches:].sum(0, dtype=np.float64) for index in layers]
@@ -278,7 +277,7 @@ def _summed(contributions: ClassContributions, late: range, patches: int) -> np.
     layer = late[-1]
     tokens = contributions.layers[layer].tokens[-patches:].astype(np.float64)
     maps = (tokens, through(late), through(range(layer + 1)))
-    return sum((_by_size(one) for one in maps), np.zeros(patches))[None] / len(maps)
+    return sum((_by_size(one) for one in maps), np.zeros(patches)) / len(maps)
 
 
 def _by_size(values: np.ndarray) -> np.ndarray:

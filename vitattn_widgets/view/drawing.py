@@ -31,7 +31,7 @@ CMAPS = ("inferno", "magma", "plasma", "viridis", "cividis", "gray", "turbo")
 """Colour maps in menus, the perceptually uniform ones first; code may use any other name of matplotlib's."""
 
 DIFFERENCE_CMAP = "RdBu_r"
-"""Colours of values with signs: blue below zero, white at zero, red above; colour-blind readers distinguish them too."""
+"""Colours of values with signs: blue below zero, white at zero, red above; colour-blind readers tell them apart."""
 
 ValueRange = tuple[float, float]
 

@@ -33,9 +33,9 @@ def _question(name: str, title: str, settings: ViewSettings) -> Question:
 
 QUESTIONS = (
     _question("look", "Where does it look?", START),
-    _question("use", "What did it use?", replace(START, source="gradient_late")),
-    # the check ranks all patches, sinks too, so these stay in the map that it judges
-    _question("believe", "Can I believe it?", replace(START, source="gradient_late", sinks="outline")),
+    # a contribution counts wherever it lies: sinks are framed, and stay in the map that the check judges
+    _question("use", "What did it use?", replace(START, source="contribution_sum", sinks="outline")),
+    _question("believe", "Can I believe it?", replace(START, source="contribution_sum", sinks="outline")),
 )
 """The viewer's tabs, in their order."""
 

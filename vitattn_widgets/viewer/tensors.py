@@ -122,6 +122,8 @@ def map_tensors(
 ) -> tuple[Tensors, AttentionCapture]:
     """The maps of some settings, float32 ``(heads or 1, rows, cols)``, and their prefix shares ``(heads or 1,)``.
 
+    Contributions have `LogitParts` too, float32 ``(3,)``.
+
     Returns:
         The tensors, and the capture with what they needed.
 
@@ -138,4 +140,6 @@ def map_tensors(
         target = "-" if resolved.target is None else str(resolved.target)
         name = f"maps/{resolved.source.name}/{resolved.layer}/{query_text(resolved.query)}/{target}/{fusion}"
         tensors |= {name: computed.maps, f"{name}/share": computed.prefix_share}
+        if computed.parts is not None:
+            tensors[f"{name}/parts"] = np.array(computed.parts, np.float32)
     return tensors, capture

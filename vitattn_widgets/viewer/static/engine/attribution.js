@@ -14,13 +14,24 @@ import { queryText } from "./tokens.js";
 /** @typedef {import("./settings.js").MapSettings} MapSettings */
 /** @typedef {import("./tokens.js").Query} Query */
 
-/** @typedef {{maps: Float32Array, prefixShare: Float32Array}} SourceMaps   (heads, patches) and (heads,) */
+/**
+ * @typedef {{patches: number, prefix: number, logit: number, rest: number}} LogitParts   How a logit is divided: what
+ *   lies on patches, what on prefix tokens, the whole, and what is left.
+ */
+
+/**
+ * @typedef {Object} SourceMaps
+ * @property {Float32Array} maps         (heads, patches)
+ * @property {Float32Array} prefixShare  (heads,)
+ * @property {LogitParts | null} parts   of contributions alone
+ */
 
 /**
  * @typedef {Object} RawMap   The map that settings choose, before smoothing, and what it was computed from.
  * @property {ResolvedMap} resolved
  * @property {Float32Array} heads        (heads, patches), the source's maps; without the sinks if these are left out
  * @property {Float32Array} prefixShare  (heads,) in 0..1, the share of the prefix tokens, which the maps leave out
+ * @property {LogitParts | null} parts   of contributions, how the logit is divided
  * @property {Float32Array} gridMap      (patches,), row first
  * @property {Float32Array} withSinks    `gridMap` before sinks were left out
  * @property {number} share              the prefix share of the map: of its head, or the mean over the heads
@@ -51,15 +62,18 @@ const KEPT_MAPS = 64;
  */
 export function rawMap(capsule, settings) {
   const resolved = resolve(capsule, settings);
-  const { maps, prefixShare } = mapsOf(capsule, resolved);
+  const { maps, prefixShare, parts } = mapsOf(capsule, resolved);
   const whole = oneMap(maps, resolved);
   const share = resolved.head === null ? mean32(prefixShare) : prefixShare[resolved.head];
   if (!LEFT_OUT.includes(resolved.sinks)) {
-    return { resolved, heads: maps, prefixShare, gridMap: whole, withSinks: whole, share };
+    return { resolved, heads: maps, prefixShare, parts, gridMap: whole, withSinks: whole, share };
   }
   // before aggregation: a sink of one head must not decide a maximum or a standard deviation over the heads
-  const heads = leaveOut(maps, capsule.sinks(resolved.layer), resolved.source.plain);
-  return { resolved, heads, prefixShare, gridMap: oneMap(heads, resolved), withSinks: whole, share };
+  const sinks = capsule.sinks(resolved.layer);
+  const heads = resolved.source.signed
+    ? maps.map((value, at) => (sinks[at % sinks.length] ? 0 : value)) // points of the logit stay what they are
+    : leaveOut(maps, sinks, resolved.source.plain);
+  return { resolved, heads, prefixShare, parts, gridMap: oneMap(heads, resolved), withSinks: whole, share };
 }
 
 /**
@@ -167,14 +181,22 @@ function mapsOf(capsule, resolved) {
   const { layer, query, heads, source } = resolved;
   const name = mapsName(resolved);
   if (!computable(capsule, resolved)) {
-    return { maps: capsule.floats(name), prefixShare: capsule.floats(`${name}/share`) };
+    const parts = source.signed ? partsOf(capsule.floats(`${name}/parts`)) : null;
+    return { maps: capsule.floats(name), prefixShare: capsule.floats(`${name}/share`), parts };
   }
   return capsule.remembered("maps", name, KEPT_MAPS, () => {
     const row = attentionRow(capsule, layer, query);
     const prefix = row.length / heads - capsule.numPatches;
-    if (source.plain) return splitPrefix(row, heads, prefix);
-    return splitRows(normRows(row, capsule.floats(`layer${layer}.value_norms`)), heads, prefix);
+    const split = source.plain
+      ? splitPrefix(row, heads, prefix)
+      : splitRows(normRows(row, capsule.floats(`layer${layer}.value_norms`)), heads, prefix);
+    return { ...split, parts: null };
   });
+}
+
+/** @param {Float32Array} parts @returns {LogitParts} */
+function partsOf([patches, prefix, logit]) {
+  return { patches, prefix, logit, rest: logit - patches - prefix };
 }
 
 /**
@@ -194,7 +216,7 @@ function normRows(row, norms) {
  * @param {Float64Array} rows (heads, keys), never negative
  * @param {number} heads
  * @param {number} prefix number of prefix keys
- * @returns {SourceMaps}
+ * @returns {{maps: Float32Array, prefixShare: Float32Array}}
  */
 function splitRows(rows, heads, prefix) {
   const keys = rows.length / heads;

@@ -56,8 +56,10 @@ import { queryIndices, resolveIndex } from "./tokens.js";
  * @property {string[]} aggregations
  * @property {string} no_head
  * @property {string} no_class
+ * @property {string} no_query
  * @property {string} no_aggregation
  * @property {boolean} norms
+ * @property {boolean} signed          whether its values are contributions, for and against a class
  * @property {string} span
  * @property {boolean} plain
  * @property {boolean} fuses_heads

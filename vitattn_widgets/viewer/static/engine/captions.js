@@ -2,7 +2,7 @@
 // Captions: what a picture shows, in words, and the unit of its values.
 
 import { lateLayers, rawMap } from "./attribution.js";
-import { percent } from "./formats.js";
+import { fixed, percent } from "./formats.js";
 import { countSinks, LEFT_OUT, OUTLINED, shareOf } from "./sinks.js";
 import { queryWords } from "./tokens.js";
 
@@ -38,10 +38,11 @@ export function captionOf(capsule, raw, sinks) {
   const parts = [model.name, layers[layer].words, ...sourceWords(capsule, raw.resolved)];
   if (head !== null) parts.push(`head ${head} of 0..${heads - 1}`);
   else if (!source.no_head) parts.push(heads > 1 ? fillIn(words.formulas[aggregation], { heads }) : ONE_HEAD);
-  parts.push(queryPart(capsule, raw.resolved));
+  if (!source.no_query) parts.push(queryPart(capsule, raw.resolved));
   // the prefix tokens of the map's own layer, or of the whole model if the map is computed from several layers
   const prefix = source.span === "layer" ? layers[layer].key_prefix : model.prefix;
-  if (prefix.length) {
+  if (raw.parts) parts.push(logitPart(raw.parts, source, model.prefix));
+  else if (prefix.length) {
     parts.push(`${percent(raw.share, 1)} of this ${source.title} went to prefix tokens and is left out`);
   }
   if (countSinks(sinks)) parts.push(sinksPart(raw, sinks));
@@ -77,11 +78,42 @@ function classWords(capsule, target) {
 function sinksPart({ resolved, withSinks }, sinks) {
   const count = countSinks(sinks);
   const many = count > 1;
-  const share = percent(shareOf(withSinks, sinks), 0);
+  const share = shareWords(shareOf(withSinks, sinks));
   const outlined = OUTLINED.includes(resolved.sinks) ? " (outlined)" : "";
   const patches = `${count} sink ${many ? "patches" : "patch"}${outlined}`;
   if (LEFT_OUT.includes(resolved.sinks)) return `${patches} with ${share} of the map ${many ? "are" : "is"} left out`;
   return `${patches} ${many ? "hold" : "holds"} ${share} of the map`;
+}
+
+/** @param {number} share 0..1 @returns {string} a whole percentage; below half of one "less than 1%" */
+export function shareWords(share) {
+  return share > 0 && share < 0.005 ? "less than 1%" : percent(share, 0);
+}
+
+/** @typedef {import("./attribution.js").LogitParts} LogitParts */
+
+/**
+ * How the logit is divided: what a map of contributions shows of it, and what it leaves out.
+ *
+ * @param {LogitParts} parts
+ * @param {import("./capsule.js").SourceFacts} source
+ * @param {string[]} prefix
+ */
+function logitPart({ patches, prefix: onPrefix, logit, rest }, source, prefix) {
+  const tokens = prefix.length ? `, ${fixed(onPrefix, 2)} on prefix tokens` : "";
+  const where = source.no_head ? "on biases" : "past this attention";
+  return `of the logit ${fixed(logit, 2)}, ${fixed(patches, 2)} on patches${tokens}, ${fixed(rest, 2)} ${where}`;
+}
+
+/** @param {LogitParts} parts @param {import("./capsule.js").SourceFacts} source */
+function logitSentence({ patches, prefix, logit, rest }, source) {
+  if (!source.no_head) {
+    return `All heads of this layer bring ${fixed(patches, 1)} of its score of ${fixed(logit, 1)} from patches.`;
+  }
+  return (
+    `Of its score of ${fixed(logit, 1)}, ${fixed(patches, 1)} lies on patches, ${fixed(prefix, 1)} on other tokens, ` +
+    `${fixed(rest, 1)} on biases.`
+  );
 }
 
 /** @param {Capsule} capsule @param {ResolvedMap} resolved */
@@ -140,13 +172,15 @@ export function sentenceOf(capsule, raw, sinks) {
   const target = raw.resolved.target === null ? "" : capsule.facts.model.classes[raw.resolved.target];
   const query = queryWords(raw.resolved.query, capsule.facts.words.queries);
   let text = `${place.join(", ")}: ${fillIn(source.sentence, { query, target })}.`;
-  if (raw.share > LITTLE) text += ` Only ${percent(1 - raw.share, 0)} of it reaches patches.`;
+  if (raw.parts) text += ` ${logitSentence(raw.parts, source)}`;
+  else if (raw.share > LITTLE) text += ` Only ${percent(1 - raw.share, 0)} of it reaches patches.`;
   const count = countSinks(sinks);
   if (count) {
     const patches = `${COUNT_WORDS[count] ?? count} sink ${count > 1 ? "patches" : "patch"}`;
     const { sinks: treatment } = raw.resolved;
     const treated = treatment === "mark" ? ", set apart" : LEFT_OUT.includes(treatment) ? ", left out here" : "";
-    text += ` ${percent(shareOf(raw.withSinks, sinks), 0)} goes to ${patches}${treated}.`;
+    const share = shareWords(shareOf(raw.withSinks, sinks));
+    text += ` ${share[0].toUpperCase()}${share.slice(1)} ${source.signed ? "lies on" : "goes to"} ${patches}${treated}.`;
   }
   return text;
 }

@@ -1,7 +1,7 @@
 // @ts-check
 // Maps side by side on one scale, and the difference of two: panels in, pictures out.
 
-import { differenceRange, minus, NOISE, overlayDifference } from "./difference.js";
+import { DIFFERENCE_CMAP, differenceRange, minus, NOISE, overlayDifference } from "./difference.js";
 import { colorTable, cropPixels, drawFrame, placeOnSource, valueRange } from "./drawing.js";
 import { SettingsError } from "./errors.js";
 import { differenceWords, panelTitles, samePhoto } from "./panels.js";
@@ -48,9 +48,6 @@ const COMPARED_SCALES = ["shared", "robust"];
 /** The unit of compared maps, whatever their source. */
 const COMPARED_UNIT = "times the average patch of its map";
 
-/** Colours of a difference: blue below zero, white at zero, red above; colour-blind readers distinguish them too. */
-const DIFFERENCE_CMAP = "RdBu_r";
-
 const NOT_ONE_PHOTO =
   "a difference needs two maps of one photo, and these are of two photos, whose patches show different things; " +
   "compare them side by side instead";
@@ -73,8 +70,9 @@ export function compareViews(panels, scale = "shared", pixels = []) {
     throw new SettingsError(`scale '${scale}' cannot be shared by panels; possible: ${COMPARED_SCALES.join(", ")}`);
   }
   const prepared = panels.map(preparePanel);
-  const limits = commonRange(prepared.map(inUnit), scale);
-  const { cmap } = panels[0].settings;
+  const signed = prepared.some((one) => one.raw.resolved.source.signed);
+  const limits = commonRange(prepared.map(inUnit), scale, signed);
+  const cmap = signed ? DIFFERENCE_CMAP : panels[0].settings.cmap;
   const views = prepared.map((one, place) => {
     const { capsule, settings } = panels[place];
     const factor = factorOf(one);
@@ -111,13 +109,13 @@ export function differenceView(first, second, scale = "shared", pixels = null) {
   const { width, height } = groundOf(first.capsule, { ...first.settings, on: ground });
   const { where, difference } =
     ground === "view"
-      ? { where: /** @type {Box} */ ([0, 0, width, height]), difference: minus(inUnit(one), inUnit(other)) }
+      ? { where: /** @type {Box} */ ([0, 0, width, height]), difference: minus(...inCommonUnit(one, other)) }
       : differenceOnPhoto(first, one, second, other);
   const { most, largest } = differenceRange(difference, scale);
   const heat = difference.map((value) => (most ? Math.max(-1, Math.min(1, value / Math.fround(most))) : 0));
   const image = pixels && { pixels: new Uint8ClampedArray(pixels), width, height };
   if (image) {
-    overlayDifference(image, heat, where, first.settings.opacity, colorTable(first.capsule, DIFFERENCE_CMAP));
+    overlayDifference(image, heat, where, first.settings, colorTable(first.capsule, DIFFERENCE_CMAP));
     if (ground === "original") drawFrame(image, where);
   }
   return {
@@ -183,16 +181,39 @@ function inUnit(prepared) {
   return unitsOf(prepared).heat;
 }
 
-/** @param {Float32Array[]} heats @param {string} scale @returns {ValueRange} */
-function commonRange(heats, scale) {
+/**
+ * Two maps in multiples of their average patches. Contributions of one source have a unit of their own: both are divided
+ * by the mean of their averages, so that their difference is that of the contributions.
+ *
+ * @param {Prepared} one
+ * @param {Prepared} other
+ * @returns {[Float32Array, Float32Array]}
+ */
+function inCommonUnit(one, other) {
+  const factors = commonFactors(one, other);
+  if (factors[0] === factorOf(one) && factors[1] === factorOf(other)) return [inUnit(one), inUnit(other)];
+  const [here, there] = [one, other].map(({ heat }, place) => heat.map((value) => value / Math.fround(factors[place])));
+  return [here, there];
+}
+
+/** @param {Prepared} one @param {Prepared} other @returns {[number, number]} */
+function commonFactors(one, other) {
+  const [here, there] = [factorOf(one), factorOf(other)];
+  const { source } = one.raw.resolved;
+  if (!source.signed || source.name !== other.raw.resolved.source.name) return [here, there];
+  return [(here + there) / 2, (here + there) / 2];
+}
+
+/** @param {Float32Array[]} heats @param {string} scale @param {boolean} signed @returns {ValueRange} */
+function commonRange(heats, scale, signed) {
   const all = new Float32Array(heats.reduce((count, heat) => count + heat.length, 0));
   let at = 0;
   for (const heat of heats) {
     all.set(heat, at);
     at += heat.length;
   }
-  const [low, high] = valueRange(all, scale);
-  return high - low < NOISE ? [low, low] : [low, high]; // maps that differ by rounding alone are drawn as zeros
+  const [low, high] = valueRange(all, scale, signed);
+  return high - low < NOISE ? [signed ? 0 : low, signed ? 0 : low] : [low, high]; // maps that differ by rounding alone are drawn as zeros
 }
 
 /**
@@ -205,7 +226,10 @@ function commonRange(heats, scale) {
 function differenceGrid(first, one, second, other) {
   const same = String(first.capsule.facts.model.grid) === String(second.capsule.facts.model.grid);
   if (!same || !sameView(first.capsule, second.capsule)) return null;
-  const [here, there] = [one, other].map((own) => own.raw.gridMap.map((value) => value / Math.fround(factorOf(own))));
+  const factors = commonFactors(one, other);
+  const [here, there] = [one, other].map((own, place) =>
+    own.raw.gridMap.map((value) => value / Math.fround(factors[place])),
+  );
   return minus(here, there);
 }
 
@@ -235,11 +259,18 @@ function differenceOnPhoto(first, one, second, other) {
         "instead",
     );
   }
-  const [ours, theirs] = [one, other].map((own, place) => onPart(own, boxes[place], where));
+  const units = inCommonUnit(one, other);
+  const [ours, theirs] = [one, other].map((own, place) => onPart(own, units[place], boxes[place], where));
   return { where, difference: minus(ours, theirs) };
 }
 
-/** @param {Prepared} prepared @param {Box} box its view in the photo @param {Box} where @returns {Float32Array} */
-function onPart(prepared, box, where) {
-  return placeOnSource(inUnit(prepared), [prepared.height, prepared.width], box, where);
+/**
+ * @param {Prepared} prepared
+ * @param {Float32Array} units its heat in multiples
+ * @param {Box} box its view in the photo
+ * @param {Box} where
+ * @returns {Float32Array}
+ */
+function onPart(prepared, units, box, where) {
+  return placeOnSource(units, [prepared.height, prepared.width], box, where);
 }

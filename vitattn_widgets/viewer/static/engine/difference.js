@@ -1,5 +1,5 @@
 // @ts-check
-// The arithmetic of differences: subtraction, symmetric range, colours over a grey picture.
+// Values with signs: differences, their symmetric range, and colours over a grey picture.
 
 import { colorNumber, valueRange } from "./drawing.js";
 
@@ -30,20 +30,52 @@ export function differenceRange(difference, scale) {
   return { most: robust >= NOISE ? robust : largest, largest };
 }
 
+/** The colours of values with signs: blue below zero, white at zero, red above. */
+export const DIFFERENCE_CMAP = "RdBu_r";
+
 /**
- * Lay a difference over a part of a picture, which is turned into light greys: where it is zero the picture shows, and
- * all colour is difference. The weight of a pixel's colour is `|heat| ** ((1 - opacity) / (2 opacity))`; at the usual
- * opacity of 0.5, that is the square root of `|heat|`.
+ * The power of a pixel's size that is the weight of its colour: at the usual opacity of 0.5, the square root. A glow's
+ * usual opacity is higher.
+ *
+ * @param {{opacity: number, blend: string}} look
+ */
+function weightPower({ opacity, blend }) {
+  return Math.fround((1 - opacity) / (blend === "glow" ? opacity : 2 * opacity));
+}
+
+/**
+ * Values with signs as a layer for a canvas, to be laid over a light grey picture as `overlayDifference` does.
+ *
+ * @param {Float32Array} heat -1..1
+ * @param {{opacity: number, blend: string}} look
+ * @param {Uint8Array} colors (256, 3)
+ * @returns {Uint8ClampedArray<ArrayBuffer>} RGBA, (pixels, 4)
+ */
+export function differenceLayer(heat, look, colors) {
+  const power = weightPower(look);
+  const layer = new Uint8ClampedArray(4 * heat.length);
+  for (let at = 0; at < heat.length; at++) {
+    const color = 3 * colorNumber((heat[at] + 1) / 2);
+    for (let channel = 0; channel < 3; channel++) layer[4 * at + channel] = colors[color + channel];
+    layer[4 * at + 3] = look.opacity ? 255 * Math.abs(heat[at]) ** power : 0;
+  }
+  return layer;
+}
+
+/**
+ * Lay values with signs over a part of a picture, which is turned into light greys: where they are zero the picture
+ * shows, and all colour is theirs.
  *
  * @param {Picture} picture changed in place
  * @param {Float32Array} heat -1..1, of the part's size
  * @param {Box} where the part, in whole pixels
- * @param {number} opacity 0 is the grey picture alone, 1 the coloured map alone
+ * @param {{opacity: number, blend: string}} look opacity 0 is the grey picture alone, 1 the coloured map alone
  * @param {Uint8Array} colors (256, 3)
  */
-export function overlayDifference({ pixels, width }, heat, [left, top, right, bottom], opacity, colors) {
+export function overlayDifference({ pixels, width }, heat, [left, top, right, bottom], look, colors) {
   const { fround } = Math;
-  const power = fround((1 - opacity) / (2 * opacity));
+  const { opacity } = look;
+  const power = weightPower(look);
   let at = 0;
   for (let y = top; y < bottom; y++) {
     for (let x = left; x < right; x++, at++) {

@@ -12,6 +12,9 @@ import { percentiles, rangeOf, roundEven, TINY } from "./numbers.js";
 /** Shares of the pixels that "robust" maps to 0 and 1, so that a few sink patches do not blacken the rest. */
 const ROBUST_SHARES = [0.05, 0.95];
 
+/** Share of the sizes of signed values that "robust" maps to the ends of the colours: few patches decide. */
+const SIGNED_SHARE = 0.99;
+
 /** Strength of a glow if no attention reaches the patches at all. */
 const MIN_STRENGTH = 0.25;
 
@@ -20,25 +23,32 @@ const MIN_STRENGTH = 0.25;
  *
  * @param {Float32Array} heat raw smoothed map, or several for a common range
  * @param {string} scale "map" and "shared" take the smallest and largest value, "robust" percentiles
+ * @param {boolean} [signed] of values for and against: the range is symmetric
  * @returns {ValueRange}
  */
-export function valueRange(heat, scale = "map") {
+export function valueRange(heat, scale = "map", signed = false) {
+  if (signed) {
+    const sizes = heat.map(Math.abs);
+    const most = scale === "robust" ? percentiles(sizes, [SIGNED_SHARE])[0] : rangeOf(sizes)[1];
+    return [0 - most, most];
+  }
   if (scale !== "robust") return rangeOf(heat);
   const [low, high] = percentiles(heat, ROBUST_SHARES);
   return [low, high];
 }
 
 /**
- * Map raw values linearly to 0..1, clipped; a constant map becomes zeros.
+ * Map raw values linearly to 0..1, clipped; a constant map becomes zeros, or 0.5, the zero of signed values.
  *
  * @param {Float32Array} heat
  * @param {ValueRange} limits
+ * @param {boolean} [signed]
  * @returns {Float32Array}
  */
-export function scaleMap(heat, [low, high]) {
+export function scaleMap(heat, [low, high], signed = false) {
   const { fround } = Math;
   const scaled = new Float32Array(heat.length);
-  if (!(high - low > TINY)) return scaled;
+  if (!(high - low > TINY)) return signed ? scaled.fill(0.5) : scaled;
   const from = fround(low);
   const span = fround(high - low);
   for (let at = 0; at < heat.length; at++) {

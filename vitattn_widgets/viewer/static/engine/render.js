@@ -3,6 +3,7 @@
 
 import { rawMap } from "./attribution.js";
 import { captionOf, sentenceOf } from "./captions.js";
+import { DIFFERENCE_CMAP, differenceLayer, overlayDifference } from "./difference.js";
 import {
   colorLayer,
   colorTable,
@@ -45,6 +46,7 @@ import { queryText } from "./tokens.js";
  * @property {Float32Array} heat         (height, width) of the view, 0..1
  * @property {ValueRange} limits         the raw values that became 0 and 1
  * @property {Uint8ClampedArray<ArrayBuffer>} colors  RGBA of the map alone, (height, width, 4): a layer to be drawn over the picture
+ * @property {boolean} signed            whether 0.5 of `heat` is zero and `colors` belong over a light grey picture
  * @property {number} width              of `heat` and `colors`
  * @property {number} height
  * @property {number} strength           factor of a glow, 0.25..1
@@ -110,13 +112,15 @@ export function drawView(capsule, settings, prepared, limits = null, pixels = nu
   const range = limits ?? ownLimits(settings, prepared);
   const heat = scaledHeat(prepared, range);
   const strength = glowStrength(1 - prepared.raw.share);
-  const { blend, opacity, cmap } = settings;
-  const blending = { blend, opacity, strength, colors: colorTable(capsule, cmap) };
+  const { source } = prepared.raw.resolved;
+  const { blend, opacity } = settings;
+  const blending = { blend, opacity, strength, colors: colorTable(capsule, colorsOf(source, settings)) };
   const { width, height } = prepared;
   return {
     heat,
     limits: range,
-    colors: colorLayer(heat, blending),
+    colors: source.signed ? differenceLayer(withSigns(heat), blending, blending.colors) : colorLayer(heat, blending),
+    signed: source.signed,
     width,
     height,
     strength,
@@ -179,7 +183,9 @@ function drawImage(capsule, settings, prepared, heat, blending, pixels) {
   const where = cropPixels(box, width, height);
   const same = settings.on === "view" && prepared.width === width && prepared.height === height;
   const placed = same ? heat : placeOnSource(heat, [prepared.height, prepared.width], box, where);
-  overlay(image, placed, where, blending);
+  if (prepared.raw.resolved.source.signed) {
+    overlayDifference(image, withSigns(placed), where, blending, blending.colors);
+  } else overlay(image, placed, where, blending);
   if (settings.on === "original") drawFrame(image, where);
   if (OUTLINED.includes(settings.sinks)) outlinePatches(image, prepared.sinks, capsule.facts.model.grid, box);
   return image;
@@ -199,9 +205,24 @@ function rgba(pixels, count) {
 function scaledHeat(prepared, range) {
   const [low, high] = prepared.scaled?.range ?? [];
   if (prepared.scaled && low === range[0] && high === range[1]) return prepared.scaled.heat;
-  const heat = scaleMap(prepared.heat, range);
+  const heat = scaleMap(prepared.heat, range, prepared.raw.resolved.source.signed);
   prepared.scaled = { range, heat };
   return heat;
+}
+
+/** @param {Float32Array} heat 0..1, 0.5 is zero @returns {Float32Array} -1..1 */
+function withSigns(heat) {
+  return heat.map((value) => Math.fround(2 * value) - 1);
+}
+
+/**
+ * The colour map that a map is drawn in: the chosen one, or one that is neutral at zero for values with signs.
+ *
+ * @param {import("./capsule.js").SourceFacts} source
+ * @param {{cmap: string}} settings
+ */
+export function colorsOf({ signed }, { cmap }) {
+  return signed ? DIFFERENCE_CMAP : cmap;
 }
 
 /** @param {Settings} settings @param {Prepared} prepared @returns {ValueRange} */
@@ -212,7 +233,7 @@ function ownLimits({ scale }, prepared) {
   const { head, aggregation, source } = prepared.raw.resolved;
   const ratio = head === null && aggregation === "mean_over_std";
   const heads = scale === "shared" && !ratio && !source.no_head;
-  const range = valueRange(heads ? prepared.raw.heads : prepared.heat, scale);
+  const range = valueRange(heads ? prepared.raw.heads : prepared.heat, scale, source.signed);
   prepared.ranges.set(scale, range);
   return range;
 }

@@ -16,7 +16,7 @@ import { resolveIndex } from "./tokens.js";
  * @property {number} heads          number of heads of that layer
  * @property {number | null} head    null if the heads are aggregated or the source has no single heads
  * @property {string} aggregation
- * @property {Query} query
+ * @property {Query} query           the default one if the source does not depend on it
  * @property {SourceFacts} source
  * @property {number | null} target  null if the source does not depend on the class
  * @property {string} sinks
@@ -28,14 +28,22 @@ import { resolveIndex } from "./tokens.js";
  * @param {Capsule} capsule
  * @param {MapSettings} settings
  * @returns {ResolvedMap}
- * @throws {SettingsError} a layer, head, query, source or class that this capsule does not have
+ * @throws {SettingsError} a layer, head, query, source or class that this capsule does not have, or an aggregation that
+ *   the source does not have
  */
 export function resolve(capsule, settings) {
   const layer = capsule.layerIndex(settings.layer);
   const { heads, words } = capsule.facts.layers[layer];
   const source = capsule.source(settings.source);
   const head = settings.head === null || source.no_head ? null : resolveIndex(settings.head, heads, "head", words);
-  const query = capsule.queryOrDefault(layer, settings.query);
+  if (settings.head === null && !source.no_head && source.aggregations.length) {
+    if (!source.aggregations.includes(settings.aggregation)) {
+      throw new SettingsError(
+        `the source '${source.name}' has no aggregation '${settings.aggregation}'; possible: ${source.aggregations.join(", ")}`,
+      );
+    }
+  }
+  const query = capsule.queryOrDefault(layer, source.no_query ? null : settings.query);
   capsule.queryIndices(layer, query); // throws for a query that this layer does not have
   return {
     layer,

@@ -62,6 +62,8 @@ function chipWords({ capsule, settings, state, prepared }, name) {
 function rests({ settings, prepared, state }, name) {
   const { source } = prepared.raw.resolved;
   if (name === "target") return Boolean(source.no_class);
+  if (name === "query") return Boolean(source.no_query);
+  if (name === "cmap") return source.signed;
   if (name === "aggregation") return Boolean(source.no_aggregation) || (settings.head !== null && !source.no_head);
   if (name === "sinks") return !prepared.sinks.some(Boolean);
   return (name === "blend" || name === "opacity") && state.arrangement !== "overlay";

@@ -83,6 +83,7 @@ export function moreOf(viewer) {
         .map((name) => ({ value: name, label: queryWords(name, words) })),
       { value: "patch", label: patch, reason: layer.query_patches ? "" : "this layer has no patch queries" },
     ]);
+    query.rest(capsule.source(settings.source).no_query);
     query.choose(
       Array.isArray(chosen) ? "patch" : chosen === null || chosen === layer.default_query ? "default" : chosen,
     );
@@ -166,6 +167,7 @@ export function expertOf(viewer) {
       opacity.choose(settings.opacity, `${Math.round(100 * settings.opacity)}%`);
       opacity.rest(overlaid);
       colors.update(capsule, settings.cmap);
+      colors.rest(made.signed ? "values for and against have their own colours" : "");
       const [left, top, right, bottom] = facts.picture.crop_box;
       const [width, height] = facts.picture.photo_size;
       const whole = left <= 0.5 && top <= 0.5 && right >= width - 0.5 && bottom >= height - 0.5;
@@ -190,6 +192,7 @@ function swatchesOf(onchange) {
   let filled = "";
   return {
     element: frame.element,
+    rest: frame.rest,
     /**
      * @param {import("./types.js").Capsule} capsule
      * @param {string} chosen

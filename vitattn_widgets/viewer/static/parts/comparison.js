@@ -44,7 +44,14 @@ function paintPanel(canvas, { capsule, settings, photo }, { views, prepared }, a
 /** @param {ShownRow} row @param {number} ticks */
 function rowBar({ comparison, panels }, ticks) {
   const { capsule, settings } = panels[0];
-  return barOf(capsule, { cmap: comparison.cmap, blend: settings.blend }, comparison.limits, UNIT_WORDS, ticks);
+  const signed = comparison.views.some((view) => view.signed);
+  return barOf(
+    capsule,
+    { cmap: comparison.cmap, blend: signed ? "even" : settings.blend },
+    comparison.limits,
+    UNIT_WORDS,
+    ticks,
+  );
 }
 
 /** @param {ShownRow} row @returns {SVGSVGElement} the row as a figure, with the difference as its last panel */

@@ -2,38 +2,18 @@
 // The difference of two panels: which two, the picture with its colour bar, and what its colours mean.
 
 import { differenceView } from "../engine/compare.js";
-import { colorNumber, colorTable } from "../engine/drawing.js";
+import { differenceLayer } from "../engine/difference.js";
+import { colorTable } from "../engine/drawing.js";
 import { panelTitles } from "../engine/panels.js";
 import { barOf, barPlate } from "./bars.js";
 import { button, element, icon, setText, uniqueId } from "./dom.js";
-import { groundSize, paintGround } from "./paint.js";
+import { groundSize, paintGrey, paintGround } from "./paint.js";
 
 /** @typedef {import("../engine/panels.js").Panel} Panel */
 /** @typedef {import("./paint.js").Photo} Photo */
 /** @typedef {import("../engine/compare.js").DifferenceView} DifferenceView */
 /** @typedef {Panel & {photo: Photo}} ShownPanel */
 /** @typedef {{view: DifferenceView, first: ShownPanel}} ShownDifference */
-
-const USUAL_OPACITY = 0.5;
-
-/**
- * A difference as a layer. Its weight is that of Python's `overlay_difference`; a glow has no opacity that would lie on
- * patches that do not differ, so the usual one is taken.
- * @param {ShownPanel} first
- * @param {DifferenceView} view
- */
-function differenceLayer({ capsule, settings }, { heat, cmap }) {
-  const opacity = settings.blend === "glow" ? USUAL_OPACITY : settings.opacity;
-  const power = (1 - opacity) / (2 * opacity);
-  const table = colorTable(capsule, cmap);
-  const colors = new Uint8ClampedArray(4 * heat.length);
-  heat.forEach((value, at) => {
-    const color = 3 * colorNumber((value + 1) / 2);
-    for (let channel = 0; channel < 3; channel += 1) colors[4 * at + channel] = table[color + channel];
-    colors[4 * at + 3] = opacity ? 255 * Math.abs(value) ** power : 0;
-  });
-  return colors;
-}
 
 /**
  * Paint a difference over a light grey photo.
@@ -49,18 +29,10 @@ export function paintDifference(canvas, first, view) {
   const [left, top, right, bottom] = where;
   /** @type {[number, number, number, number]} */
   const place = [left * across, top * down, (right - left) * across, (bottom - top) * down];
-  context.globalCompositeOperation = "saturation";
-  context.fillStyle = "#808080";
-  context.fillRect(...place);
-  context.globalCompositeOperation = "source-over";
-  context.fillStyle = "rgb(225 225 225 / 40%)"; // 0.6 of the grey, and 90
-  context.fillRect(...place);
+  paintGrey(context, place);
   const sheet = element("canvas", { width: right - left, height: bottom - top });
-  const pixels = new ImageData(
-    /** @type {Uint8ClampedArray<ArrayBuffer>} */ (differenceLayer(first, view)),
-    sheet.width,
-    sheet.height,
-  );
+  const colors = differenceLayer(view.heat, first.settings, colorTable(first.capsule, view.cmap));
+  const pixels = new ImageData(colors, sheet.width, sheet.height);
   sheet.getContext("2d")?.putImageData(pixels, 0, 0);
   context.drawImage(sheet, ...place);
 }

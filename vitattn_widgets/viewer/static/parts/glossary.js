@@ -94,6 +94,27 @@ export const TERMS = {
     grid: ["000000", "003710", "002510", "000000"],
     lines: "M42 36V14m-5 6 5-6 5 6M52 36V14m-5 6 5-6 5 6",
   },
+  contribution: {
+    title: "Contribution",
+    words:
+      "What each patch adds to the score of the class, as its token enters this layer: red for the class, blue against it. With the other tokens and the biases they add up to the score exactly.",
+    grid: ["000000", "003710", "002510", "000000"],
+    lines: "M12 8v10m-5-5h10M46 30h10",
+  },
+  contribution_heads: {
+    title: "Contribution through the layer's attention",
+    words:
+      "The part of the score that patches bring through the attention of this layer: red for the class, blue against it. Each head has its own; what passes the layer by is not in it.",
+    grid: ["000000", "003710", "002510", "000000"],
+    lines: "M12 8v10m-5-5h10M46 30h10",
+  },
+  contribution_sum: {
+    title: "Contributions, summed",
+    words:
+      "What each patch added to the score of the class (red) or took from it (blue), seen in three ways of equal weight: as its token enters this layer, through the last layers' attention, and through all attention.",
+    grid: ["000000", "003710", "002510", "000000"],
+    lines: "M12 8v10m-5-5h10M46 30h10",
+  },
   norm: {
     title: "Value norm",
     words:

@@ -4,6 +4,7 @@
 import { fileName } from "../engine/encode.js";
 import { npzFile } from "../engine/npz.js";
 import { pythonCode, recipeOf } from "../engine/recipe.js";
+import { colorsOf } from "../engine/render.js";
 import { barOf } from "./bars.js";
 import { button, element, setText } from "./dom.js";
 import { figureOf, pngFile, pngOfFigure, saveFile, svgFile } from "./figure.js";
@@ -57,10 +58,12 @@ function figureNow(now) {
   const { model, picture } = now.capsule.facts;
   const [low, high] = now.drawn.limits;
   const average = averagePatch(now);
+  const { source } = now.prepared.raw.resolved;
+  const look = { cmap: colorsOf(source, now.settings), blend: source.signed ? "even" : now.settings.blend };
   return figureOf({
     title: `${picture.name || "photo"}, ${model.name}`,
     panels: [{ canvas: pictureCanvas(now, true), title: "" }],
-    bars: [barOf(now.capsule, now.settings, [low / average, high / average], "times the average patch", TICKS)],
+    bars: [barOf(now.capsule, look, [low / average, high / average], "times the average patch", TICKS)],
     lines: [now.prepared.sentence, now.prepared.caption],
   });
 }

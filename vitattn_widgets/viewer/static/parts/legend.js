@@ -2,7 +2,7 @@
 // The colour bar, in multiples of the average patch, with the value under the pointer.
 
 import { colorLayer, colorTable } from "../engine/drawing.js";
-import { timesAverage } from "../engine/render.js";
+import { colorsOf, timesAverage } from "../engine/render.js";
 import { element, setText } from "./dom.js";
 import { term } from "./terms.js";
 
@@ -73,8 +73,9 @@ export function legendOf(bare) {
       const one = position(1);
       average.hidden = !(one > 0.02 && one < 0.98);
       average.style.left = `${100 * one}%`;
-      const { blend } = settings;
-      const colors = colorTable(capsule, settings.cmap);
+      const { source } = prepared.raw.resolved;
+      const colors = colorTable(capsule, colorsOf(source, settings));
+      const blend = source.signed ? "even" : settings.blend;
       const layer = colorLayer(RAMP, { blend, opacity: 1, strength: 1, colors });
       canvas.getContext("2d")?.putImageData(new ImageData(/** @type {any} */ (layer), SHADES, 1), 0, 0);
     },

@@ -1,6 +1,7 @@
 // @ts-check
 // Vector marks on the picture: sinks, the query and its strongest targets, the patch under the pointer, the crop.
 
+import { shareWords } from "../engine/captions.js";
 import { countSinks, LEFT_OUT, OUTLINED, shareOf } from "../engine/sinks.js";
 import { shape } from "./dom.js";
 
@@ -64,9 +65,9 @@ export function strongestTargets({ prepared, settings, capsule }) {
 export function sinkWords({ prepared, settings }) {
   const count = countSinks(prepared.sinks);
   if (!count || !OUTLINED.includes(settings.sinks)) return "";
-  const share = Math.round(100 * shareOf(prepared.raw.withSinks, prepared.sinks));
+  const share = shareWords(shareOf(prepared.raw.withSinks, prepared.sinks));
   const apart = LEFT_OUT.includes(settings.sinks) ? ": set apart" : "";
-  return count > 1 ? `${count} sink patches take ${share}%${apart}` : `1 sink patch takes ${share}%${apart}`;
+  return count > 1 ? `${count} sink patches take ${share}${apart}` : `1 sink patch takes ${share}${apart}`;
 }
 
 export function marksOf() {

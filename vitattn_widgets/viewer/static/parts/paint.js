@@ -79,6 +79,32 @@ export function paintGround(context, capsule, photo, on) {
 }
 
 /**
+ * Turn a part of a canvas into light greys, on which all colour is that of values with signs.
+ * @param {CanvasRenderingContext2D} context
+ * @param {[number, number, number, number]} place   left, top, width and height in pixels
+ */
+export function paintGrey(context, place) {
+  context.globalCompositeOperation = "saturation";
+  context.fillStyle = "#808080";
+  context.fillRect(...place);
+  context.globalCompositeOperation = "source-over";
+  context.fillStyle = "rgb(225 225 225 / 40%)"; // 0.6 of the grey, and 90
+  context.fillRect(...place);
+}
+
+/**
+ * Turn the model's view in a painted ground into light greys.
+ * @param {CanvasRenderingContext2D} context
+ * @param {Capsule} capsule
+ * @param {string} on
+ */
+export function paintGreyView(context, capsule, on) {
+  const { left, top, width, height } = viewPlace(capsule, on);
+  const { canvas } = context;
+  paintGrey(context, [left * canvas.width, top * canvas.height, width * canvas.width, height * canvas.height]);
+}
+
+/**
  * Put a map layer into a canvas of the view's size.
  * @param {HTMLCanvasElement} canvas
  * @param {{colors: Uint8ClampedArray, width: number, height: number}} layer   RGBA pixels
@@ -98,13 +124,14 @@ export function putLayer(canvas, { colors, width, height }) {
  * @param {Capsule} capsule
  * @param {Photo} photo   from `photoOf`
  * @param {string} on
- * @param {{colors: Uint8ClampedArray, width: number, height: number} | null} layer   null for the bare photo
+ * @param {{colors: Uint8ClampedArray, width: number, height: number, signed: boolean} | null} layer   null for the bare photo
  */
 export function paintPicture(canvas, capsule, photo, on, layer) {
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   context.clearRect(0, 0, canvas.width, canvas.height);
   paintGround(context, capsule, photo, on);
   if (!layer) return;
+  if (layer.signed) paintGreyView(context, capsule, on);
   const sheet = document.createElement("canvas");
   putLayer(sheet, layer);
   const { left, top, width, height } = viewPlace(capsule, on);

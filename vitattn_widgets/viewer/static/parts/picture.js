@@ -5,7 +5,7 @@ import { timesAverage } from "../engine/render.js";
 import { element, icon, setText } from "./dom.js";
 import { timesWords } from "./legend.js";
 import { marksOf, patchAt, patchPlace, sinkWords, strongestTargets } from "./marks.js";
-import { groundSize, paintGround, putLayer, viewPlace } from "./paint.js";
+import { groundSize, paintGreyView, paintGround, putLayer, viewPlace } from "./paint.js";
 import { sameValue } from "./store.js";
 
 /** @typedef {import("./types.js").Viewer} Viewer */
@@ -78,7 +78,9 @@ export function pictureOf(viewer, over) {
       if (pane.ground.width !== width || pane.ground.height !== height)
         [pane.ground.width, pane.ground.height] = [width, height];
       const context = pane.ground.getContext("2d");
-      if (context) paintGround(context, now.capsule, now.photo, now.settings.on);
+      if (!context) continue;
+      paintGround(context, now.capsule, now.photo, now.settings.on);
+      if (now.drawn.signed && pane.map.checkVisibility()) paintGreyView(context, now.capsule, now.settings.on);
     }
   };
 
@@ -102,8 +104,12 @@ export function pictureOf(viewer, over) {
 
   const readPointed = () => {
     if (!now || !pointed) return "";
-    const times = timesAverage(now.prepared, ...pointed, now.capsule.facts.model.grid);
-    return `${timesWords(times)} times the average patch`;
+    const { grid } = now.capsule.facts.model;
+    const { signed } = now.prepared.raw.resolved.source;
+    const times = timesAverage(now.prepared, ...pointed, grid);
+    if (!signed) return `${timesWords(times)} times the average patch`;
+    const effect = times < 0 ? "against" : "for";
+    return `${timesWords(Math.abs(times))} times the average patch, ${effect} the class`;
   };
 
   const showPointed = () => {
@@ -252,8 +258,10 @@ export function pictureOf(viewer, over) {
     /** @param {Now} next */
     update(next) {
       const { changed } = next;
+      const regrounded = now && now.drawn.signed !== next.drawn.signed;
       now = next;
       if (["capsule", "on", "arrangement"].some((name) => changed.has(name))) place();
+      else if (regrounded) paintGrounds();
       const plain = !(next.settings.bilinear || next.settings.median || next.settings.gaussian);
       for (const { map } of panes) {
         map.classList.toggle("va-squares", plain);

@@ -13,8 +13,8 @@ const QUESTION_FIELDS = /** @type {const} */ (["source", "sinks", "scale"]);
 /** @type {Record<string, string>} one line below the open tab */
 const EXPLAINED = {
   look: "Attention: where a layer looks, whatever the answer.",
-  use: "Gradient x attention, summed up to this layer: what raised the score of the answer.",
-  believe: "A test of what it used: the brightest patches are taken away, and the answer is asked again.",
+  use: "Contributions: what raised the score of the answer (red), and what lowered it (blue).",
+  believe: "A test of what it used: the reddest patches are taken away, and the answer is asked again.",
 };
 
 /**

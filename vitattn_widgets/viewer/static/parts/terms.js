@@ -17,6 +17,7 @@ const WORDS = [
   ["registers?", "register"],
   ["rollout", "rollout"],
   ["relevance", "relevance"],
+  ["contributions?", "contribution"],
   ["heads?", "head"],
   ["robust", "robust"],
   ["deletion", "deletion"],
