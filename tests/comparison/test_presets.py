@@ -9,6 +9,7 @@ from timm.models.vision_transformer import VisionTransformer
 
 import vitattn_widgets as va
 from vitattn_widgets.comparison.presets import PRESETS, even_layers
+from vitattn_widgets.maps.sources import CATALOGUE
 from vitattn_widgets.view.settings import with_look
 
 
@@ -44,8 +45,15 @@ def test_sources_of_a_model_without_a_classifier_need_no_class():
 def test_rollout_among_all_sources_takes_the_mean_where_mean_over_std_was_chosen(capture):
     made = panels("sources", capture, aggregation="mean_over_std")
     assert {panel.source: panel.aggregation for panel in made} == {
-        name: "mean" if name == "rollout" else "mean_over_std" for name in va.SOURCES
+        source.name: "mean" if source.name == "rollout" else "mean_over_std"
+        for source in CATALOGUE.values()
+        if not source.signed
     }
+
+
+def test_contributions_are_compared_with_contributions(capture):
+    made = panels("sources", capture, source="contribution_sum")
+    assert [panel.source for panel in made] == ["contribution", "contribution_heads", "contribution_sum"]
 
 
 @pytest.mark.parametrize(

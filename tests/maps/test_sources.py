@@ -18,7 +18,7 @@ from vitattn_widgets.models.tokens import LayerTokens, TokenLayout
 
 from .. import model_zoo
 from ..capture.test_backward import eager_gradients
-from ..conftest import noise_photo
+from ..conftest import SAMPLES, noise_photo
 
 
 def capture_of(
@@ -209,8 +209,11 @@ def test_every_source_of_every_family_gives_finite_maps_for_every_query(family: 
             assert maps.maps.shape == (heads, 4, 4)
             assert maps.prefix_share.shape == (heads,)
             assert np.isfinite(maps.maps).all()
-            assert source == "attention" or (maps.maps >= 0).all()
             assert ((maps.prefix_share >= 0) & (maps.prefix_share <= 1)).all()
+            assert (maps.parts is not None) == CATALOGUE[source].signed
+            if maps.parts is not None:
+                continue
+            assert source == "attention" or (maps.maps >= 0).all()
             total = np.abs(maps.maps).sum((1, 2)).mean()
             assert total == pytest.approx(1, abs=1e-4) or (total == 0 and not CATALOGUE[source].no_class)
     last = va.maps.source_maps(capture, va.ViewSettings(source=source))
@@ -232,7 +235,7 @@ def test_maps_of_two_classes_differ_and_each_is_its_own(
 
 
 def test_a_source_that_is_not_ready_says_what_to_do(wide_capture: va.capture.AttentionCapture) -> None:
-    for source in ("gradient", "gradient_late", "relevance", "norm"):
+    for source in (name for name in va.SOURCES if name not in ("attention", "rollout")):
         with pytest.raises(va.errors.SettingsError, match=r"complete_capture\(model, capture, settings\)"):
             va.maps.source_maps(wide_capture, va.ViewSettings(source=source))
 
@@ -245,6 +248,62 @@ def test_rollout_has_no_mean_over_std(wide_capture: va.capture.AttentionCapture)
 def test_a_source_that_does_not_exist_is_refused() -> None:
     with pytest.raises(va.errors.SettingsError, match="possible: attention, norm, rollout"):
         va.ViewSettings(source="saliency")
+
+
+def test_maps_of_contributions_add_up(
+    wide_model: va.models.AttentionModel, wide_capture: va.capture.AttentionCapture
+) -> None:
+    capture = va.complete_capture(wide_model, wide_capture, va.ViewSettings(source="contribution", target=1))
+    found = capture.class_contributions(1)
+    patches, layers = capture.layout.num_patches, capture.num_layers
+    for layer in range(layers):
+        for source, whole in (("contribution", found.layers[layer].tokens), ("contribution_heads", None)):
+            settings = va.ViewSettings(source=source, target=1, layer=layer, query=(1, 1))  # no query changes anything
+            maps = va.maps.source_maps(capture, settings)
+            whole = found.layers[layer].heads.sum(0) if whole is None else whole
+            assert maps.parts is not None
+            assert maps.maps.sum() == pytest.approx(maps.parts.patches, abs=1e-5)
+            assert whole[:-patches].sum() == pytest.approx(maps.parts.prefix, abs=1e-5)
+            assert maps.parts.logit == pytest.approx(found.logit)
+            left_out = va.maps.grid_map(capture, va.ViewSettings(source=source, target=1, layer=layer))
+            np.testing.assert_allclose(left_out, maps.maps.mean(0), atol=1e-6)
+        tokens = va.maps.source_maps(capture, va.ViewSettings(source="contribution", target=1, layer=layer)).parts
+        assert tokens.rest == pytest.approx(found.layers[layer].constants, abs=1e-4)
+
+
+def test_the_summed_contributions_are_three_maps_of_one_size(
+    wide_model: va.models.AttentionModel, wide_capture: va.capture.AttentionCapture
+) -> None:
+    settings = va.ViewSettings(source="contribution_sum")
+    capture = va.complete_capture(wide_model, wide_capture, settings)
+    grid, patches = capture.layout.grid, capture.layout.num_patches
+    found = capture.class_contributions().layers
+    for layer in range(capture.num_layers):
+        through = [one.heads[:, -patches:].sum(0) for one in found]
+        late = through[max(0, layer + 1 - -(-len(found) // 3)) : layer + 1]
+        maps = [found[layer].tokens[-patches:], np.sum(late, 0), np.sum(through[: layer + 1], 0)]
+        expected = np.mean([one / np.abs(one).sum() for one in maps], axis=0)
+        found_map = va.maps.grid_map(capture, va.ViewSettings(source="contribution_sum", layer=layer))
+        np.testing.assert_allclose(found_map, expected.reshape(grid), atol=1e-6)
+
+
+def test_sinks_left_out_of_contributions_leave_the_others_as_they_are(
+    real_model: va.models.AttentionModel,
+) -> None:
+    capture = va.capture_attention(real_model, SAMPLES / "chelsea.jpg")
+    settings = va.ViewSettings(source="contribution")
+    capture = va.complete_capture(real_model, capture, settings)
+    whole = va.maps.grid_map(capture, settings)
+    without = va.maps.grid_map(capture, va.ViewSettings(source="contribution", sinks="mark"))
+    sinks = va.find_sinks(capture)
+    assert sinks.sum() == 4
+    assert (without[sinks] == 0).all()
+    np.testing.assert_array_equal(without[~sinks], whole[~sinks])
+
+
+def test_an_aggregation_that_contributions_do_not_have_is_refused(wide_capture: va.capture.AttentionCapture) -> None:
+    with pytest.raises(va.errors.SettingsError, match="no aggregation 'max'; possible: mean"):
+        va.maps.source_maps(wide_capture, va.ViewSettings(source="contribution_heads", aggregation="max"))
 
 
 def test_branches_of_one_block_are_not_one_after_the_other() -> None:

@@ -163,11 +163,14 @@ def test_every_source_draws_its_aggregated_map(
     wide_model: va.models.AttentionModel, wide_capture: va.capture.AttentionCapture
 ) -> None:
     for source in va.SOURCES:
-        settings = va.ViewSettings(source=source, aggregation="max", layer=1)
+        aggregation = "max" if "max" in va.ViewSettings(source=source).source_info.aggregations else "mean"
+        settings = va.ViewSettings(source=source, aggregation=aggregation, layer=1)
         capture = va.complete_capture(wide_model, wide_capture, settings)
         maps = va.maps.source_maps(capture, settings).maps
         drawn = va.render_view(capture, settings)
-        np.testing.assert_array_equal(drawn.grid_map, maps[0] if len(maps) == 1 else maps.max(0))
+        np.testing.assert_array_equal(
+            drawn.grid_map, maps[0] if len(maps) == 1 else va.aggregate_heads(maps, aggregation)
+        )
         one = va.render_view(capture, replace(settings, head=2))
         assert np.array_equal(one.grid_map, drawn.grid_map) == (len(maps) == 1)
         if len(maps) > 1:
@@ -238,7 +241,8 @@ def test_a_source_without_heads_has_one_panel_and_rollout_two(
     for source in va.SOURCES:
         settings = va.ViewSettings(source=source)
         counts[source] = len(render_aggregations(va.complete_capture(wide_model, wide_capture, settings), settings))
-    assert counts == {"attention": 3, "norm": 3, "rollout": 2, "gradient": 3, "relevance": 1, "gradient_late": 1}
+    expected = {"attention": 3, "norm": 3, "rollout": 2, "gradient": 3, "relevance": 1, "gradient_late": 1}
+    assert counts == expected | {"contribution": 1, "contribution_heads": 1, "contribution_sum": 1}
 
 
 def test_the_shared_scale_of_a_class_map_is_the_range_of_its_heads(

@@ -21,7 +21,7 @@ from .contributions import ClassContributions, LayerContributions
 from .forward import require_same_model
 from .linearised import LinearisedForward
 from .recorder import Forward, model_lock, replaced_forward, watched_forward
-from .sites import SiteCalls, values_of
+from .sites import SiteCalls
 
 if TYPE_CHECKING:
     from ..models.loading import AttentionModel
@@ -97,7 +97,8 @@ def capture_contributions(
         return entering
 
     def keep(name: str, calls: SiteCalls) -> None:
-        values[name] = values_of(calls)
+        # two attentions in one layer, whose difference is taken, share their values
+        values[name] = mode.values[-1] if calls.fused else calls.matmuls[-1].operands[1]
 
     parts = {name: model.module.get_submodule(name) for name in dict.fromkeys(blocks.values())}
     with model_lock(model.module), torch.inference_mode(False), torch.enable_grad():

@@ -71,11 +71,13 @@ class LinearisedForward(TorchFunctionMode):
 
     Attributes:
         constants: every constant that was added, as a leaf of the graph, in the order of the pass.
+        values: of every fused attention, ``(batch, head, key, width)``, one head of values for each of its heads.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.constants: list[Tensor] = []
+        self.values: list[Tensor] = []
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -116,6 +118,11 @@ class LinearisedForward(TorchFunctionMode):
         return self.constants[-1]
 
     def _attention(self, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        groups = query.shape[-3] // value.shape[-3]
+        if groups > 1:  # grouped queries: each gets values of its own, to tell the heads apart
+            key, value = key.repeat_interleave(groups, -3), value.repeat_interleave(groups, -3)
+            kwargs.pop("enable_gqa", None)
+        self.values.append(value)
         return F.scaled_dot_product_attention(query.detach(), key.detach(), value, *args, **kwargs)
 
     def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

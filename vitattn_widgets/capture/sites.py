@@ -107,11 +107,6 @@ def read_site(site: nn.Module, calls: SiteCalls, layout: TokenLayout, name: str)
     )
 
 
-def values_of(calls: SiteCalls) -> Tensor:
-    """The values that attention weights multiplied in the forward pass: ``(batch, head, key, width)``."""
-    return calls.fused[0].operands[2] if calls.fused else calls.matmuls[-1].operands[1]
-
-
 def weighted_values(calls: SiteCalls) -> Tensor:
     """The product of attention and values in the forward pass: ``(batch, head, query, width)``.
 

@@ -146,6 +146,7 @@ def compare_views(panels: Sequence[Panel], scale: str = "shared") -> Comparison:
             replace(panel.settings, cmap=cmap, scale=scale),
             one.view,
             (low * one.factor, high * one.factor),
+            signed,
         )
         for panel, one in zip(panels, prepared, strict=True)
     ]

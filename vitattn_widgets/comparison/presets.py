@@ -50,9 +50,13 @@ def all_aggregations(capture: AttentionCapture, settings: ViewSettings) -> Panel
 
 
 def all_sources(capture: AttentionCapture, settings: ViewSettings) -> Panels:
-    """Every source that the model has; those that depend on a class only if it has a classifier."""
+    """Every source that the model has, of contributions or of the others, whichever the settings show.
+
+    The two have scales of their own: one has signs. Those that depend on a class need a classifier.
+    """
+    alike = [source.name for source in CATALOGUE.values() if source.signed == settings.source_info.signed]
     # without a classifier, those that need a class are fitted to plain attention, which is kept once
-    return _fitted(capture, [replace(settings, source=name) for name in CATALOGUE])
+    return _fitted(capture, [replace(settings, source=name) for name in alike])
 
 
 def even_layers(capture: AttentionCapture, settings: ViewSettings, count: int = LAYERS) -> Panels:

@@ -130,7 +130,11 @@ def prepare_view(capture: AttentionCapture, settings: ViewSettings) -> PreparedV
 
 
 def draw_view(
-    capture: AttentionCapture, settings: ViewSettings, prepared: PreparedView, limits: ValueRange | None = None
+    capture: AttentionCapture,
+    settings: ViewSettings,
+    prepared: PreparedView,
+    limits: ValueRange | None = None,
+    signed: bool | None = None,
 ) -> RenderedView:
     """The last steps of `render_view`, for callers that already hold the smoothed map.
 
@@ -139,10 +143,12 @@ def draw_view(
         settings: what is shown.
         prepared: from `prepare_view`, with settings that differ at most in scale, opacity, colour map and ground.
         limits: raw values to map to 0 and 1; None is the choice of ``settings.scale``.
+        signed: whether the middle of the limits is zero and the map is drawn as values for and against; None is what
+            its source says.
     """
     if limits is None:
         limits = _own_limits(settings, prepared)
-    signed = prepared.raw.resolved.source.signed
+    signed = prepared.raw.resolved.source.signed if signed is None else signed
     heat = scale_map(prepared.heat, limits, signed)
     strength = glow_strength(1 - prepared.raw.share)
 

@@ -77,7 +77,7 @@ export function compareViews(panels, scale = "shared", pixels = []) {
     const { capsule, settings } = panels[place];
     const factor = factorOf(one);
     const raw = /** @type {ValueRange} */ (limits.map((limit) => limit * factor));
-    return drawView(capsule, { ...settings, cmap, scale }, one, raw, pixels[place] ?? null);
+    return drawView(capsule, { ...settings, cmap, scale }, one, raw, pixels[place] ?? null, signed);
   });
   return { views, prepared, ...panelTitles(panels), limits, unit: COMPARED_UNIT, cmap };
 }

@@ -35,9 +35,17 @@ export const PRESETS = {
   },
 };
 
-/** @param {Capsule} capsule @param {Settings} settings @returns {Settings[]} one for each source that is available */
+/**
+ * One panel for each source that is available, of contributions or of the others: the two have scales of their own.
+ *
+ * @param {Capsule} capsule
+ * @param {Settings} settings
+ * @returns {Settings[]}
+ */
 function allSources(capsule, settings) {
-  const names = capsule.facts.sources.filter((source) => !source.unavailable).map((source) => source.name);
+  const { signed } = capsule.source(settings.source);
+  const alike = capsule.facts.sources.filter((source) => !source.unavailable && source.signed === signed);
+  const names = alike.map((source) => source.name);
   return several(capsule, settings, "source", names, "the model has a single source");
 }
 

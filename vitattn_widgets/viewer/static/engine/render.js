@@ -105,26 +105,27 @@ export function prepareView(capsule, settings, { coarse = false } = {}) {
  * @param {ValueRange | null} [limits] raw values to map to 0 and 1, instead of the choice of `settings.scale`
  * @param {Uint8ClampedArray | Uint8Array | null} [pixels] RGBA or RGB of the ground: the view, or the photo for the
  *   ground "original"
+ * @param {boolean} [signed] whether the middle of the limits is zero and the map is drawn as values for and against; else
+ *   what its source says
  * @returns {Drawn}
  * @throws {SettingsError} the capsule lacks the colours
  */
-export function drawView(capsule, settings, prepared, limits = null, pixels = null) {
+export function drawView(capsule, settings, prepared, limits = null, pixels = null, signed = isSigned(prepared)) {
   const range = limits ?? ownLimits(settings, prepared);
-  const heat = scaledHeat(prepared, range);
+  const heat = scaledHeat(prepared, range, signed);
   const strength = glowStrength(1 - prepared.raw.share);
-  const { source } = prepared.raw.resolved;
   const { blend, opacity } = settings;
-  const blending = { blend, opacity, strength, colors: colorTable(capsule, colorsOf(source, settings)) };
+  const blending = { blend, opacity, strength, colors: colorTable(capsule, colorsOf({ signed }, settings)) };
   const { width, height } = prepared;
   return {
     heat,
     limits: range,
-    colors: source.signed ? differenceLayer(withSigns(heat), blending, blending.colors) : colorLayer(heat, blending),
-    signed: source.signed,
+    colors: signed ? differenceLayer(withSigns(heat), blending, blending.colors) : colorLayer(heat, blending),
+    signed,
     width,
     height,
     strength,
-    image: pixels && drawImage(capsule, settings, prepared, heat, blending, pixels),
+    image: pixels && drawImage(capsule, settings, prepared, heat, blending, signed, pixels),
   };
 }
 
@@ -174,16 +175,17 @@ export function groundOf(capsule, settings) {
  * @param {Prepared} prepared
  * @param {Float32Array} heat
  * @param {import("./drawing.js").Blending} blending
+ * @param {boolean} signed
  * @param {Uint8ClampedArray | Uint8Array} pixels
  * @returns {Picture}
  */
-function drawImage(capsule, settings, prepared, heat, blending, pixels) {
+function drawImage(capsule, settings, prepared, heat, blending, signed, pixels) {
   const { width, height, box } = groundOf(capsule, settings);
   const image = { pixels: rgba(pixels, width * height), width, height };
   const where = cropPixels(box, width, height);
   const same = settings.on === "view" && prepared.width === width && prepared.height === height;
   const placed = same ? heat : placeOnSource(heat, [prepared.height, prepared.width], box, where);
-  if (prepared.raw.resolved.source.signed) {
+  if (signed) {
     overlayDifference(image, withSigns(placed), where, blending, blending.colors);
   } else overlay(image, placed, where, blending);
   if (settings.on === "original") drawFrame(image, where);
@@ -201,11 +203,21 @@ function rgba(pixels, count) {
   return out;
 }
 
-/** @param {Prepared} prepared @param {ValueRange} range @returns {Float32Array} computed again only for another range */
-function scaledHeat(prepared, range) {
+/** @param {Prepared} prepared */
+function isSigned(prepared) {
+  return prepared.raw.resolved.source.signed;
+}
+
+/**
+ * @param {Prepared} prepared
+ * @param {ValueRange} range
+ * @param {boolean} signed
+ * @returns {Float32Array} computed again only for another range
+ */
+function scaledHeat(prepared, range, signed) {
   const [low, high] = prepared.scaled?.range ?? [];
   if (prepared.scaled && low === range[0] && high === range[1]) return prepared.scaled.heat;
-  const heat = scaleMap(prepared.heat, range, prepared.raw.resolved.source.signed);
+  const heat = scaleMap(prepared.heat, range, signed);
   prepared.scaled = { range, heat };
   return heat;
 }
@@ -218,7 +230,7 @@ function withSigns(heat) {
 /**
  * The colour map that a map is drawn in: the chosen one, or one that is neutral at zero for values with signs.
  *
- * @param {import("./capsule.js").SourceFacts} source
+ * @param {{signed: boolean}} source
  * @param {{cmap: string}} settings
  */
 export function colorsOf({ signed }, { cmap }) {
