@@ -158,10 +158,10 @@ def difference_view(first: Panel, second: Panel, scale: str = "shared") -> Diffe
     """The first map minus the second, each in `UNIT` as in `compare_views`.
 
     Convention: red means more in the first, blue more in the second, and where they agree the photo shows (see
-    `overlay_difference`). Contributions of one source are divided by one number, the mean of both averages, so that
-    "why this class and not that one" is the difference of their contributions. The range is symmetric, so that equal strength means an equal difference either way. Maps of
-    one view are subtracted there; others, from models with different crops or sizes, on the part of the photo that
-    both models saw.
+    `overlay_difference`). The range is symmetric, so that equal strength means an equal difference either way.
+    Contributions of one source are both divided by the mean of their two averages, so that "why this class and not
+    that one" is the difference of their contributions. Maps of one view are subtracted there; others, from models with
+    different crops or sizes, on the part of the photo that both models saw.
 
     Args:
         first: the picture takes its opacity and ground.
