@@ -67,7 +67,9 @@ export function sinkWords({ prepared, settings }) {
   if (!count || !OUTLINED.includes(settings.sinks)) return "";
   const share = shareWords(shareOf(prepared.raw.withSinks, prepared.sinks));
   const apart = LEFT_OUT.includes(settings.sinks) ? ": set apart" : "";
-  return count > 1 ? `${count} sink patches take ${share}${apart}` : `1 sink patch takes ${share}${apart}`;
+  const { signed } = prepared.raw.resolved.source;
+  const verb = signed ? "hold" : "take";
+  return count > 1 ? `${count} sink patches ${verb} ${share}${apart}` : `1 sink patch ${verb}s ${share}${apart}`;
 }
 
 export function marksOf() {
