@@ -43,6 +43,20 @@ def test_tokens_and_constants_of_every_layer_add_up_to_the_logit(family: str, si
         assert np.abs(layer.tokens).max() > 0
 
 
+@pytest.mark.parametrize("family", [name for name in model_zoo.FAMILIES if name.endswith("_encoder")])
+def test_without_a_classifier_the_length_of_the_features_is_divided(family: str) -> None:
+    model, capture = loaded(family)
+    found = capture_contributions(model, capture).class_contributions()
+    with torch.no_grad():
+        output = model.module(model.preprocessing.tensor(capture.pixels)[None])[0]
+    features = output.reshape(-1, output.shape[-1]).mean(0)  # these models have no class token
+    assert found.target is None
+    assert found.logit == pytest.approx(float(features.norm()), rel=1e-5)
+    for layer in found.layers:
+        assert layer.tokens.sum(dtype=np.float64) + layer.constants == pytest.approx(found.logit, rel=1e-4)
+    assert capture_contributions(model, capture).verify().differences["contributions to its feature vector"] < 1e-5
+
+
 def frozen_vit(module: nn.Module, tokens: Tensor) -> Callable[[Tensor, int, Tensor | None], Tensor]:
     """Oracle: timm's plain ViT from the tokens of a block on, written out, as the linear function of one photo.
 

@@ -40,6 +40,8 @@ def test_sources_are_all_six_and_keep_layer_head_and_class(capture):
 def test_sources_of_a_model_without_a_classifier_need_no_class():
     made = panels("sources", captured(num_classes=0))
     assert [panel.source for panel in made] == ["attention", "norm", "rollout"]
+    made = panels("sources", captured(num_classes=0), source="contribution")
+    assert [panel.source for panel in made] == ["contribution", "contribution_heads", "contribution_sum"]
 
 
 def test_rollout_among_all_sources_takes_the_mean_where_mean_over_std_was_chosen(capture):

@@ -68,7 +68,7 @@ def test_the_rows_of_every_named_query_are_the_captures(family: str, size: tuple
     assert np.array_equal(tensors["probabilities"], capture.probabilities)
     assert facts["model"]["classes"] == list(capture.class_names)
     unavailable = {source["name"] for source in facts["sources"] if source["unavailable"]}
-    by_class = {source.name for source in CATALOGUE.values() if not source.no_class}
+    by_class = {source.name for source in CATALOGUE.values() if source.needs_classifier}
     assert unavailable == (set() if capture.class_names else by_class)
 
 

@@ -112,7 +112,7 @@ def random_settings(capture: va.capture.AttentionCapture, chance: random.Random)
     layer = chance.randrange(capture.num_layers)
     heads = capture.num_heads(layer)
     by_class = bool(capture.class_names)
-    names = [source.name for source in CATALOGUE.values() if source.no_class or by_class]
+    names = [source.name for source in CATALOGUE.values() if by_class or not source.needs_classifier]
     source = CATALOGUE[chance.choice([*names, "attention", "attention"])]
     possible = source.possible(heads) or ("mean",)
     queries: list[Any] = [None, None, chance.choice(capture.queries(layer))]

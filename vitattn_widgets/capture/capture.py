@@ -188,6 +188,18 @@ class AttentionCapture:
             return int(self.probabilities.argmax())
         return resolve_index(target, len(self.class_names), "class", self.model_name)
 
+    def class_or_features(self, target: int | None = None) -> int | None:
+        """As `class_or_predicted`; None, for the feature vector, where the model has no classifier.
+
+        Raises:
+            SettingsError: no such class.
+        """
+        return None if target is None and not self.class_names else self.class_or_predicted(target)
+
+    def answer_words(self, target: int | None) -> str:
+        """What contributions add up to, in words: a class's name, or the features of a model without a classifier."""
+        return "its feature vector" if target is None else self.class_names[target]
+
     def class_gradients(self, target: int | None = None) -> ClassGradients:
         """The gradients of a class that were added to this capture.
 
@@ -204,17 +216,17 @@ class AttentionCapture:
         return gradients
 
     def class_contributions(self, target: int | None = None) -> ClassContributions:
-        """The contributions to a class's logit that were added to this capture.
+        """The contributions to a class's logit, or to the features without a classifier, that were added.
 
         Raises:
             SettingsError: no such class, or its contributions were not added.
         """
-        target = self.class_or_predicted(target)
+        target = self.class_or_features(target)
         found = next((added for added in self.contributions if added.target == target), None)
         if found is None:
             raise SettingsError(
-                f"this capture holds no contributions to class {target} ({self.class_names[target]}), which only "
-                "the model can give; add them first: capture = va.complete_capture(model, capture, settings)"
+                f"this capture holds no contributions to {self.answer_words(target)}, which only the model can give; "
+                "add them first: capture = va.complete_capture(model, capture, settings)"
             )
         return found
 
@@ -292,7 +304,7 @@ class AttentionCapture:
             logit; about 1e-6 for float32 models.
         """
         layers = {layer.name: _largest_difference(layer) for layer in self.layers}
-        logits = {f"contributions to {self.class_names[one.target]}": one.rest for one in self.contributions}
+        logits = {f"contributions to {self.answer_words(one.target)}": one.rest for one in self.contributions}
         return Verification(layers | logits)
 
     def _row(self, layer: int, query: Query | None) -> np.ndarray:

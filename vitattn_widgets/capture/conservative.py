@@ -67,17 +67,18 @@ def capture_contributions(
     Args:
         model: the model of the capture.
         capture: from `capture_attention`.
-        target: number of the class; None is the predicted one.
+        target: number of the class; None is the predicted one. Without a classifier there is none, and the answer is
+            the model's feature vector along its own direction, so that its length is divided.
 
     Returns:
         The same capture with the contributions; the capture itself if it has them already.
 
     Raises:
-        SettingsError: no such class, or a model without a classifier.
+        SettingsError: no such class.
         ModelError: another model than the capture's, one that no gradient flows through, or one with a part that is
             not linear even so: the contributions would not add up.
     """
-    target = capture.class_or_predicted(target)
+    target = capture.class_or_features(target)
     if any(added.target == target for added in capture.contributions):
         return capture
     require_same_model(model, capture)
@@ -115,7 +116,8 @@ def capture_contributions(
         states = [state for entrance in entrances.values() for state in entrance.states]
         leaves = [*(state.entry for state in states), *values.values(), *mode.constants]
         points = [*(state.values for state in states), *(leaf.detach() for leaf in leaves[len(states) :])]
-        found = torch.autograd.grad(logits[0, target], leaves, allow_unused=True)
+        answer = logits[0, target] if target is not None else _feature_length(capture, logits[0])
+        found = torch.autograd.grad(answer, leaves, allow_unused=True)
     shares = iter(
         [
             torch.zeros(point.shape[:-1]) if gradient is None else (point * gradient).sum(-1, dtype=torch.float64).cpu()
@@ -128,7 +130,7 @@ def capture_contributions(
     constants = np.array([float(share.sum()) for share in shares])
     whole = ClassContributions(
         target,
-        float(logits[0, target].detach()),
+        float(answer.detach()),
         tuple(
             LayerContributions(
                 _by_token(_parts(entrances, blocks[name]), capture.layout.num_patches),
@@ -145,6 +147,14 @@ def capture_contributions(
             "'gradient_late' or 'relevance' instead"
         )
     return replace(capture, contributions=(*capture.contributions, whole)[-MAX_CLASSES:])
+
+
+def _feature_length(capture: AttentionCapture, output: Tensor) -> Tensor:
+    """The features along their own direction, which is held constant: a linear answer, equal to their length."""
+    features = output.reshape(-1, output.shape[-1])  # one row, unless the model does not pool its tokens
+    patches = capture.layout.num_patches
+    features = features[0] if capture.layout.default_query == "class" else features[-patches:].mean(0)
+    return (features * (features / features.norm()).detach()).sum()
 
 
 def _entry(value: Any, states: list[_State], mode: LinearisedForward) -> Any:

@@ -30,12 +30,12 @@ class ClassContributions:
     """The logit of one class, divided among the tokens of each layer.
 
     Attributes:
-        target: number of the class.
-        logit: of the class.
+        target: number of the class; None for a model without a classifier, whose answer is its feature vector.
+        logit: of the class; of features, the length of the vector.
         layers: one entry per attention layer.
     """
 
-    target: int
+    target: int | None
     logit: float
     layers: tuple[LayerContributions, ...]
 

@@ -50,6 +50,7 @@ def needs_completion(capture: AttentionCapture, settings: MapSettings) -> bool:
     source = settings.source_info
     if source.no_class:
         return source.norms and not capture.value_norms
-    target = capture.class_or_predicted(settings.target)
-    added = capture.contributions if source.signed else capture.gradients
-    return all(one.target != target for one in added)
+    if source.signed:
+        target = capture.class_or_features(settings.target)
+        return all(added.target != target for added in capture.contributions)
+    return all(added.target != capture.class_or_predicted(settings.target) for added in capture.gradients)

@@ -29,7 +29,8 @@ class ResolvedMap:
         aggregation: how the heads are aggregated; without effect if there is a head.
         query: the token whose attention is shown; the layer's default if the source does not depend on it.
         source: what the map is computed from.
-        target: number of the class; None if the source does not depend on it.
+        target: number of the class; None if the source does not depend on it, or for the features of a model without a
+            classifier.
         sinks: one of `SINKS`.
     """
 
@@ -69,9 +70,15 @@ def resolve(capture: AttentionCapture, settings: MapSettings) -> ResolvedMap:
         aggregation=settings.aggregation,
         query=query if isinstance(query, str) else (int(query[0]), int(query[1])),
         source=source,
-        target=None if source.no_class else capture.class_or_predicted(settings.target),
+        target=_target(capture, source, settings.target),
         sinks=settings.sinks,
     )
+
+
+def _target(capture: AttentionCapture, source: Source, target: int | None) -> int | None:
+    if source.no_class:
+        return None
+    return capture.class_or_predicted(target) if source.needs_classifier else capture.class_or_features(target)
 
 
 def fit_settings(
@@ -112,7 +119,7 @@ def fit_settings(
             head = max(-heads, min(head, heads - 1))
         head = resolve_index(head, heads, "head", f"layer {layer} of {capture.model_name}")
     source = settings.source
-    if not capture.class_names and not CATALOGUE[source].no_class and "source" not in asked:
+    if not capture.class_names and CATALOGUE[source].needs_classifier and "source" not in asked:
         source = "attention"
     aggregation = settings.aggregation
     # a source without aggregations leaves the setting for the next source: then only the layer limits it

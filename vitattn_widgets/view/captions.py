@@ -62,11 +62,13 @@ def _source_words(capture: AttentionCapture, resolved: ResolvedMap) -> list[str]
         description = f"{description} from layer 0 up to this one"
     if source.fuses_heads:
         description = f"{description}, heads fused by {resolved.aggregation}"
-    target = [] if resolved.target is None else [_class_words(capture, resolved.target)]
+    target = [] if source.no_class else [_class_words(capture, resolved.target)]
     return [f"{description} ({source.reference})", *target]
 
 
-def _class_words(capture: AttentionCapture, target: int) -> str:
+def _class_words(capture: AttentionCapture, target: int | None) -> str:
+    if target is None:
+        return f"for {capture.answer_words(target)} (this model has no classifier)"
     predicted = ", the prediction" if target == capture.class_or_predicted() else ""
     return f"for the class {capture.class_names[target]} ({capture.probabilities[target]:.1%}{predicted})"
 
@@ -143,7 +145,7 @@ def sentence_of(capture: AttentionCapture, raw: RawMap, sinks: np.ndarray) -> st
     elif not source.no_head:
         words = HEADS[resolved.aggregation] if resolved.heads > 1 else ONE_HEAD
         place.append(words.format(heads=resolved.heads))
-    target = "" if resolved.target is None else capture.class_names[resolved.target]
+    target = "" if source.no_class else capture.answer_words(resolved.target)
     query = query_words(resolved.query)
     text = f"{', '.join(place)}: {source.sentence.format(query=query, target=target)}."
     if raw.parts is not None:

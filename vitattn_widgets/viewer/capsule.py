@@ -190,8 +190,8 @@ def _layer_facts(capture: AttentionCapture, layer: int) -> Facts:
 
 def _source_facts(source: Source, capture: AttentionCapture, no_norms: str) -> Facts:
     unavailable = no_norms if source.norms else ""
-    if not source.no_class and not capture.class_names:
+    if source.needs_classifier and not capture.class_names:
         unavailable = "this model has no classifier"
     values = {field.name: getattr(source, field.name) for field in fields(source)}
-    derived = ("no_aggregation", "plain", "fuses_heads")
+    derived = ("no_aggregation", "plain", "fuses_heads", "needs_classifier")
     return values | {name: getattr(source, name) for name in derived} | {"unavailable": unavailable}

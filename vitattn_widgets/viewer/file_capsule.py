@@ -5,13 +5,14 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..capture.capture import AttentionCapture
 from ..errors import ModelError, SettingsError
 from ..maps.settings import MapSettings
-from ..maps.sources import CATALOGUE
+from ..maps.sources import CATALOGUE, Source
 from ..models.classes import likely_classes
 from ..models.tokens import Query
 from ..view.captions import listed
@@ -34,6 +35,9 @@ NOT_HERE = "not in this file"
 
 RESERVE = 2_000
 """Bytes kept free for the sentences about what is left out."""
+
+BY_CLASS = ("gradients", "contributions")
+"""The kinds of parts that hold maps of one class."""
 
 Part = tuple[str, int | None]
 """A part of a file: its kind, and the number of its layer or class."""
@@ -95,9 +99,10 @@ def make_file_capsule(
     for part, compute in progress(_parts(model, capture, facts, settings, classes)):
         try:
             added = compute()
-        except ModelError as error:  # no gradient flows through this model
+        except ModelError as error:  # no gradient flows through this model, or its contributions do not add up
             for source in facts["sources"]:
-                source["unavailable"] = source["unavailable"] or ("" if source["no_class"] else str(error))
+                if _kind(CATALOGUE[source["name"]]) == part[0]:
+                    source["unavailable"] = source["unavailable"] or str(error)
             continue
         size = len(_packed(None, added))
         if size <= left:
@@ -131,11 +136,11 @@ def _parts(
     layers = range(capture.num_layers)
     here = [CATALOGUE[source["name"]] for source in facts["sources"] if not source["unavailable"]]
 
-    def maps(target: int | None) -> Tensors:
+    def maps(kind: str, target: int | None = None) -> Tensors:
         wanted = [
             MapSettings(layer=layer, query=query, source=source.name, target=target, aggregation=fusion)
             for source in here
-            if not (source.plain or source.norms) and bool(source.no_class) == (target is None)
+            if _kind(source) == kind
             for fusion in (source.aggregations if source.fuses_heads else ("mean",))
             for layer, query in _queries(capture, settings.query)
         ]
@@ -148,11 +153,13 @@ def _parts(
     def norms() -> Tensors:
         return {name: tensor for layer in layers for name, tensor in norm_tensors(capture, layer).items()}
 
-    parts: list[tuple[Part, Callable[[], Tensors]]] = [(("rows", 0), rows), (("maps", None), partial(maps, None))]
-    by_class = []
-    if any(not source.no_class for source in here):
-        targets = [capture.class_or_predicted(settings.target), *likely_classes(capture.probabilities, classes)]
-        by_class = [(("maps", target), partial(maps, target)) for target in dict.fromkeys(targets)]
+    parts: list[tuple[Part, Callable[[], Tensors]]] = [(("rows", 0), rows), (("maps", None), partial(maps, "maps"))]
+    first = capture.class_or_features(settings.target)
+    kinds = [kind for kind in BY_CLASS if any(_kind(source) == kind for source in here)]
+    by_class = [
+        [((kind, target), partial(maps, kind, target)) for kind in kinds]
+        for target in dict.fromkeys([first, *likely_classes(capture.probabilities, classes)])
+    ]
     operands = [
         (("operands", layer), partial(operand_tensors, capture, layer, BITS))
         for layer in reversed(layers)
@@ -160,7 +167,14 @@ def _parts(
     ]
     if any(source.norms for source in here):
         parts.append((("norms", 0), norms))
-    return [*parts, *by_class[:1], *operands, *by_class[1:]]
+    return [*parts, *by_class[0], *operands, *chain.from_iterable(by_class[1:])]
+
+
+def _kind(source: Source) -> str:
+    """The kind of part that holds the maps of a source; empty if they follow from rows and value norms."""
+    if source.plain or source.norms:
+        return ""
+    return "maps" if source.no_class else BY_CLASS[source.signed]
 
 
 def _left_out(capture: AttentionCapture, facts: Facts, kept: Collection[Part]) -> list[str]:
@@ -173,13 +187,7 @@ def _left_out(capture: AttentionCapture, facts: Facts, kept: Collection[Part]) -
         sentences.append("The source “attention x value norm” did not fit.")
     if ("maps", None) not in kept and any(source["fuses_heads"] for source in here):
         sentences.append("The source “rollout” did not fit.")
-    if any(not source["no_class"] for source in here):
-        names = [capture.class_names[number] for kind, number in kept if kind == "maps" and number is not None]
-        sentences.append(
-            f"Of the sources that depend on a class, it holds the maps for {listed(names)} alone."
-            if names
-            else "The sources that depend on a class did not fit."
-        )
+    sentences += _by_class_left_out(capture, {_kind(CATALOGUE[source["name"]]) for source in here}, kept)
     if any(not (source["plain"] or source["norms"]) for source in here):
         sentences.append("Sources other than attention and value norms show the default query alone.")
     patches = [layer for layer in range(capture.num_layers) if capture.layers[layer].tokens.query_patches]
@@ -190,6 +198,23 @@ def _left_out(capture: AttentionCapture, facts: Facts, kept: Collection[Part]) -
     for reason in dict.fromkeys(without.values()):
         where = _layers([layer for layer in without if without[layer] == reason])
         sentences.append(f"A patch cannot be the query in {where}, whose {reason}.")
+    return sentences
+
+
+def _by_class_left_out(capture: AttentionCapture, kinds: Collection[str], kept: Collection[Part]) -> list[str]:
+    """The classes whose maps a file holds, by kind of source, or once if all kinds hold the same."""
+    words = {"gradients": "with gradients", "contributions": "of contributions"}
+    held = {
+        kind: [capture.answer_words(target) for own, target in kept if own == kind] for kind in words if kind in kinds
+    }
+    if len(held) == 2 and held["gradients"] == held["contributions"]:
+        held, words = {"gradients": held["gradients"]}, {"gradients": "that depend on a class"}
+    sentences = []
+    for kind, names in held.items():
+        if not names:
+            sentences.append(f"The sources {words[kind]} did not fit.")
+        elif capture.class_names:
+            sentences.append(f"Of the sources {words[kind]}, it holds the maps for {listed(names)} alone.")
     return sentences
 
 

@@ -61,6 +61,7 @@ import { queryIndices, resolveIndex } from "./tokens.js";
  * @property {boolean} norms
  * @property {boolean} signed          whether its values are contributions, for and against a class
  * @property {string} span
+ * @property {boolean} needs_classifier   whether a model without a classifier has no such maps
  * @property {boolean} plain
  * @property {boolean} fuses_heads
  * @property {string} unavailable   why it cannot be chosen; empty if it can
@@ -239,6 +240,22 @@ export class Capsule {
     if (target !== null) return resolveIndex(target, classes.length, "class", name);
     const probabilities = this.floats("probabilities");
     return probabilities.indexOf(probabilities.reduce((most, one) => Math.max(most, one), -1));
+  }
+
+  /**
+   * As `classOrPredicted`; null, for the feature vector, where the model has no classifier.
+   *
+   * @param {number | null} target
+   * @returns {number | null}
+   * @throws {SettingsError} no such class
+   */
+  classOrFeatures(target = null) {
+    return target === null && !this.facts.model.classes.length ? null : this.classOrPredicted(target);
+  }
+
+  /** @param {number | null} target @returns {string} what contributions add up to, in words */
+  answerWords(target) {
+    return target === null ? "its feature vector" : this.facts.model.classes[target];
   }
 
   /** @param {number} layer @returns {Uint8Array} which patches are sinks, 0 or 1, row first */

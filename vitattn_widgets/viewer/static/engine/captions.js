@@ -64,11 +64,12 @@ function sourceWords(capsule, { source, layer, aggregation, target }) {
     description += " from layer 0 up to this one";
   }
   if (source.fuses_heads) description += `, heads fused by ${aggregation}`;
-  return [`${description} (${source.reference})`, ...(target === null ? [] : [classWords(capsule, target)])];
+  return [`${description} (${source.reference})`, ...(source.no_class ? [] : [classWords(capsule, target)])];
 }
 
-/** @param {Capsule} capsule @param {number} target */
+/** @param {Capsule} capsule @param {number | null} target */
 function classWords(capsule, target) {
+  if (target === null) return `for ${capsule.answerWords(target)} (this model has no classifier)`;
   const predicted = target === capsule.classOrPredicted() ? ", the prediction" : "";
   const probability = percent(capsule.floats("probabilities")[target], 1);
   return `for the class ${capsule.facts.model.classes[target]} (${probability}${predicted})`;
@@ -169,7 +170,7 @@ export function sentenceOf(capsule, raw, sinks) {
   const place = [layerPlace(capsule, layer, source.span)];
   if (head !== null) place.push(`head ${head}`);
   else if (!source.no_head) place.push(heads > 1 ? fillIn(HEADS[aggregation], { heads }) : ONE_HEAD);
-  const target = raw.resolved.target === null ? "" : capsule.facts.model.classes[raw.resolved.target];
+  const target = source.no_class ? "" : capsule.answerWords(raw.resolved.target);
   const query = queryWords(raw.resolved.query, capsule.facts.words.queries);
   let text = `${place.join(", ")}: ${fillIn(source.sentence, { query, target })}.`;
   if (raw.parts) text += ` ${logitSentence(raw.parts, source)}`;

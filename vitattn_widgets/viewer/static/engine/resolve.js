@@ -18,7 +18,8 @@ import { resolveIndex } from "./tokens.js";
  * @property {string} aggregation
  * @property {Query} query           the default one if the source does not depend on it
  * @property {SourceFacts} source
- * @property {number | null} target  null if the source does not depend on the class
+ * @property {number | null} target  null if the source does not depend on the class, or for the features of a model
+ *   without a classifier
  * @property {string} sinks
  */
 
@@ -52,9 +53,15 @@ export function resolve(capsule, settings) {
     aggregation: settings.aggregation,
     query,
     source,
-    target: source.no_class ? null : capsule.classOrPredicted(settings.target),
+    target: targetOf(capsule, source, settings.target),
     sinks: settings.sinks,
   };
+}
+
+/** @param {Capsule} capsule @param {SourceFacts} source @param {number | null} target */
+function targetOf(capsule, source, target) {
+  if (source.no_class) return null;
+  return source.needs_classifier ? capsule.classOrPredicted(target) : capsule.classOrFeatures(target);
 }
 
 /**
@@ -106,7 +113,7 @@ export function fitSettings(settings, capsule, { asked = [], grid = null, classe
     const nearest = asked.includes("head") ? head : within(head, heads);
     head = resolveIndex(nearest, heads, "head", `layer ${layer} of ${facts.model.name}`);
   }
-  if (!facts.model.classes.length && !capsule.source(source).no_class && !asked.includes("source")) {
+  if (!facts.model.classes.length && capsule.source(source).needs_classifier && !asked.includes("source")) {
     source = "attention";
   }
   // a source without aggregations leaves the setting for the next source: then only the layer limits it
