@@ -7,4 +7,9 @@ from .capture import (
     Verification as Verification,
 )
 from .forward import capture_attention as capture_attention
+from .head_contributions import (
+    HeadContributions as HeadContributions,
+    capture_head_contributions as capture_head_contributions,
+)
+from .layer_answers import LayerAnswers as LayerAnswers, capture_layer_answers as capture_layer_answers
 from .value_norms import capture_value_norms as capture_value_norms

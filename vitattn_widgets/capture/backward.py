@@ -58,7 +58,7 @@ def capture_gradients(model: AttentionModel, capture: AttentionCapture, target: 
         products.append(weighted_values(calls))
 
     with model_lock(model.module), torch.inference_mode(False), torch.enable_grad():
-        _free_from_inference_mode(model)
+        free_from_inference_mode(model)
         tensor = model.preprocessing.tensor(capture.pixels)[None].to(model.device, model.dtype)
         # asking for the input's gradient makes everything after it part of the graph, frozen weights or not
         logits = watched_forward(model.module, model.parts, model.sites, tensor.requires_grad_(), keep, gradients=True)
@@ -67,7 +67,7 @@ def capture_gradients(model: AttentionModel, capture: AttentionCapture, target: 
                 f"no gradient flows through {model.name}: its forward pass runs under torch.no_grad or detaches its "
                 "tokens; gradient sources need one, the sources 'attention', 'norm' and 'rollout' do not"
             )
-        _require_same_answer(model, capture, logits)
+        require_same_answer(model, capture, logits)
         # unused is allowed: a layer that the logit does not depend on has a gradient of zero
         gradients = torch.autograd.grad(logits[0, target], products, allow_unused=True)
     by_name = {
@@ -78,7 +78,12 @@ def capture_gradients(model: AttentionModel, capture: AttentionCapture, target: 
     return replace(capture, gradients=(*capture.gradients, ClassGradients(target, outputs))[-MAX_CLASSES:])
 
 
-def _require_same_answer(model: AttentionModel, capture: AttentionCapture, logits: Tensor) -> None:
+def require_same_answer(model: AttentionModel, capture: AttentionCapture, logits: Tensor) -> None:
+    """Raise if the logits of a second pass are not those of the capture.
+
+    Raises:
+        ModelError: the weights have changed since.
+    """
     now = model.probabilities(logits.detach())[0]
     # far above the noise of other kernels and half precision, far below what another set of weights does
     if not np.allclose(now, capture.probabilities, rtol=0, atol=0.02):
@@ -88,7 +93,7 @@ def _require_same_answer(model: AttentionModel, capture: AttentionCapture, logit
         )
 
 
-def _free_from_inference_mode(model: AttentionModel) -> None:
+def free_from_inference_mode(model: AttentionModel) -> None:
     """Copy what a model cached during a capture: tensors created in inference mode cannot take part in a graph."""
     if any(parameter.is_inference() for parameter in model.module.parameters()):
         raise ModelError(

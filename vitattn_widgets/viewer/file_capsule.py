@@ -17,6 +17,7 @@ from ..models.tokens import Query
 from ..view.captions import listed
 from ..view.recipe import make_recipe
 from ..view.settings import ViewSettings
+from .answers import answer_parts, answer_tensors, direct_tensors, silenced_tensors
 from .capsule import Facts, capsule_facts, first_tensors, picture_parts, with_norms, without_folders
 from .tensors import Tensors, has_operands, map_tensors, norm_tensors, operand_tensors, pack, row_tensors
 
@@ -54,9 +55,10 @@ def make_file_capsule(
 ) -> bytes:
     """The gzip-compressed capsule of a file that stands alone: the most useful parts first, as long as they fit.
 
-    Beside the light capsule it holds the maps of every layer by the sources that a browser cannot compute, for the most
-    probable classes, and queries and keys, from the last layer to the first, so that patches can be the query. Its
-    facts say what it lacks (``left_out``) and hold a recipe of the photo. Equal input, equal bytes.
+    Beside the light capsule it holds the maps of every layer by the sources that a browser cannot compute and the parts
+    of all heads in the answer, for the most probable classes, and queries and keys, from the last layer to the first,
+    so that patches can be the query. Its facts say what it lacks (``left_out``) and hold a recipe of the photo. Equal
+    input, equal bytes.
 
     Args:
         model: the model of the capture.
@@ -74,15 +76,16 @@ def make_file_capsule(
     settings = settings or MapSettings()
     name = Path(name).name
     named = without_folders(model)
+    answers, answer_tensors = answer_parts(model, capture)
     capture, no_norms = with_norms(model, capture)
     picture, pixels = picture_parts(capture, name, name or None)
-    facts = capsule_facts(named, capture, no_norms, picture)
+    facts = capsule_facts(named, capture, no_norms, picture, answers)
     facts["recipe"] = make_recipe(model, capture, ViewSettings(), path=name or None)  # reads the checkpoint's file
     facts["recipe"]["model"]["load"] = named.loaded_with
     for source in facts["sources"]:
         if source["name"] not in sources:
             source["unavailable"] = NOT_HERE
-    tensors = first_tensors(capture) | pixels
+    tensors = first_tensors(capture) | pixels | answer_tensors
     for layer, query in _queries(capture, settings.query):
         tensors |= row_tensors(capture, layer, query)
     left = room - len(_packed(facts, tensors)) - RESERVE
@@ -149,10 +152,25 @@ def _parts(
         return {name: tensor for layer in layers for name, tensor in norm_tensors(capture, layer).items()}
 
     parts: list[tuple[Part, Callable[[], Tensors]]] = [(("rows", 0), rows), (("maps", None), partial(maps, None))]
+
+    def tables(target: int) -> Tensors:
+        tensors = silenced_tensors(model, capture, target)
+        try:
+            tensors |= answer_tensors(model, capture, target) | direct_tensors(model, capture, target)
+        except ModelError as error:
+            facts["answers"]["no_direct"] = str(error)
+        return tensors
+
+    targets: list[int] = []
+    if capture.class_names:
+        likely = likely_classes(capture.probabilities, classes)
+        targets = list(dict.fromkeys([capture.class_or_predicted(settings.target), *likely]))
+    in_answer: list[tuple[Part, Callable[[], Tensors]]] = [
+        (("tables", target), partial(tables, target)) for target in targets
+    ]
     by_class = []
     if any(not source.no_class for source in here):
-        targets = [capture.class_or_predicted(settings.target), *likely_classes(capture.probabilities, classes)]
-        by_class = [(("maps", target), partial(maps, target)) for target in dict.fromkeys(targets)]
+        by_class = [(("maps", target), partial(maps, target)) for target in targets]
     operands = [
         (("operands", layer), partial(operand_tensors, capture, layer, BITS))
         for layer in reversed(layers)
@@ -160,7 +178,7 @@ def _parts(
     ]
     if any(source.norms for source in here):
         parts.append((("norms", 0), norms))
-    return [*parts, *by_class[:1], *operands, *by_class[1:]]
+    return [*parts, *by_class[:1], *in_answer, *operands, *by_class[1:]]
 
 
 def _left_out(capture: AttentionCapture, facts: Facts, kept: Collection[Part]) -> list[str]:
@@ -180,6 +198,8 @@ def _left_out(capture: AttentionCapture, facts: Facts, kept: Collection[Part]) -
             if names
             else "The sources that depend on a class did not fit."
         )
+    if capture.class_names and not any(kind == "tables" for kind, _ in kept):
+        sentences.append("The tables of each head's part in the answer did not fit.")
     if any(not (source["plain"] or source["norms"]) for source in here):
         sentences.append("Sources other than attention and value norms show the default query alone.")
     patches = [layer for layer in range(capture.num_layers) if capture.layers[layer].tokens.query_patches]

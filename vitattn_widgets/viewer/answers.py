@@ -1,0 +1,101 @@
+"""Where in the model the answer comes about, for capsules: the answer after every layer, each head's part in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..capture.capture import AttentionCapture
+from ..capture.head_contributions import capture_head_contributions
+from ..capture.layer_answers import LayerAnswers, capture_layer_answers
+from ..errors import ModelError
+from ..evaluation.interventions import silence_every_head
+from .tensors import Tensors
+
+if TYPE_CHECKING:
+    from ..models.loading import AttentionModel
+
+FOLLOWED = 4
+"""Number of classes whose probability after every layer a light capsule holds."""
+
+
+def answer_parts(model: AttentionModel, capture: AttentionCapture) -> tuple[dict[str, Any], Tensors]:
+    """The facts of the answers after every layer, and the probabilities of the classes worth following.
+
+    Returns:
+        The facts: ``unavailable``, why there are none, else empty; ``first``, see `LayerAnswers`; ``leaders``, the most
+        probable class of each layer; ``classes``, those that are followed; ``sentence``; ``no_direct``, in files, why
+        there are no direct contributions. And the tensors of those classes.
+    """
+    nothing = {"first": 0, "leaders": [], "classes": [], "sentence": "", "no_direct": ""}
+    if not capture.class_names:
+        return {"unavailable": "this model has no classifier", **nothing}, {}
+    try:
+        answers = capture_layer_answers(model, capture)
+    except ModelError as error:
+        return {"unavailable": str(error), **nothing}, {}
+    followed = followed_classes(answers)
+    facts = {
+        "unavailable": "",
+        "first": answers.first,
+        "leaders": answers.leaders.tolist(),
+        "classes": followed,
+        "sentence": answers_sentence(answers, capture.class_names),
+        "no_direct": "",
+    }
+    return facts, {name: tensor for target in followed for name, tensor in _answer_tensor(answers, target).items()}
+
+
+def followed_classes(answers: LayerAnswers, count: int = FOLLOWED) -> list[int]:
+    """The model's answer, and the classes that come to the largest probability after any layer."""
+    peaks = answers.probabilities[answers.first :].max(0)
+    own = int(answers.leaders[-1])
+    return [own, *(int(number) for number in np.argsort(-peaks, kind="stable")[:count] if number != own)][:count]
+
+
+def answers_sentence(answers: LayerAnswers, class_names: Sequence[str]) -> str:
+    """From which layer on the classifier would give the model's answer."""
+    leaders, settled = answers.leaders, answers.settled
+    name = class_names[leaders[-1]]
+    if settled <= answers.first:
+        when = "the first layer" if answers.first == 0 else f"layer {answers.first}, the first that it can read,"
+        return f"From {when} on, the classifier would say {name}."
+    before = class_names[leaders[settled - 1]]
+    if settled == len(leaders) - 1:
+        return f"Only after the last layer, the classifier says {name}; one layer earlier it would say {before}."
+    return f"From layer {settled} on, the classifier would say {name}; after layer {settled - 1}, {before}."
+
+
+def answer_tensors(model: AttentionModel, capture: AttentionCapture, target: int | None) -> Tensors:
+    """The probability of a class after every layer, float32 ``(layers,)``, see `LayerAnswers`."""
+    return _answer_tensor(capture_layer_answers(model, capture), capture.class_or_predicted(target))
+
+
+def _answer_tensor(answers: LayerAnswers, target: int) -> Tensors:
+    return {f"answers/{target}": answers.probabilities[:, target]}
+
+
+def direct_tensors(model: AttentionModel, capture: AttentionCapture, target: int | None) -> Tensors:
+    """The direct contributions to a class's logit, see `HeadContributions`: of heads, MLPs, and the rest."""
+    parts = capture_head_contributions(model, capture, target)
+    return {
+        f"heads/{parts.target}/direct": _table(parts.heads),
+        f"heads/{parts.target}/mlps": parts.mlps,
+        f"heads/{parts.target}/sums": np.array([parts.start, parts.biases, parts.logit], np.float32),
+    }
+
+
+def silenced_tensors(model: AttentionModel, capture: AttentionCapture, target: int | None) -> Tensors:
+    """How much of a class's logit is lost with each head silenced, see `silence_every_head`."""
+    lost = silence_every_head(model, capture, target)
+    return {f"heads/{capture.class_or_predicted(target)}/silenced": _table(lost)}
+
+
+def _table(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """float32 ``(layers, heads)``; NaN where a layer has fewer heads than another."""
+    table = np.full((len(rows), max(map(len, rows))), np.nan, np.float32)
+    for place, row in zip(table, rows, strict=True):
+        place[: len(row)] = row
+    return table
