@@ -266,7 +266,7 @@ def _summed(
     found = HeadContributions(
         target, tuple(row.astype(np.float32) for row in heads), mlps.astype(np.float32), **sums, logit=logit
     )
-    size = sum(float(np.abs(row).sum()) for row in (*heads, mlps, *sums.values()))
+    size = float(np.abs(np.concatenate((*heads, mlps, list(sums.values())))).sum())
     if abs(found.total - logit) > max(TOLERANCE, 4 * torch.finfo(model.dtype).eps) * size:
         raise ModelError(
             f"the logit of {capture.class_names[target]} is {logit:.3f}, and what heads, MLPs, embedding and biases of "

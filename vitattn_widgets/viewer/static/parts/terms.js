@@ -18,6 +18,8 @@ const WORDS = [
   ["rollout", "rollout"],
   ["relevance", "relevance"],
   ["heads?", "head"],
+  ["logits?", "logit"],
+  ["MLPs?", "mlp"],
   ["robust", "robust"],
   ["deletion", "deletion"],
   ["insertion", "insertion"],
