@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -40,12 +41,18 @@ def truncated(module: nn.Module, layer: str) -> nn.Module | None:
     return None if int(parts[1]) < getattr(body, "local_up_to_layer", 0) else short
 
 
+def answers_of(model: va.models.AttentionModel, capture: va.capture.AttentionCapture) -> LayerAnswers:
+    answers = capture_layer_answers(model, capture).answers
+    assert answers is not None
+    return answers
+
+
 @pytest.mark.parametrize(("family", "size"), CLASSIFIERS, **IDS)
 def test_the_answer_after_a_layer_is_that_of_the_model_that_ends_there(family: str, size: tuple[int, int]) -> None:
     module = model_zoo.build(family, size)
     model = va.load_model(module, img_size=size)
     capture = va.capture_attention(model, noise_photo((50, 70)))
-    answers = capture_layer_answers(model, capture)
+    answers = answers_of(model, capture)
     assert answers.probabilities.shape == (capture.num_layers, 5)
     np.testing.assert_array_equal(answers.probabilities[-1], capture.probabilities)
     tensor = model.preprocessing.tensor(capture.pixels)[None]
@@ -60,27 +67,33 @@ def test_the_answer_after_a_layer_is_that_of_the_model_that_ends_there(family: s
         np.testing.assert_allclose(answers.probabilities[number], expected, atol=1e-6)
 
 
-def test_the_model_is_as_before_and_runs_once(
-    wide_model: va.models.AttentionModel, wide_capture: va.capture.AttentionCapture
-) -> None:
-    passes: list[object] = []
-    hook = wide_model.module.patch_embed.register_forward_hook(lambda *_: passes.append(1))
-    capture = va.capture.AttentionCapture(**vars(wide_capture))
-    try:
-        first, second = (capture_layer_answers(wide_model, capture) for _ in range(2))
-    finally:
-        hook.remove()
-    assert first is second
-    assert len(passes) == 1
-    assert not any("forward" in vars(part) for part in wide_model.parts)
+@pytest.mark.parametrize("family", ["vit", "vit_attention_pool", "cait", "qwen3"])
+def test_a_capture_with_answers_takes_one_pass_and_holds_the_same(family: str) -> None:
+    model = va.load_model(model_zoo.build(family), img_size=model_zoo.SQUARE)
+    photo = noise_photo((40, 40))
+    plain = va.capture_attention(model, photo)
+    runs: list[object] = []
+    hook = model.module.register_forward_hook(lambda *_: runs.append(1))
+    capture = va.capture_attention(model, photo, answers=True)
+    assert capture_layer_answers(model, capture) is capture
+    hook.remove()
+    assert len(runs) == 1
+    assert capture.answers is not None
+    np.testing.assert_array_equal(capture.answers.probabilities, answers_of(model, plain).probabilities)
+    assert capture.layer_names == plain.layer_names
+    np.testing.assert_array_equal(capture.attention(), plain.attention())
+    assert capture.nbytes == plain.nbytes + capture.answers.probabilities.nbytes
+    again = pickle.loads(pickle.dumps(capture))
+    np.testing.assert_array_equal(again.answers.probabilities, capture.answers.probabilities)
+    assert not any("forward" in vars(part) for part in model.parts)
 
 
-def test_a_model_in_train_mode_answers_as_in_eval_mode(wide_model: va.models.AttentionModel) -> None:
+def test_a_model_in_train_mode_answers_as_in_eval_mode() -> None:
     module = model_zoo.build("vit", model_zoo.WIDE)
     module.head_drop.p = 0.9
     model = va.load_model(module.train(), img_size=model_zoo.WIDE)
     capture = va.capture_attention(model, noise_photo((40, 60)))
-    np.testing.assert_array_equal(capture_layer_answers(model, capture).probabilities[-1], capture.probabilities)
+    np.testing.assert_array_equal(answers_of(model, capture).probabilities[-1], capture.probabilities)
     assert module.training
     assert module.head_drop.training
 
@@ -118,6 +131,7 @@ def test_a_model_that_merges_its_patches_before_its_classifier_is_refused_with_t
     capture = va.capture_attention(model, noise_photo((40, 40)))
     with pytest.raises(va.errors.ModelError, match=r"merges its patches .* \(encoder_pool='merge'\)"):
         capture_layer_answers(model, capture)
+    assert va.capture_attention(model, noise_photo((40, 40)), answers=True).answers is None
 
 
 def test_a_model_with_a_step_of_its_own_before_its_classifier_is_refused_with_the_reason() -> None:

@@ -6,10 +6,10 @@ from .capture import (
     ClassGradients as ClassGradients,
     Verification as Verification,
 )
-from .forward import capture_attention as capture_attention
+from .forward import capture_attention as capture_attention, capture_layer_answers as capture_layer_answers
 from .head_contributions import (
     HeadContributions as HeadContributions,
     capture_head_contributions as capture_head_contributions,
 )
-from .layer_answers import LayerAnswers as LayerAnswers, capture_layer_answers as capture_layer_answers
+from .layer_answers import LayerAnswers as LayerAnswers
 from .value_norms import capture_value_norms as capture_value_norms

@@ -7,6 +7,8 @@ Transformers for Image Classification in Class Embedding Space" (arXiv:2310.1896
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +18,10 @@ from torch import Tensor
 
 from ..errors import ModelError
 from ..models.families import blocks, read_out
-from .cache import remembered
-from .forward import require_same_model
-from .recorder import Forward, model_lock, replaced_forward, watched_forward
+from .recorder import Forward, model_lock, replaced_forward
 
 if TYPE_CHECKING:
     from ..models.loading import AttentionModel
-    from .capture import AttentionCapture
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,57 +51,79 @@ class LayerAnswers:
         return int(others[-1]) + 1 if len(others) else 0
 
 
-def capture_layer_answers(model: AttentionModel, capture: AttentionCapture) -> LayerAnswers:
-    """The classifier's answer after every layer of a captured photo: one forward pass, the first time.
+class AnswersReader:
+    """Reads the answer after every block while a model runs, see `reading_answers`.
 
-    Args:
-        model: the model of the capture.
-        capture: from `capture_attention`.
-
-    Raises:
-        SettingsError: a model without a classifier.
-        ModelError: another model than the capture's, or one whose classifier cannot read the tokens of a block.
+    Attributes:
+        model: the model.
+        reading: whether it reads right now: an attention pool runs then, which is no part of the pass.
     """
-    capture.class_or_predicted()  # refuses models without a classifier
-    require_same_model(model, capture)
-    return remembered(capture, "layer answers", None, lambda: _answers(model, capture.pixels))
 
+    def __init__(self, model: AttentionModel) -> None:
+        self.model = model
+        self.reading = False
+        self._whole = model.layout.num_patches + len(model.layout.prefix)
+        self._by_block: dict[str, np.ndarray | None] = {}
+        self._patches: Tensor | None = None
+        self._refusal: ModelError | None = None
 
-def _answers(model: AttentionModel, pixels: np.ndarray) -> LayerAnswers:
-    whole = model.layout.num_patches + len(model.layout.prefix)
-    by_block: dict[str, np.ndarray | None] = {}
-    patches: Tensor | None = None  # of CaiT, whose last blocks return the class token alone
+    def watch(self, name: str, forward: Forward) -> Forward:
+        """A block's ``forward`` that also reads its answer; for `replaced_forward`."""
 
-    def answer(name: str, forward: Forward) -> Forward:
-        def answered(*args: Any, **kwargs: Any) -> Any:
-            nonlocal patches
+        def watched(*args: Any, **kwargs: Any) -> Any:
             output = forward(*args, **kwargs)
-            tokens = output[-1] if isinstance(output, tuple) else output  # TNT: pixels and patches
-            if "blocks_token_only" not in name:
-                patches = tokens
-            elif patches is not None:
-                tokens = torch.cat((tokens, patches), 1)
-            enough = tokens.ndim == 3 and tokens.shape[1] == whole
-            by_block[name] = model.probabilities(read_out(model.module, tokens))[0] if enough else None
+            if self._refusal is None:
+                self.reading = True
+                try:
+                    self._by_block[name] = self._answer(name, output[-1] if isinstance(output, tuple) else output)
+                except ModelError as error:  # the pass itself is none the worse
+                    self._refusal = error
+                finally:
+                    self.reading = False
             return output
 
-        return answered
+        return watched
 
-    tensor = model.preprocessing.tensor(pixels)[None].to(model.device, model.dtype)
-    with model_lock(model.module), replaced_forward(blocks(model.module), answer):
-        logits = watched_forward(model.module, model.parts, {}, tensor, lambda *_: None)
-    own = model.probabilities(logits)[0]
-    last = list(by_block.values())[-1] if by_block else None
-    if last is None or not np.allclose(last, own, rtol=0, atol=0.02):
-        raise ModelError(
-            f"{model.name} does something of its own between its last block and its classifier, so what the classifier "
-            "would read after an earlier block is not defined"
-        )
-    empty = np.full(len(model.class_names), np.nan, np.float32)
-    rows, answered = [], own
-    for name in model.sites:
-        block = next((block for block in by_block if f"{name}.".startswith(f"{block}.")), None)
-        answered = own if block is None else by_block[block]  # an attention pool belongs to no block
-        rows.append(empty if answered is None else answered)
-    first = next(number for number, row in enumerate(rows) if row is not empty)
-    return LayerAnswers(np.stack(rows), first)
+    def _answer(self, name: str, tokens: Tensor) -> np.ndarray | None:
+        if "blocks_token_only" not in name:
+            self._patches = tokens
+        elif self._patches is not None:  # the last blocks of CaiT return the class token alone
+            tokens = torch.cat((tokens, self._patches), 1)
+        if tokens.ndim != 3 or tokens.shape[1] != self._whole:
+            return None
+        return self.model.probabilities(read_out(self.model.module, tokens))[0]
+
+    def answers(self, logits: Tensor) -> LayerAnswers:
+        """What was read.
+
+        Args:
+            logits: the model's own, of the same pass.
+
+        Raises:
+            ModelError: the classifier cannot read the tokens of a block, or reads something else after the last one.
+        """
+        if self._refusal is not None:
+            raise self._refusal
+        own = self.model.probabilities(logits)[0]
+        last = list(self._by_block.values())[-1] if self._by_block else None
+        if last is None or not np.allclose(last, own, rtol=0, atol=0.02):
+            raise ModelError(
+                f"{self.model.name} does something of its own between its last block and its classifier, so what the "
+                "classifier would read after an earlier block is not defined"
+            )
+        empty = np.full(own.shape, np.nan, np.float32)
+        rows = []
+        for name in self.model.sites:
+            block = next((block for block in self._by_block if f"{name}.".startswith(f"{block}.")), None)
+            answer = own if block is None else self._by_block[block]  # an attention pool belongs to no block
+            rows.append(empty if answer is None else answer)
+        first = next(number for number, row in enumerate(rows) if row is not empty)
+        return LayerAnswers(np.stack(rows), first)
+
+
+@contextmanager
+def reading_answers(model: AttentionModel) -> Iterator[AnswersReader]:
+    """Read the answer after every block of the one pass that is run within; `model` must have a classifier."""
+    reader = AnswersReader(model)
+    with model_lock(model.module), replaced_forward(blocks(model.module), reader.watch):
+        yield reader

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..capture.capture import AttentionCapture
+from ..capture.forward import capture_layer_answers
 from ..capture.head_contributions import capture_head_contributions
-from ..capture.layer_answers import LayerAnswers, capture_layer_answers
+from ..capture.layer_answers import LayerAnswers
 from ..errors import ModelError
 from ..evaluation.interventions import silence_every_head
 from .tensors import Tensors
@@ -21,31 +22,40 @@ FOLLOWED = 4
 """Number of classes whose probability after every layer a light capsule holds."""
 
 
-def answer_parts(model: AttentionModel, capture: AttentionCapture) -> tuple[dict[str, Any], Tensors]:
+def with_answers(model: AttentionModel, capture: AttentionCapture) -> tuple[AttentionCapture, str]:
+    """The capture with the answers after every layer, or why there are none."""
+    if not capture.class_names:
+        return capture, "this model has no classifier"
+    try:
+        return capture_layer_answers(model, capture), ""
+    except ModelError as error:
+        return capture, str(error)
+
+
+def answer_parts(capture: AttentionCapture, unavailable: str) -> tuple[dict[str, Any], Tensors]:
     """The facts of the answers after every layer, and the probabilities of the classes worth following.
 
+    Args:
+        capture: from `with_answers`.
+        unavailable: from `with_answers`.
+
     Returns:
-        The facts: ``unavailable``, why there are none, else empty; ``first``, see `LayerAnswers`; ``leaders``, the most
-        probable class of each layer; ``classes``, those that are followed; ``sentence``; ``no_direct``, in files, why
-        there are no direct contributions. And the tensors of those classes.
+        The facts: ``unavailable``; ``first``, see `LayerAnswers`; ``leaders``, the most probable class of each layer;
+        ``classes``, those that are followed; ``sentence``; ``no_direct``, in files, why there are no direct
+        contributions. And the tensors of those classes.
     """
-    nothing = {"first": 0, "leaders": [], "classes": [], "sentence": "", "no_direct": ""}
-    if not capture.class_names:
-        return {"unavailable": "this model has no classifier", **nothing}, {}
-    try:
-        answers = capture_layer_answers(model, capture)
-    except ModelError as error:
-        return {"unavailable": str(error), **nothing}, {}
+    facts = {"unavailable": unavailable, "first": 0, "leaders": [], "classes": [], "sentence": "", "no_direct": ""}
+    answers = capture.answers
+    if answers is None:
+        return facts, {}
     followed = followed_classes(answers)
-    facts = {
-        "unavailable": "",
+    facts |= {
         "first": answers.first,
         "leaders": answers.leaders.tolist(),
         "classes": followed,
         "sentence": answers_sentence(answers, capture.class_names),
-        "no_direct": "",
     }
-    return facts, {name: tensor for target in followed for name, tensor in _answer_tensor(answers, target).items()}
+    return facts, {f"answers/{target}": answers.probabilities[:, target] for target in followed}
 
 
 def followed_classes(answers: LayerAnswers, count: int = FOLLOWED) -> list[int]:
@@ -68,13 +78,10 @@ def answers_sentence(answers: LayerAnswers, class_names: Sequence[str]) -> str:
     return f"From layer {settled} on, the classifier would say {name}; after layer {settled - 1}, {before}."
 
 
-def answer_tensors(model: AttentionModel, capture: AttentionCapture, target: int | None) -> Tensors:
-    """The probability of a class after every layer, float32 ``(layers,)``, see `LayerAnswers`."""
-    return _answer_tensor(capture_layer_answers(model, capture), capture.class_or_predicted(target))
-
-
-def _answer_tensor(answers: LayerAnswers, target: int) -> Tensors:
-    return {f"answers/{target}": answers.probabilities[:, target]}
+def answer_tensors(capture: AttentionCapture, target: int | None) -> Tensors:
+    """The probability of a class after every layer, float32 ``(layers,)``, see `LayerAnswers`; none without them."""
+    target = capture.class_or_predicted(target)
+    return {} if capture.answers is None else {f"answers/{target}": capture.answers.probabilities[:, target]}
 
 
 def direct_tensors(model: AttentionModel, capture: AttentionCapture, target: int | None) -> Tensors:

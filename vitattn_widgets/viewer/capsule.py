@@ -27,7 +27,7 @@ from ..view.arrange import ARRANGEMENTS, screen_capture
 from ..view.drawing import BLENDS, CMAPS, DIFFERENCE_CMAP, SCALES
 from ..view.recipe import python_code
 from ..view.settings import GROUNDS, STEP_TITLES, ViewSettings
-from .answers import answer_parts
+from .answers import answer_parts, with_answers
 from .settings import QUESTIONS, START, json_settings
 from .tensors import Tensors, color_tensors, has_operands, norm_tensors, pack, row_tensors
 
@@ -61,7 +61,7 @@ def make_capsule(
         path: of the photo's file, for code; None if it has none, or if readers must not see it.
         size: width and height of the photo, where the capture holds a smaller one (`screen_capture`).
     """
-    answers, answer_tensors = answer_parts(model, capture)
+    answers, answer_tensors = answer_parts(*with_answers(model, capture))
     capture, no_norms = with_norms(model, capture)
     picture, pixels = picture_parts(capture, name, path)
     picture["size"] = size or picture["size"]

@@ -17,7 +17,7 @@ from ..models.tokens import Query
 from ..view.captions import listed
 from ..view.recipe import make_recipe
 from ..view.settings import ViewSettings
-from .answers import answer_parts, answer_tensors, direct_tensors, silenced_tensors
+from .answers import answer_parts, answer_tensors, direct_tensors, silenced_tensors, with_answers
 from .capsule import Facts, capsule_facts, first_tensors, picture_parts, with_norms, without_folders
 from .tensors import Tensors, has_operands, map_tensors, norm_tensors, operand_tensors, pack, row_tensors
 
@@ -76,16 +76,17 @@ def make_file_capsule(
     settings = settings or MapSettings()
     name = Path(name).name
     named = without_folders(model)
-    answers, answer_tensors = answer_parts(model, capture)
+    capture, no_answers = with_answers(model, capture)
     capture, no_norms = with_norms(model, capture)
     picture, pixels = picture_parts(capture, name, name or None)
+    answers, followed = answer_parts(capture, no_answers)
     facts = capsule_facts(named, capture, no_norms, picture, answers)
     facts["recipe"] = make_recipe(model, capture, ViewSettings(), path=name or None)  # reads the checkpoint's file
     facts["recipe"]["model"]["load"] = named.loaded_with
     for source in facts["sources"]:
         if source["name"] not in sources:
             source["unavailable"] = NOT_HERE
-    tensors = first_tensors(capture) | pixels | answer_tensors
+    tensors = first_tensors(capture) | pixels | followed
     for layer, query in _queries(capture, settings.query):
         tensors |= row_tensors(capture, layer, query)
     left = room - len(_packed(facts, tensors)) - RESERVE
@@ -154,9 +155,9 @@ def _parts(
     parts: list[tuple[Part, Callable[[], Tensors]]] = [(("rows", 0), rows), (("maps", None), partial(maps, None))]
 
     def tables(target: int) -> Tensors:
-        tensors = silenced_tensors(model, capture, target)
+        tensors = answer_tensors(capture, target) | silenced_tensors(model, capture, target)
         try:
-            tensors |= answer_tensors(model, capture, target) | direct_tensors(model, capture, target)
+            tensors |= direct_tensors(model, capture, target)
         except ModelError as error:
             facts["answers"]["no_direct"] = str(error)
         return tensors

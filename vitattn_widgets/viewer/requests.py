@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..capture.capture import AttentionCapture
+from ..capture.forward import capture_layer_answers
 from ..errors import SettingsError
 from ..maps.settings import MapSettings
 from ..maps.sources import SOURCES
@@ -74,7 +75,8 @@ def answer(model: AttentionModel, capture: AttentionCapture, request: object) ->
         case "colors":
             tensors = color_tensors(_text("cmap", request.get("cmap")))
         case "answers":
-            tensors = answer_tensors(model, capture, _target(request))
+            capture = capture_layer_answers(model, capture)
+            tensors = answer_tensors(capture, _target(request))
         case "direct":
             tensors = direct_tensors(model, capture, _target(request))
         case "silenced":
