@@ -164,7 +164,7 @@ function tableOf(viewer, kind) {
         element(
           "div",
           { role: "row" },
-          element("span", { role: "columnheader" }, element("span", { class: "va-wide" }, "layer")),
+          element("span", { role: "columnheader", class: "va-corner" }, "layer"),
           ...columns,
         ),
         ...[...Array(heads).keys()].map((head) =>
