@@ -43,6 +43,7 @@ def known(*rows: list[float] | None) -> LayerAnswers:
     return LayerAnswers(probabilities, sum(row is None for row in rows))
 
 
+LATE = "As soon as there is something to read, from layer 2 on, the classifier would say cat."
 CAT, CUP, DOG = [0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]
 
 
@@ -52,9 +53,9 @@ CAT, CUP, DOG = [0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]
         ([CAT, CAT, CAT], "From the first layer on, the classifier would say cat."),
         ([CUP, DOG, CAT, CAT], "From layer 2 on, the classifier would say cat; after layer 1, dog."),
         ([CAT, CUP, DOG], "Only after the last layer, the classifier says dog; one layer earlier it would say cup."),
-        ([None, None, CAT, CAT], "From layer 2, the first that it can read, on, the classifier would say cat."),
+        ([None, None, CAT, CAT], LATE),
         ([None, CUP, CAT, CAT], "From layer 2 on, the classifier would say cat; after layer 1, cup."),
-        ([None, None, CAT], "From layer 2, the first that it can read, on, the classifier would say cat."),
+        ([None, None, CAT], LATE),
     ],
 )
 def test_the_sentence_says_from_which_layer_on_the_answer_stays(rows: list[list[float] | None], sentence: str) -> None:

@@ -70,8 +70,10 @@ def answers_sentence(answers: LayerAnswers, class_names: Sequence[str]) -> str:
     leaders, settled = answers.leaders, answers.settled
     name = class_names[leaders[-1]]
     if settled <= answers.first:
-        when = "the first layer" if answers.first == 0 else f"layer {answers.first}, the first that it can read,"
-        return f"From {when} on, the classifier would say {name}."
+        if answers.first:
+            first = f"from layer {answers.first} on"
+            return f"As soon as there is something to read, {first}, the classifier would say {name}."
+        return f"From the first layer on, the classifier would say {name}."
     before = class_names[leaders[settled - 1]]
     if settled == len(leaders) - 1:
         return f"Only after the last layer, the classifier says {name}; one layer earlier it would say {before}."

@@ -56,7 +56,7 @@ export function lensOf(viewer, ask) {
   const axis = element(
     "div",
     { class: "va-lens-axis", "aria-hidden": "true" },
-    element("span", {}, "100%"),
+    element("span", {}),
     element("span", {}, "0"),
   );
   const more = button({
@@ -134,13 +134,16 @@ export function lensOf(viewer, ask) {
       role: "img",
       "aria-label": `Probability of ${drawn.map((one) => model.classes[one]).join(", ")} after each layer. ${answers.sentence}`,
     });
+    const values = drawn.flatMap((one) => [...capsule.floats(tensorOf(one))].slice(answers.first));
+    const top = Math.ceil(10 * Math.max(0.1, ...values) - 1e-6) / 10; // the axis ends at the next tenth
+    setText(/** @type {Element} */ (axis.firstElementChild), `${Math.round(100 * top)}%`);
     for (const share of [0, 0.5, 1]) {
       svg.append(shape("line", { class: "va-grid", x1: 0, x2: layers, y1: share, y2: share }));
     }
     // the shown class last, on top of the others
     for (const [place, target] of [...drawn.entries()].reverse()) {
       const points = [...capsule.floats(tensorOf(target))]
-        .map((value, layer) => `${layer + 0.5} ${(1 - value).toFixed(4)}`)
+        .map((value, layer) => `${layer + 0.5} ${(1 - value / top).toFixed(4)}`)
         .slice(answers.first);
       svg.append(shape("path", { class: `va-lens-curve va-lens-curve-${place}`, d: `M${points.join("L")}` }));
     }

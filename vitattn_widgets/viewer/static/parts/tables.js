@@ -44,8 +44,10 @@ const MOVES = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRi
  * @param {number} value
  */
 export function signedWords(value) {
-  const size = Math.abs(value).toFixed(Math.abs(value) >= 9.95 ? 1 : 2);
-  return Number(size) === 0 ? "0" : `${value < 0 ? "−" : "+"}${size}`;
+  const size = Math.abs(value);
+  if (!size) return "0";
+  const words = size >= 9.95 ? size.toFixed(1) : size >= 0.0995 ? size.toFixed(2) : Number(size.toPrecision(2));
+  return `${value < 0 ? "−" : "+"}${words}`;
 }
 
 /**
@@ -57,7 +59,7 @@ export function signedWords(value) {
 function bestWords(kind, { layer, head }, value, name) {
   if (kind === "direct") return `Head ${head} of layer ${layer} gives most to ${name}: ${signedWords(value)}.`;
   if (value <= 0) return `Silencing any one head costs ${name} nothing.`;
-  return `Without head ${head} of layer ${layer}, the logit of ${name} falls most: by ${signedWords(value).slice(1)}.`;
+  return `Without head ${head} of layer ${layer}, ${name} loses most: ${signedWords(value).slice(1)}.`;
 }
 
 /**
