@@ -159,6 +159,14 @@ def test_a_step_that_is_not_linear_is_refused_with_the_reason() -> None:
         capture_head_contributions(*loaded(module))
 
 
+def test_a_model_that_no_gradient_flows_through_is_refused_with_the_reason() -> None:
+    module = model_zoo.build("vit")
+    model, capture = loaded(module)
+    module.head.forward = torch.no_grad()(module.head.forward)
+    with pytest.raises(va.errors.ModelError, match="no gradient flows through"):
+        capture_head_contributions(model, capture)
+
+
 def test_frozen_weights_and_inference_mode_around_the_call_are_fine() -> None:
     model, capture = loaded(model_zoo.build("vit"))
     expected = capture_head_contributions(model, capture).heads

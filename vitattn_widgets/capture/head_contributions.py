@@ -88,7 +88,7 @@ class _Leaves:
         return leaf
 
 
-class _Linear(TorchFunctionMode):
+class _Linearised(TorchFunctionMode):
     """Makes norms linear, by holding their normalisers constant, and collects the biases on the way."""
 
     def __init__(self, leaves: _Leaves) -> None:
@@ -117,7 +117,7 @@ class _Linear(TorchFunctionMode):
     ) -> Tensor:
         axes = tuple(range(-len(shape), 0))
         centred = x - x.mean(axes, keepdim=True)
-        result = centred * (centred.detach().square().mean(axes, keepdim=True) + eps).rsqrt()
+        result = centred * _normaliser(centred, axes, eps)
         return self._shifted(result if weight is None else result * weight, bias)
 
     def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -130,8 +130,17 @@ class _Linear(TorchFunctionMode):
 def _rms_norm(x: Tensor, shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
     axes = tuple(range(-len(shape), 0))
     eps = torch.finfo(x.dtype).eps if eps is None else eps
-    result = x * (x.detach().square().mean(axes, keepdim=True) + eps).rsqrt()
+    result = x * _normaliser(x, axes, eps)
     return result if weight is None else result * weight
+
+
+def _normaliser(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
+    """1 / sqrt(mean square) of the last axes, a constant; the squares of half precision overflow."""
+    return (
+        (x.detach().to(torch.promote_types(x.dtype, torch.float32)).square().mean(axes, keepdim=True) + eps)
+        .rsqrt()
+        .to(x.dtype)
+    )
 
 
 def capture_head_contributions(
@@ -157,11 +166,16 @@ def capture_head_contributions(
     with model_lock(model.module), torch.inference_mode(False), torch.enable_grad():
         free_from_inference_mode(model)
         tensor = model.preprocessing.tensor(capture.pixels)[None].to(model.device, model.dtype)
-        with _cuts(model, projections, leaves, reads), _Linear(leaves):
+        with _cuts(model, projections, leaves, reads), _Linearised(leaves):
             logits = watched_forward(model.module, model.parts, {}, tensor, lambda *_: None, gradients=True)
         require_same_answer(model, capture, logits)
         logit = logits[0, target]
-        gradients = torch.autograd.grad(logit, leaves.tensors, allow_unused=True) if logit.requires_grad else ()
+        if not logit.requires_grad:
+            raise ModelError(
+                f"no gradient flows through {model.name}: its forward pass runs under torch.no_grad or detaches its "
+                "tokens, so what heads give directly cannot be found; only silencing shows what they give"
+            )
+        gradients = torch.autograd.grad(logit, leaves.tensors, allow_unused=True)
     return _summed(model, capture, target, float(logit.detach()), leaves, gradients, reads)
 
 
@@ -245,7 +259,7 @@ def _summed(
     heads = [np.zeros(layer.num_heads) for layer in capture.layers]
     sums = {"start": 0.0, "biases": 0.0}
     mlps = np.zeros(len(layers))
-    for leaf, (term, place), gradient in zip(leaves.tensors, leaves.terms, gradients, strict=False):
+    for leaf, (term, place), gradient in zip(leaves.tensors, leaves.terms, gradients, strict=True):
         if gradient is None:  # it does not reach the logit directly
             continue
         factor = _plain(gradient)
