@@ -136,11 +136,8 @@ def _rms_norm(x: Tensor, shape: Any, weight: Tensor | None = None, eps: float | 
 
 def _normaliser(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
     """1 / sqrt(mean square) of the last axes, a constant; the squares of half precision overflow."""
-    return (
-        (x.detach().to(torch.promote_types(x.dtype, torch.float32)).square().mean(axes, keepdim=True) + eps)
-        .rsqrt()
-        .to(x.dtype)
-    )
+    wide = x.detach().to(torch.promote_types(x.dtype, torch.float32))
+    return (wide.square().mean(axes, keepdim=True) + eps).rsqrt().to(x.dtype)
 
 
 def capture_head_contributions(
