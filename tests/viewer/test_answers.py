@@ -12,8 +12,8 @@ from safetensors import safe_open
 
 import vitattn_widgets as va
 from vitattn_widgets.capture import LayerAnswers, capture_head_contributions, capture_layer_answers
-from vitattn_widgets.evaluation.interventions import silence_every_head
-from vitattn_widgets.viewer import file_capsule
+from vitattn_widgets.evaluation.interventions import silence_every_head, silencing_passes
+from vitattn_widgets.viewer import answers as answers_module, file_capsule
 from vitattn_widgets.viewer.answers import FOLLOWED, answers_sentence, followed_classes
 from vitattn_widgets.viewer.capsule import make_capsule
 from vitattn_widgets.viewer.file_capsule import make_file_capsule
@@ -127,6 +127,21 @@ def test_requests_give_the_numbers_of_a_class(target: int | None) -> None:
     silenced = safetensors.numpy.load(answer(model, capture, {"need": "silenced", "target": target}).content)
     lost = silence_every_head(model, capture, target)
     np.testing.assert_allclose(silenced[f"heads/{number}/silenced"], np.stack(lost), rtol=1e-5)
+
+
+def test_too_many_heads_are_refused_with_the_reason(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, capture = loaded("vit")
+    assert silencing_passes(capture) == pytest.approx(3 * (3 + 2 + 1) / 3)
+    monkeypatch.setattr(answers_module, "MOST_PASSES", 5.9)
+    reason = "silencing each of the 9 heads of VisionTransformer takes about 6 forward passes"
+    with pytest.raises(va.errors.ModelError, match=reason):
+        answer(model, capture, {"need": "silenced", "target": 1})
+    for content in (make_capsule(model, capture), gzip.decompress(make_file_capsule(model, capture, room=10_000_000))):
+        facts, tensors = read(content, tmp_path_factory)
+        assert facts["answers"]["no_silenced"].startswith(reason)
+        assert not any(name.endswith("/silenced") for name in tensors)
 
 
 def test_layers_with_fewer_heads_are_filled_up_with_nan() -> None:

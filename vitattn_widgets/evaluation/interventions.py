@@ -145,6 +145,12 @@ def silence_every_head(
     return tuple(change[:, target] for change in remembered(capture, "silenced heads", None, lost))
 
 
+def silencing_passes(capture: AttentionCapture) -> float:
+    """How many forward passes `silence_every_head` takes, about: a layer's heads run from its block on."""
+    order = list(dict.fromkeys(layer.block for layer in capture.layers))
+    return sum(layer.num_heads * (len(order) - order.index(layer.block)) / len(order) for layer in capture.layers)
+
+
 @dataclass(frozen=True)
 class _CleanPass:
     """What a pass with heads silenced needs to know of the one without.

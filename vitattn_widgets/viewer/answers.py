@@ -12,7 +12,7 @@ from ..capture.forward import capture_layer_answers
 from ..capture.head_contributions import capture_head_contributions
 from ..capture.layer_answers import LayerAnswers
 from ..errors import ModelError
-from ..evaluation.interventions import silence_every_head
+from ..evaluation.interventions import silence_every_head, silencing_passes
 from .tensors import Tensors
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 FOLLOWED = 4
 """Number of classes whose probability after every layer a light capsule holds."""
+
+MOST_PASSES = 100
+"""Most forward passes that a viewer waits for: ViT-Tiny's heads take 20, ViT-Base's 78, ViT-Large's 200."""
 
 
 def with_answers(model: AttentionModel, capture: AttentionCapture) -> tuple[AttentionCapture, str]:
@@ -41,10 +44,11 @@ def answer_parts(capture: AttentionCapture, unavailable: str) -> tuple[dict[str,
 
     Returns:
         The facts: ``unavailable``; ``first``, see `LayerAnswers`; ``leaders``, the most probable class of each layer;
-        ``classes``, those that are followed; ``sentence``; ``no_direct``, in files, why there are no direct
-        contributions. And the tensors of those classes.
+        ``classes``, those that are followed; ``sentence``; ``no_direct``, in files, and ``no_silenced``: why there are
+        no such parts of the heads. And the tensors of those classes.
     """
-    facts = {"unavailable": unavailable, "first": 0, "leaders": [], "classes": [], "sentence": "", "no_direct": ""}
+    facts = {"unavailable": unavailable, "first": 0, "leaders": [], "classes": [], "sentence": ""}
+    facts |= {"no_direct": "", "no_silenced": _too_many_heads(capture)}
     answers = capture.answers
     if answers is None:
         return facts, {}
@@ -97,9 +101,27 @@ def direct_tensors(model: AttentionModel, capture: AttentionCapture, target: int
 
 
 def silenced_tensors(model: AttentionModel, capture: AttentionCapture, target: int | None) -> Tensors:
-    """How much of a class's logit is lost with each head silenced, see `silence_every_head`."""
+    """How much of a class's logit is lost with each head silenced, see `silence_every_head`.
+
+    Raises:
+        ModelError: it would take more than `MOST_PASSES`.
+    """
+    if refusal := _too_many_heads(capture):
+        raise ModelError(refusal)
     lost = silence_every_head(model, capture, target)
     return {f"heads/{capture.class_or_predicted(target)}/silenced": _table(lost)}
+
+
+def _too_many_heads(capture: AttentionCapture) -> str:
+    """Why a viewer does not silence each head of a model; empty if it does."""
+    passes = silencing_passes(capture)
+    if passes <= MOST_PASSES:
+        return ""
+    return (
+        f"silencing each of the {sum(layer.num_heads for layer in capture.layers)} heads of {capture.model_name} takes "
+        f"about {passes:.0f} forward passes, too long to wait for; in Python: "
+        "va.evaluation.silence_every_head(model, capture)"
+    )
 
 
 def _table(rows: Sequence[np.ndarray]) -> np.ndarray:

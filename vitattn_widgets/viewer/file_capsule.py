@@ -155,7 +155,9 @@ def _parts(
     parts: list[tuple[Part, Callable[[], Tensors]]] = [(("rows", 0), rows), (("maps", None), partial(maps, None))]
 
     def tables(target: int) -> Tensors:
-        tensors = answer_tensors(capture, target) | silenced_tensors(model, capture, target)
+        tensors = answer_tensors(capture, target)
+        if not facts["answers"]["no_silenced"]:
+            tensors |= silenced_tensors(model, capture, target)
         try:
             tensors |= direct_tensors(model, capture, target)
         except ModelError as error:

@@ -52,7 +52,8 @@ import { queryIndices, resolveIndex } from "./tokens.js";
  * @property {number[]} leaders     the most probable class after each layer; -1 before the first one
  * @property {number[]} classes     those whose tensors `answers/{class}` the capsule holds
  * @property {string} sentence
- * @property {string} no_direct     in a file: why it holds no direct contributions; else empty
+ * @property {string} no_direct     in a file: why it holds no direct parts of heads; else empty
+ * @property {string} no_silenced   why heads are not silenced; empty if they are
  */
 
 /**

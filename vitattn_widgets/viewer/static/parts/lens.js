@@ -61,17 +61,16 @@ export function lensOf(viewer, ask) {
   );
   const more = button({
     text: "Which heads made this answer?",
-    class: "va-lens-more",
+    class: "va-plain va-lens-more",
     onclick: () => viewer.open("heads"),
   });
   const node = element(
     "section",
     { class: "va-lens", hidden: true },
-    element("h2", {}, term("lens")),
+    element("div", { class: "va-lens-head" }, element("h2", {}, term("lens")), more),
     element("div", { class: "va-lens-body" }, axis, field),
     legend,
     sentence,
-    more,
   );
   /** @type {Now | null} */
   let now = null;

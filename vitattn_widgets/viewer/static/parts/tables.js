@@ -234,7 +234,7 @@ export function tablesOf(viewer, ask) {
     title.replaceChildren("Each head’s part in the ", term("logit", "logit"), ` of ${name}`);
     for (const kind of kinds) {
       const tensor = `heads/${target}/${kind}`;
-      const refused = kind === "direct" ? (capsule.facts.answers?.no_direct ?? "") : "";
+      const refused = capsule.facts.answers?.[`no_${kind}`] ?? "";
       try {
         if (refused) throw new Error(refused);
         if (!capsule.has(tensor)) {
