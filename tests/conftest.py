@@ -94,9 +94,9 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """The photos that went through a model, in order."""
     seen: list[object] = []
 
-    def counted(model: va.models.AttentionModel, picture: object) -> va.capture.AttentionCapture:
+    def counted(model: va.models.AttentionModel, picture: object, **options: bool) -> va.capture.AttentionCapture:
         seen.append(picture)
-        return va.capture_attention(model, picture)
+        return va.capture_attention(model, picture, **options)
 
     monkeypatch.setattr(store, "capture_attention", counted)
     return seen

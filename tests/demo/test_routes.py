@@ -15,10 +15,12 @@ import pytest
 import safetensors.numpy
 
 import vitattn_widgets as va
+from vitattn_widgets.capture import capture_head_contributions
 from vitattn_widgets.demo import routes, service as service_module
 from vitattn_widgets.demo.guard import MAX_JSON
 from vitattn_widgets.demo.links import open_link
 from vitattn_widgets.demo.routes import AT_ONCE, PREFIX, WENT_WRONG
+from vitattn_widgets.evaluation import silence_every_head
 
 from ..conftest import SAMPLES, noise_photo
 from .lab import MAX_UPLOAD, facts_of, picture_file, png, running_page
@@ -58,6 +60,11 @@ def test_a_photo_is_uploaded_and_its_capsule_and_answers_fetched(http: httpx.Cli
     np.testing.assert_array_equal(
         safetensors.numpy.load(answer.content)["layer1.row.2,3"], capture.attention(1, (2, 3))
     )
+    for need, compute in (("direct", capture_head_contributions), ("silenced", silence_every_head)):
+        answer = http.post("more", json=subject | {"request": {"need": need, "target": 3}})
+        expected = compute(wide_model, capture, 3)
+        heads = expected if need == "silenced" else expected.heads
+        np.testing.assert_allclose(safetensors.numpy.load(answer.content)[f"heads/3/{need}"], heads, atol=1e-5)
     settings = {"layer": 1, "head": None, "query": [2, 3], "source": "attention", "sinks": "mark"}
     check = http.post("check", json=subject | {"settings": settings}).json()
     assert len(check["sentences"]) == 4

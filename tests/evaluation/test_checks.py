@@ -138,7 +138,8 @@ def surgery(module: nn.Module, site: nn.Module, head: int, heads: int, run: Call
     )
     linear = getattr(linear, "linear", linear)
     kept = linear.weight.detach().clone()
-    width = (site.v_proj.out_features if hasattr(site, "o_proj") else kept.shape[0]) // heads
+    values = getattr(site.v_proj, "linear", site.v_proj) if hasattr(site, "o_proj") else None
+    width = (values.out_features if values is not None else kept.shape[0]) // heads
     with torch.no_grad():
         linear.weight[:, head * width : (head + 1) * width] = 0
         answer = run()

@@ -68,7 +68,10 @@ def test_the_capsule_of_the_current_photo_travels_as_a_trait_and_others_as_messa
     assert (explorer.picture, explorer._capsule["picture"]) == ("first", "first")
 
 
-@pytest.mark.parametrize("request_", [OPERANDS, MAPS], ids=["operands", "maps"])
+PARTS = [{"need": need, "target": 3} for need in ("answers", "direct", "silenced")]
+
+
+@pytest.mark.parametrize("request_", [OPERANDS, MAPS, *PARTS], ids=lambda request: request["need"])
 def test_what_the_current_capsule_lacks_travels_as_a_trait_and_goes_with_its_photo(explorer, model, ask, request_):
     wanted = answer(model, va.capture_attention(model, PHOTOS["first"]), request_).content
     assert ask("more", model="small", picture="first", request=request_) == ({"kept": True}, None)

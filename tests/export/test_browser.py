@@ -332,3 +332,19 @@ def test_it_fits_a_phone_in_light_and_dark(opened, content, model, capture, sche
     stage = page.locator(".va-stage").bounding_box()
     assert stage["x"] >= 0
     assert stage["x"] + stage["width"] <= 360
+
+
+def test_the_parts_of_the_heads_are_in_the_file_for_its_classes_alone(page, model, capture):
+    page.get_by_role("button", name="Heads", exact=True).click()
+    page.wait_for_function("document.querySelectorAll('.va-table-scroll:not([hidden])').length === 2")
+    lost = va.evaluation.silence_every_head(model, capture)
+    cells = page.locator(".va-table").nth(1).locator("button[role=gridcell]")
+    labels = cells.evaluate_all("cells => cells.map((cell) => cell.getAttribute('aria-label'))")
+    numbers = [float(label.split(": ")[1].replace("\N{MINUS SIGN}", "-")) for label in labels]
+    np.testing.assert_allclose(np.reshape(numbers, (3, 3)).T, np.stack(lost), atol=0.0051)
+    others = np.argsort(-capture.probabilities)[3:]
+    page.evaluate("(target) => { location.hash = `target=${target}`; }", int(others[0]))
+    page.wait_for_function("document.querySelectorAll('.va-table-scroll:not([hidden])').length === 0")
+    lines = page.locator(".va-table-line").all_inner_texts()
+    assert lines == [f"The table of {NASTY} {others[0]} is not in this file."] * 2
+    assert page.locator(".va-lens-legend li").count() == 4

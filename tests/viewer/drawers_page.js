@@ -12,6 +12,7 @@ globalThis.lab = drawersLab;
 
 const bytesOf = async (address, body) => {
   const answer = await fetch(address, body && { method: "POST", body: JSON.stringify(body) });
+  if (!answer.ok) throw new Error(await answer.text());
   return answer.arrayBuffer();
 };
 

@@ -33,7 +33,7 @@ def test_a_photo_is_run_once_and_kept(model, passes):
 
 
 def test_the_least_recently_used_capture_is_dropped_beyond_the_budget(model, passes):
-    size = va.capture_attention(model, photo(0)).nbytes
+    size = va.capture_attention(model, photo(0), answers=True).nbytes
     store = va.viewer.CaptureStore(int(2.5 * size))
     for name in "ab":
         store.get(model, name, lambda name=name: photo(ord(name)))
@@ -44,7 +44,7 @@ def test_the_least_recently_used_capture_is_dropped_beyond_the_budget(model, pas
 
 
 def test_ten_photos_never_take_more_than_the_budget(model):
-    size = va.capture_attention(model, photo(0)).nbytes
+    size = va.capture_attention(model, photo(0), answers=True).nbytes
     store = va.viewer.CaptureStore(3 * size)
     for seed in range(10):
         store.get(model, seed, lambda seed=seed: photo(seed))
@@ -53,7 +53,7 @@ def test_ten_photos_never_take_more_than_the_budget(model):
 
 
 def test_dropped_captures_are_freed(model):
-    store = va.viewer.CaptureStore(va.capture_attention(model, photo(0)).nbytes)
+    store = va.viewer.CaptureStore(va.capture_attention(model, photo(0), answers=True).nbytes)
     first = weakref.ref(store.get(model, "a", lambda: photo(1)))
     assert first() is not None
     store.get(model, "b", lambda: photo(2))
@@ -62,7 +62,7 @@ def test_dropped_captures_are_freed(model):
 
 
 def test_a_capture_larger_than_the_budget_is_handed_out_but_not_kept_and_drops_nothing(model):
-    size = va.capture_attention(model, photo(0)).nbytes
+    size = va.capture_attention(model, photo(0), answers=True).nbytes
     store = va.viewer.CaptureStore(size + 1000)
     store.get(model, "small", lambda: photo(1))
     large = store.get(model, "large", lambda: np.zeros((400, 400, 3), np.uint8))
@@ -83,10 +83,10 @@ def test_threads_that_request_one_photo_share_one_forward_pass(model, monkeypatc
     passes, results = [], []
     gate = threading.Barrier(4)
 
-    def slow(model, picture):
+    def slow(model, picture, **options):
         passes.append(picture)
         time.sleep(0.2)
-        return va.capture_attention(model, picture)
+        return va.capture_attention(model, picture, **options)
 
     monkeypatch.setattr(store_module, "capture_attention", slow)
     store = va.viewer.CaptureStore()

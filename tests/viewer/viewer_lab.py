@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Locator, Page, Route
 
+from vitattn_widgets.errors import VitattnError
 from vitattn_widgets.viewer.assets import bundle, stylesheet
 
 from .twin_lab import ADDRESS, Subject
@@ -100,6 +101,9 @@ class Viewing:
             case ["capsule", key]:
                 route.fulfill(body=self.subjects[int(key)].capsule)
             case ["answer", key]:
-                route.fulfill(body=self.subjects[int(key)].answer(json.loads(route.request.post_data or "")))
+                try:
+                    route.fulfill(body=self.subjects[int(key)].answer(json.loads(route.request.post_data or "")))
+                except VitattnError as error:
+                    route.fulfill(status=400, body=str(error))
             case _:
                 route.fulfill(status=204)

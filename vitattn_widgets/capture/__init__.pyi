@@ -8,5 +8,10 @@ from .capture import (
 )
 from .conservative import capture_contributions as capture_contributions
 from .contributions import ClassContributions as ClassContributions, LayerContributions as LayerContributions
-from .forward import capture_attention as capture_attention
+from .forward import capture_attention as capture_attention, capture_layer_answers as capture_layer_answers
+from .head_contributions import (
+    HeadContributions as HeadContributions,
+    capture_head_contributions as capture_head_contributions,
+)
+from .layer_answers import LayerAnswers as LayerAnswers
 from .value_norms import capture_value_norms as capture_value_norms

@@ -79,6 +79,11 @@ def capture_gradients(model: AttentionModel, capture: AttentionCapture, target: 
 
 
 def require_same_answer(model: AttentionModel, capture: AttentionCapture, logits: Tensor) -> None:
+    """Raise if the logits of a second pass are not those of the capture.
+
+    Raises:
+        ModelError: the weights have changed since.
+    """
     now = model.probabilities(logits.detach())[0]
     # far above the noise of other kernels and half precision, far below what another set of weights does
     if not np.allclose(now, capture.probabilities, rtol=0, atol=0.02):

@@ -15,6 +15,7 @@ from ..models.tokens import LayerTokens, Query, TokenLayout, resolve_index
 from .attention import Attention, mean_row, pick, query_chunks, rebuild
 from .cache import remembered
 from .contributions import ClassContributions
+from .layer_answers import LayerAnswers
 from .patch_attention import split_prefix
 
 
@@ -94,6 +95,8 @@ class AttentionCapture:
             until `complete_capture` adds them.
         gradients: of the classes that `complete_capture` or `capture_gradients` added, the newest last.
         contributions: of the classes that `complete_capture` or `capture_contributions` added, the newest last.
+        answers: the classifier's answer after every layer, if `capture_attention` was asked for it or
+            `capture_layer_answers` added it.
         unsure_below: of the model (`AttentionModel`), 0..1.
     """
 
@@ -109,6 +112,7 @@ class AttentionCapture:
     value_norms: tuple[np.ndarray, ...] = ()
     gradients: tuple[ClassGradients, ...] = ()
     contributions: tuple[ClassContributions, ...] = ()
+    answers: LayerAnswers | None = None
     unsure_below: float = 0.0
 
     @property
@@ -131,6 +135,8 @@ class AttentionCapture:
 
         rebuild((self.layers, self.gradients), Tensor, count)
         arrays = [self.pixels, self.source, self.probabilities, *self.value_norms]
+        if self.answers is not None:
+            arrays.append(self.answers.probabilities)
         return sum(shared.values()) + sum(array.nbytes for array in arrays)
 
     def num_heads(self, layer: int = -1) -> int:

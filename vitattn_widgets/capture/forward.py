@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from ..models.preprocess import View
 from ..models.tokens import LayerTokens
 from .attention import rebuild
 from .capture import AttentionCapture, CapturedLayer
+from .layer_answers import AnswersReader, LayerAnswers, reading_answers
 from .recorder import watched_forward
 from .sites import SiteAttention, SiteCalls, layer_tokens, read_site
 
@@ -31,12 +32,15 @@ def _plain_copy(tensor: Tensor) -> Tensor:
     return tensor.to("cpu", torch.float32, copy=True)
 
 
-def capture_tensor(model: AttentionModel, tensor: Tensor) -> tuple[tuple[CapturedLayer, ...], Tensor]:
+def capture_tensor(
+    model: AttentionModel, tensor: Tensor, reader: AnswersReader | None = None
+) -> tuple[tuple[CapturedLayer, ...], Tensor]:
     """Run a model once on a prepared input and keep the operands of every layer.
 
     Args:
         model: the model.
         tensor: ``(1, 3, H, W)``, normalised, on the model's device.
+        reader: what reads answers during this pass.
 
     Returns:
         The captured layers and the model's output.
@@ -44,6 +48,8 @@ def capture_tensor(model: AttentionModel, tensor: Tensor) -> tuple[tuple[Capture
     layers: list[CapturedLayer] = []
 
     def keep(name: str, calls: SiteCalls) -> None:
+        if reader is not None and reader.reading:
+            return
         site, tokens = read_layer(model, name, calls)
         # latent queries can be a view of a parameter; everything else was created by the forward pass for itself alone
         own = _plain if tokens.query_patches else _plain_copy
@@ -56,12 +62,14 @@ def capture_tensor(model: AttentionModel, tensor: Tensor) -> tuple[tuple[Capture
     return tuple(layers), logits
 
 
-def capture_attention(model: AttentionModel, picture: Picture) -> AttentionCapture:
+def capture_attention(model: AttentionModel, picture: Picture, *, answers: bool = False) -> AttentionCapture:
     """Capture a photo: after one forward pass, any layer, head and query can be shown.
 
     Args:
         model: from `load_model`.
         picture: a path, a PIL picture or a uint8 array.
+        answers: whether to read the classifier's answer after every layer as well (`LayerAnswers`), where the model
+            has such answers; it takes a few percent longer.
 
     Returns:
         The capture. It holds ``4 x layers x tokens x width`` floats, never a tokens x tokens matrix.
@@ -72,7 +80,7 @@ def capture_attention(model: AttentionModel, picture: Picture) -> AttentionCaptu
     photo = load_picture(picture)
     view = model.preprocessing.view(photo)
     tensor = model.preprocessing.tensor(view.pixels)[None].to(model.device, model.dtype)
-    layers, logits = capture_tensor(model, tensor)
+    layers, logits, read = _capture_with_answers(model, tensor) if answers else (*capture_tensor(model, tensor), None)
     visible = seen_part(model, view)
     return AttentionCapture(
         model_name=model.name,
@@ -84,8 +92,46 @@ def capture_attention(model: AttentionModel, picture: Picture) -> AttentionCaptu
         crop_box=visible.crop_box,
         probabilities=model.probabilities(logits)[0],
         class_names=model.class_names,
+        answers=read,
         unsure_below=model.unsure_below,
     )
+
+
+def _capture_with_answers(
+    model: AttentionModel, tensor: Tensor
+) -> tuple[tuple[CapturedLayer, ...], Tensor, LayerAnswers | None]:
+    if not model.class_names:
+        return *capture_tensor(model, tensor), None
+    with reading_answers(model) as reader:
+        layers, logits = capture_tensor(model, tensor, reader)
+    try:
+        return layers, logits, reader.answers(logits)
+    except ModelError:  # a capture is good without; whoever asks for the answers hears why there are none
+        return layers, logits, None
+
+
+def capture_layer_answers(model: AttentionModel, capture: AttentionCapture) -> AttentionCapture:
+    """Add to a capture the classifier's answer after every layer: one forward pass.
+
+    Args:
+        model: the model of the capture.
+        capture: from `capture_attention`.
+
+    Returns:
+        The same capture with `answers`; the capture itself if it has them already.
+
+    Raises:
+        SettingsError: a model without a classifier.
+        ModelError: another model than the capture's, or one whose classifier cannot read the tokens of a block.
+    """
+    if capture.answers is not None:
+        return capture
+    capture.class_or_predicted()  # refuses models without a classifier
+    require_same_model(model, capture)
+    tensor = model.preprocessing.tensor(capture.pixels)[None].to(model.device, model.dtype)
+    with reading_answers(model) as reader:
+        logits = watched_forward(model.module, model.parts, {}, tensor, lambda *_: None)
+    return replace(capture, answers=reader.answers(logits))
 
 
 def capture_again(model: AttentionModel, capture: AttentionCapture) -> AttentionCapture:
@@ -98,7 +144,8 @@ def capture_again(model: AttentionModel, capture: AttentionCapture) -> Attention
     tensor = model.preprocessing.tensor(capture.pixels)[None].to(model.device, model.dtype)
     layers, logits = capture_tensor(model, tensor)
     probabilities = model.probabilities(logits)[0]
-    return replace(capture, layers=layers, probabilities=probabilities, value_norms=(), gradients=(), contributions=())
+    unset: dict[str, Any] = {"value_norms": (), "gradients": (), "contributions": (), "answers": None}
+    return replace(capture, layers=layers, probabilities=probabilities, **unset)
 
 
 def seen_part(model: AttentionModel, view: View) -> View:

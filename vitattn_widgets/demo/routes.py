@@ -21,6 +21,7 @@ from starlette.routing import BaseRoute
 
 from ..errors import VitattnError
 from ..viewer.assets import bundle, stylesheet
+from ..viewer.requests import SLOW
 from .access import require_login, user_of
 from .classroom import Attendance, projector_page
 from .controls import MAX_TEXT, Choice
@@ -130,7 +131,9 @@ def viewer_routes(service: DemoService, assets: Assets) -> list[BaseRoute]:
     @router.post("/more")
     async def more(request: Request) -> Response:
         values = await _json(request)
-        return await answered(lambda: _binary(service.more(*_named(values), values.get("request"))), slots)
+        wanted = values.get("request")
+        slow = isinstance(wanted, dict) and wanted.get("need") in SLOW
+        return await answered(lambda: _binary(service.more(*_named(values), wanted)), checking if slow else slots)
 
     @router.post("/check")
     async def check(request: Request) -> Response:

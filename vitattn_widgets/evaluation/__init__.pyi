@@ -1,5 +1,6 @@
 from .checks import MapCheck as MapCheck, check_map as check_map
 from .evaluate import evaluate_maps as evaluate_maps
+from .interventions import silence_every_head as silence_every_head
 from .measures import (
     MEASURES as MEASURES,
     border_share as border_share,

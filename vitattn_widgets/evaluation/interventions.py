@@ -6,21 +6,24 @@ The model itself is never changed: heads are silenced in what passes between its
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from ..capture.cache import remembered
+from ..capture.forward import require_same_model
 from ..capture.recorder import MATMULS, Forward, model_lock, plain_forwards, replaced_forward, watched_forward
 from ..capture.sites import SiteCalls
-from ..models.families import attention_sites, block_names, trunk
+from ..models.families import attention_sites, blocks, trunk
 
 if TYPE_CHECKING:
+    from ..capture.capture import AttentionCapture
     from ..models.loading import AttentionModel
 
 BATCH = 4
@@ -97,35 +100,125 @@ def silence_heads(model: AttentionModel, pixels: np.ndarray, layer: str, heads: 
     Returns:
         float32 ``(heads, classes)``.
     """
-    matmuls = 0
-
-    def count(_: str, calls: SiteCalls) -> None:
-        nonlocal matmuls
-        matmuls = 0 if calls.fused else len(calls.matmuls)
-
-    site = model.sites[layer]
     tensor = model.preprocessing.tensor(pixels)[None].to(model.device, model.dtype)
     with model_lock(model.module):
-        # a first pass counts the layer's matrix products: the last one multiplies the values
-        watched_forward(model.module, model.parts, {layer: site}, tensor, count)
-        keep = (1 - torch.eye(heads, device=model.device, dtype=model.dtype))[:, :, None, None]  # (picture, head, 1, 1)
+        _, clean = _clean_pass(model, tensor, (layer,))
+        return model.probabilities(_silenced_logits(model, tensor, layer, heads, clean))
 
-        def silence(_: str, forward: Forward) -> Forward:
-            def silenced(*args: Any, **kwargs: Any) -> Any:
-                with _Silence(keep, matmuls):
-                    return forward(*args, **kwargs)
 
-            return silenced
+def silence_every_head(
+    model: AttentionModel, capture: AttentionCapture, target: int | None = None
+) -> tuple[np.ndarray, ...]:
+    """How much of a class's logit is lost when a head is silenced: each head of each layer in turn.
 
-        with replaced_forward({layer: site}, silence):
-            batch = tensor.expand(heads, -1, -1, -1).contiguous()
-            logits = watched_forward(model.module, model.parts, {layer: site}, batch, lambda *_: None)
-    return model.probabilities(logits)
+    Unlike a direct contribution, this counts what later layers make of the head's result, and what they do without it.
+    The heads of a layer are one batch, whose pass starts from the tokens before the layer's block. Others may use the
+    model between these passes. The logits of all classes are kept beside the capture, so that a second class is free.
+
+    Args:
+        model: the model of the capture.
+        capture: from `capture_attention`.
+        target: number of the class; None is the predicted one.
+
+    Returns:
+        For each layer float32 ``(heads,)``: the logit as it is minus the logit with that head silenced; positive where
+        the head speaks for the class.
+
+    Raises:
+        SettingsError: no such class, or a model without a classifier.
+        ModelError: another model than the capture's.
+    """
+    target = capture.class_or_predicted(target)
+    require_same_model(model, capture)
+
+    def lost() -> tuple[np.ndarray, ...]:
+        tensor = model.preprocessing.tensor(capture.pixels)[None].to(model.device, model.dtype)
+        with model_lock(model.module):
+            logits, clean = _clean_pass(model, tensor, capture.layer_names)
+        changes = []
+        for layer in capture.layers:
+            with model_lock(model.module):
+                silenced = _silenced_logits(model, tensor, layer.name, layer.num_heads, clean)
+            changes.append((logits - silenced).float().cpu().numpy())
+        return tuple(changes)
+
+    return tuple(change[:, target] for change in remembered(capture, "silenced heads", None, lost))
+
+
+def silencing_passes(capture: AttentionCapture) -> float:
+    """How many forward passes `silence_every_head` takes, about: a layer's heads run from its block on."""
+    order = list(dict.fromkeys(layer.block for layer in capture.layers))
+    return sum(layer.num_heads * (len(order) - order.index(layer.block)) / len(order) for layer in capture.layers)
+
+
+@dataclass(frozen=True)
+class _CleanPass:
+    """What a pass with heads silenced needs to know of the one without.
+
+    Attributes:
+        outputs: what each block returned, by its name.
+        matmuls: by layer, the number of its matrix products, of which the last one multiplies the values; 0 if its
+            attention is fused.
+    """
+
+    outputs: dict[str, Any]
+    matmuls: dict[str, int]
+
+
+def _clean_pass(model: AttentionModel, tensor: Tensor, layers: Sequence[str]) -> tuple[Tensor, _CleanPass]:
+    """Run a model as it is; the caller holds its lock."""
+    clean = _CleanPass({}, {})
+
+    def count(name: str, calls: SiteCalls) -> None:
+        clean.matmuls[name] = 0 if calls.fused else len(calls.matmuls)
+
+    def keep(name: str, forward: Forward) -> Forward:
+        def kept(*args: Any, **kwargs: Any) -> Any:
+            clean.outputs[name] = forward(*args, **kwargs)
+            return clean.outputs[name]
+
+        return kept
+
+    sites = {layer: model.sites[layer] for layer in layers}
+    with replaced_forward(blocks(model.module), keep):
+        return watched_forward(model.module, model.parts, sites, tensor, count), clean
+
+
+def _silenced_logits(model: AttentionModel, tensor: Tensor, layer: str, heads: int, clean: _CleanPass) -> Tensor:
+    """Logits ``(heads, classes)`` with each head of a layer silenced in turn; the caller holds the model's lock."""
+    site = {layer: model.sites[layer]}
+    keep = (1 - torch.eye(heads, device=model.device, dtype=model.dtype))[:, :, None, None]  # (picture, head, 1, 1)
+    before: dict[str, nn.Module] = {}
+    for name, block in blocks(model.module).items():
+        if _inside(layer, name):
+            break
+        before[name] = block
+
+    def silence(_: str, forward: Forward) -> Forward:
+        def silenced(*args: Any, **kwargs: Any) -> Any:
+            with _Silence(keep, clean.matmuls[layer]):
+                return forward(*args, **kwargs)
+
+        return silenced
+
+    def skip(name: str, _: Forward) -> Forward:
+        return lambda *_, **__: _repeated(clean.outputs[name], heads)
+
+    batch = tensor.expand(heads, -1, -1, -1).contiguous()
+    with replaced_forward(site, silence), replaced_forward(before, skip):
+        return watched_forward(model.module, model.parts, site, batch, lambda *_: None)
+
+
+def _repeated(output: Any, count: int) -> Any:
+    """What a block returned for one picture, for a batch of the same picture; TNT's returns two tensors."""
+    if isinstance(output, tuple):
+        return tuple(_repeated(part, count) for part in output)
+    return output.repeat(count, *[1] * (output.ndim - 1))
 
 
 def first_shuffled_block(model: AttentionModel, layer: str) -> int:
     """Where `shuffled_copy` starts for a map of a layer: at the last third of the blocks, or at its own if earlier."""
-    names = block_names(model.module)
+    names = list(blocks(model.module))
     own = next((number for number, name in enumerate(names) if _inside(layer, name)), len(names) - 1)
     return min(len(names) - -(-len(names) // 3), own)
 
@@ -144,7 +237,7 @@ def shuffled_copy(model: AttentionModel, first_block: int, seed: int = 0) -> Att
     with model_lock(model.module):
         module = copy.deepcopy(model.module)
     prefix = trunk(module)[0]
-    parts = [*block_names(module)[first_block:], *_AFTER_BLOCKS, *(f"{prefix}{name}" for name in _AFTER_BLOCKS)]
+    parts = [*list(blocks(module))[first_block:], *_AFTER_BLOCKS, *(f"{prefix}{name}" for name in _AFTER_BLOCKS)]
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in module.named_parameters():

@@ -62,6 +62,9 @@ class ExplorerState(anywidget.AnyWidget):
     _row = traitlets.Dict().tag(sync=True)
     _maps = traitlets.Dict().tag(sync=True)
     _colors = traitlets.Dict().tag(sync=True)
+    _answers = traitlets.Dict().tag(sync=True)
+    _direct = traitlets.Dict().tag(sync=True)
+    _silenced = traitlets.Dict().tag(sync=True)
 
     _library: Library
     _now: Shown | None = None

@@ -99,6 +99,15 @@ def trunk(module: nn.Module) -> tuple[str, nn.Module]:
     return "", module
 
 
+def blocks(module: nn.Module) -> dict[str, nn.Module]:
+    """The blocks of a model by qualified name, in the order of the forward pass."""
+    prefix, body = trunk(module)
+    groups = ("blocks", "blocks_token_only")
+    return {
+        f"{prefix}{group}.{number}": block for group in groups for number, block in enumerate(getattr(body, group, ()))
+    }
+
+
 def attention_sites(module: nn.Module) -> dict[str, nn.Module]:
     """The modules that compute attention, by qualified name, in the order of the forward pass.
 
@@ -123,16 +132,9 @@ def attention_sites(module: nn.Module) -> dict[str, nn.Module]:
     return sites
 
 
-def block_names(module: nn.Module) -> list[str]:
-    """The qualified names of a model's blocks, in the order of the forward pass."""
-    prefix, body = trunk(module)
-    groups = ("blocks", "blocks_token_only")
-    return [f"{prefix}{group}.{number}" for group in groups for number in range(len(getattr(body, group, ())))]
-
-
 def block_of(module: nn.Module, layer: str) -> str:
     """The name of the block that holds an attention module; a pool after the blocks is its own."""
-    return next((name for name in block_names(module) if f"{layer}.".startswith(f"{name}.")), layer)
+    return next((name for name in blocks(module) if f"{layer}.".startswith(f"{name}.")), layer)
 
 
 def _patch_embed(body: nn.Module) -> Any:  # timm's patch embeddings have no type in common
@@ -232,6 +234,37 @@ def is_latent_pool(site: nn.Module) -> bool:
     return hasattr(site, "latent")
 
 
+def read_out(module: nn.Module, tokens: Tensor) -> Tensor:
+    """The model's own final norm, pooling and head, on tokens as a block returns them.
+
+    Args:
+        module: in eval mode, with a classifier.
+        tokens: ``(batch, tokens, width)``, all tokens of the model.
+
+    Returns:
+        Logits ``(batch, classes)``.
+
+    Raises:
+        ModelError: the model merges its tokens before it classifies them.
+    """
+    if getattr(module, "encoder_pool", "") not in ("", "none"):
+        raise ModelError(
+            f"{type(module).__name__} merges its patches between its blocks and its classifier "
+            f"(encoder_pool={module.encoder_pool!r}), so its classifier cannot read the tokens of a block"
+        )
+    norm = getattr(trunk(module)[1], "norm", None)
+    forward_head: Any = module.forward_head
+    logits: Tensor = forward_head(tokens if norm is None else norm(tokens))
+    return logits
+
+
+def projection_layer(site: nn.Module) -> Any:
+    """The module that a layer's heads are sent through after attention; None if it has none that this kit knows."""
+    names = ("proj", "o_proj", "attn_out_proj", "out_proj")
+    layer = next((part for name in names if (part := getattr(site, name, None)) is not None), None)
+    return getattr(layer, "linear", layer)
+
+
 def output_projection(site: nn.Module, heads: int, width: int) -> Tensor | None:
     """The matrices that a layer's heads are multiplied by after attention: ``(head, width, out)``, detached.
 
@@ -241,9 +274,7 @@ def output_projection(site: nn.Module, heads: int, width: int) -> Tensor | None:
     Raises:
         ModelError: an attention module whose projection this kit does not know.
     """
-    names = ("proj", "o_proj", "attn_out_proj", "out_proj")
-    layer = next((part for name in names if (part := getattr(site, name, None)) is not None), None)
-    layer = getattr(layer, "linear", layer)
+    layer = projection_layer(site)
     if isinstance(layer, nn.Identity) or type(site).__name__ == "AttentionPoolPrr":
         return None
     if not isinstance(layer, nn.Linear) or layer.in_features < heads * width:

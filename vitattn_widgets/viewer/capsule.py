@@ -27,6 +27,7 @@ from ..view.arrange import ARRANGEMENTS, screen_capture
 from ..view.drawing import BLENDS, CMAPS, DIFFERENCE_CMAP, SCALES
 from ..view.recipe import python_code
 from ..view.settings import GROUNDS, STEP_TITLES, ViewSettings
+from .answers import answer_parts, with_answers
 from .settings import QUESTIONS, START, json_settings
 from .tensors import Tensors, color_tensors, has_operands, norm_tensors, pack, row_tensors
 
@@ -60,15 +61,16 @@ def make_capsule(
         path: of the photo's file, for code; None if it has none, or if readers must not see it.
         size: width and height of the photo, where the capture holds a smaller one (`screen_capture`).
     """
+    answers, answer_tensors = answer_parts(*with_answers(model, capture))
     capture, no_norms = with_norms(model, capture)
     picture, pixels = picture_parts(capture, name, path)
     picture["size"] = size or picture["size"]
-    tensors = first_tensors(capture) | pixels
+    tensors = first_tensors(capture) | pixels | answer_tensors
     for layer in range(capture.num_layers):
         for query in reversed(capture.queries(layer)):  # "mean" first: the sinks needed it too, so it is remembered
             tensors |= row_tensors(capture, layer, query)
         tensors |= norm_tensors(capture, layer)
-    return pack(capsule_facts(model, capture, no_norms, picture), tensors)
+    return pack(capsule_facts(model, capture, no_norms, picture, answers), tensors)
 
 
 def without_folders(model: AttentionModel) -> AttentionModel:
@@ -121,7 +123,9 @@ def _encoded(pixels: np.ndarray, kind: str, **options: Any) -> np.ndarray:
     return np.frombuffer(stream.getvalue(), np.uint8)
 
 
-def capsule_facts(model: AttentionModel, capture: AttentionCapture, no_norms: str, picture: Facts) -> Facts:
+def capsule_facts(
+    model: AttentionModel, capture: AttentionCapture, no_norms: str, picture: Facts, answers: Facts
+) -> Facts:
     """The facts of a capsule.
 
     Args:
@@ -129,6 +133,7 @@ def capsule_facts(model: AttentionModel, capture: AttentionCapture, no_norms: st
         capture: from `capture_attention`.
         no_norms: why there are no value norms; empty if there are.
         picture: the facts of the photo.
+        answers: the facts of the answers after every layer.
     """
     return {
         "format": FORMAT,
@@ -136,6 +141,7 @@ def capsule_facts(model: AttentionModel, capture: AttentionCapture, no_norms: st
         "model": _model_facts(model, capture),
         "picture": picture,
         "layers": [_layer_facts(capture, layer) for layer in range(capture.num_layers)],
+        "answers": answers,
         "sources": [_source_facts(source, capture, no_norms) for source in CATALOGUE.values()],
         "words": {"queries": QUERY_WORDS, "formulas": FORMULAS, "titles": TITLES, "steps": STEP_TITLES},
         "choices": {

@@ -18,6 +18,7 @@ from ..models.tokens import Query
 from ..view.captions import listed
 from ..view.recipe import make_recipe
 from ..view.settings import ViewSettings
+from .answers import answer_parts, answer_tensors, direct_tensors, silenced_tensors, with_answers
 from .capsule import Facts, capsule_facts, first_tensors, picture_parts, with_norms, without_folders
 from .tensors import Tensors, has_operands, map_tensors, norm_tensors, operand_tensors, pack, row_tensors
 
@@ -58,9 +59,10 @@ def make_file_capsule(
 ) -> bytes:
     """The gzip-compressed capsule of a file that stands alone: the most useful parts first, as long as they fit.
 
-    Beside the light capsule it holds the maps of every layer by the sources that a browser cannot compute, for the most
-    probable classes, and queries and keys, from the last layer to the first, so that patches can be the query. Its
-    facts say what it lacks (``left_out``) and hold a recipe of the photo. Equal input, equal bytes.
+    Beside the light capsule it holds the maps of every layer by the sources that a browser cannot compute and the parts
+    of all heads in the answer, for the most probable classes, and queries and keys, from the last layer to the first,
+    so that patches can be the query. Its facts say what it lacks (``left_out``) and hold a recipe of the photo. Equal
+    input, equal bytes.
 
     Args:
         model: the model of the capture.
@@ -78,15 +80,17 @@ def make_file_capsule(
     settings = settings or MapSettings()
     name = Path(name).name
     named = without_folders(model)
+    capture, no_answers = with_answers(model, capture)
     capture, no_norms = with_norms(model, capture)
     picture, pixels = picture_parts(capture, name, name or None)
-    facts = capsule_facts(named, capture, no_norms, picture)
+    answers, followed = answer_parts(capture, no_answers)
+    facts = capsule_facts(named, capture, no_norms, picture, answers)
     facts["recipe"] = make_recipe(model, capture, ViewSettings(), path=name or None)  # reads the checkpoint's file
     facts["recipe"]["model"]["load"] = named.loaded_with
     for source in facts["sources"]:
         if source["name"] not in sources:
             source["unavailable"] = NOT_HERE
-    tensors = first_tensors(capture) | pixels
+    tensors = first_tensors(capture) | pixels | followed
     for layer, query in _queries(capture, settings.query):
         tensors |= row_tensors(capture, layer, query)
     left = room - len(_packed(facts, tensors)) - RESERVE
@@ -154,12 +158,22 @@ def _parts(
         return {name: tensor for layer in layers for name, tensor in norm_tensors(capture, layer).items()}
 
     parts: list[tuple[Part, Callable[[], Tensors]]] = [(("rows", 0), rows), (("maps", None), partial(maps, "maps"))]
-    first = capture.class_or_features(settings.target)
+
+    def tables(target: int) -> Tensors:
+        tensors = answer_tensors(capture, target)
+        if not facts["answers"]["no_silenced"]:
+            tensors |= silenced_tensors(model, capture, target)
+        try:
+            tensors |= direct_tensors(model, capture, target)
+        except ModelError as error:
+            facts["answers"]["no_direct"] = str(error)
+        return tensors
+
+    first, likely = capture.class_or_features(settings.target), likely_classes(capture.probabilities, classes)
+    targets = list(dict.fromkeys([first, *likely]))
+    in_answer = [(("tables", target), partial(tables, target)) for target in targets if target is not None]
     kinds = [kind for kind in BY_CLASS if any(_kind(source) == kind for source in here)]
-    by_class = [
-        [((kind, target), partial(maps, kind, target)) for kind in kinds]
-        for target in dict.fromkeys([first, *likely_classes(capture.probabilities, classes)])
-    ]
+    by_class = [[((kind, target), partial(maps, kind, target)) for kind in kinds] for target in targets]
     operands = [
         (("operands", layer), partial(operand_tensors, capture, layer, BITS))
         for layer in reversed(layers)
@@ -167,7 +181,7 @@ def _parts(
     ]
     if any(source.norms for source in here):
         parts.append((("norms", 0), norms))
-    return [*parts, *by_class[0], *operands, *chain.from_iterable(by_class[1:])]
+    return [*parts, *by_class[0], *in_answer, *operands, *chain.from_iterable(by_class[1:])]
 
 
 def _kind(source: Source) -> str:
@@ -188,6 +202,8 @@ def _left_out(capture: AttentionCapture, facts: Facts, kept: Collection[Part]) -
     if ("maps", None) not in kept and any(source["fuses_heads"] for source in here):
         sentences.append("The source “rollout” did not fit.")
     sentences += _by_class_left_out(capture, {_kind(CATALOGUE[source["name"]]) for source in here}, kept)
+    if capture.class_names and not any(kind == "tables" for kind, _ in kept):
+        sentences.append("The tables of each head's part in the answer did not fit.")
     if any(not (source["plain"] or source["norms"]) for source in here):
         sentences.append("Sources other than attention and value norms show the default query alone.")
     patches = [layer for layer in range(capture.num_layers) if capture.layers[layer].tokens.query_patches]

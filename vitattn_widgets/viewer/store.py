@@ -129,7 +129,7 @@ class CaptureStore:
         if running is not own:
             return running.result()
         try:
-            capture = capture_attention(model, picture())
+            capture = capture_attention(model, picture(), answers=True)
             if self._finish is not None:
                 capture = self._finish(capture)
         except BaseException as error:

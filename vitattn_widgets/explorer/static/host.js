@@ -22,7 +22,7 @@ import { mount } from "../../viewer/static/viewer.js";
  */
 
 const FIELDS = ["model", "picture", "arrangement", ...VIEW_FIELDS, "panels", "panel_scale", "difference"];
-const NEEDS = ["operands", "row", "maps", "colors"]; // of requests; what the last one of each gave is a trait
+const NEEDS = ["operands", "row", "maps", "colors", "answers", "direct", "silenced"]; // of requests; what the last one of each gave is a trait
 const REST_MS = 150; // a control that was not moved for so long rests
 const KERNEL_PATIENCE_MS = 3000; // then it is asked whether a kernel is still there
 const PART_BYTES = 1 << 20; // notebook servers refuse large messages

@@ -115,6 +115,8 @@ function wantedWords({ need, layer, query, source, target, cmap }) {
   if (need === "operands") return `the queries and keys of layer ${layer}, which other patches' maps are computed from`;
   if (need === "row") return `the attention of query ${query} in layer ${layer}`;
   if (need === "colors") return `the colour map ${cmap}`;
+  if (need === "answers") return `the answers after each layer for class number ${target}`;
+  if (need === "direct" || need === "silenced") return `each head's part in class number ${target}`;
   const of = [query && ` of query ${query}`, target !== null && target !== undefined && ` for class number ${target}`];
   return `the maps of the source ${source}${of.filter(Boolean).join("")}`;
 }

@@ -17,6 +17,7 @@ import { keepOf } from "./parts/keep.js";
 import { headsOf, layersOf } from "./parts/layers.js";
 import { drawersOf, layoutOf } from "./parts/layout.js";
 import { legendOf } from "./parts/legend.js";
+import { lensOf } from "./parts/lens.js";
 import { matrixOf } from "./parts/matrix.js";
 import { messagesOf } from "./parts/messages.js";
 import { offerOf } from "./parts/offer.js";
@@ -25,6 +26,7 @@ import { photosOf } from "./parts/photos.js";
 import { pictureOf } from "./parts/picture.js";
 import { questionOf, questionsOf } from "./parts/questions.js";
 import { Store } from "./parts/store.js";
+import { tablesOf } from "./parts/tables.js";
 import { explanationsOf, withTerms } from "./parts/terms.js";
 import { toolsOf } from "./parts/tools.js";
 
@@ -111,6 +113,7 @@ export function mount(root, host) {
     chips,
     legend,
     layers: layersOf(viewer),
+    lens: lensOf(viewer, capsules.complete),
     heads: headsOf(viewer),
     matrix: matrixOf(viewer),
     answer: answerOf(viewer),
@@ -118,11 +121,17 @@ export function mount(root, host) {
     expert: expertOf(viewer),
     compare: comparisonOf(viewer),
     check: checkOf(viewer),
+    tables: tablesOf(viewer, capsules.complete),
     keep: keepOf(viewer),
     offer: offerOf(viewer),
     ahead: aheadOf(viewer, capsules.ask),
   };
-  drawers.fill({ compare: own.compare.element, check: own.check.element, keep: own.keep.element });
+  drawers.fill({
+    compare: own.compare.element,
+    heads: own.tables.element,
+    check: own.check.element,
+    keep: own.keep.element,
+  });
   const unlay = layoutOf(viewer, { ...own, words, drawers, explanations: explanationsOf(viewer) });
 
   /** @type {Set<string>} */

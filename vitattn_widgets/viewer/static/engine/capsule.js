@@ -46,6 +46,17 @@ import { queryIndices, resolveIndex } from "./tokens.js";
  */
 
 /**
+ * @typedef {Object} AnswersFacts   See `viewer.answers.answer_parts`.
+ * @property {string} unavailable   why there are none; empty if there are
+ * @property {number} first         number of the first layer with an answer
+ * @property {number[]} leaders     the most probable class after each layer; -1 before the first one
+ * @property {number[]} classes     those whose tensors `answers/{class}` the capsule holds
+ * @property {string} sentence
+ * @property {string} no_direct     in a file: why it holds no direct parts of heads; else empty
+ * @property {string} no_silenced   why heads are not silenced; empty if they are
+ */
+
+/**
  * @typedef {Object} SourceFacts   See `maps.sources.Source`.
  * @property {string} name
  * @property {string} title
@@ -74,6 +85,7 @@ import { queryIndices, resolveIndex } from "./tokens.js";
  * @property {ModelFacts} model
  * @property {PictureFacts} picture
  * @property {LayerFacts[]} layers
+ * @property {AnswersFacts} answers
  * @property {SourceFacts[]} sources
  * @property {{queries: Record<string, string>, formulas: Record<string, string>, titles: Record<string, string>,
  *   steps: Record<string, string>}} words

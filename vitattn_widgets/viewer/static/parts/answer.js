@@ -27,6 +27,16 @@ export function classSource({ capsule, settings }) {
 }
 
 /**
+ * The class whose map is shown; without one, the predicted class; null without a classifier.
+ * @param {Now} now
+ * @returns {number | null}
+ */
+export function shownClass({ capsule, prepared, settings }) {
+  if (!capsule.facts.model.classes.length) return null;
+  return prepared.raw.resolved.target ?? capsule.classOrPredicted(settings.target);
+}
+
+/**
  * The two classes whose difference the comparison shows; null if it shows another one.
  * @param {State} state
  */
@@ -58,11 +68,9 @@ export function answerOf(viewer) {
   let picking = false;
   let built = "";
 
-  /** @returns {number | null} the class whose map is shown; without one, the predicted class */
   const shown = () => {
     const now = viewer.now();
-    if (!now?.capsule.facts.model.classes.length) return null;
-    return now.prepared.raw.resolved.target ?? now.capsule.classOrPredicted(now.settings.target);
+    return now ? shownClass(now) : null;
   };
 
   /** @param {number} target */

@@ -6,6 +6,7 @@ import { Capsule } from "../engine/capsule.js";
 
 /** @typedef {import("./types.js").Host} Host */
 /** @typedef {import("./types.js").Settings} Settings */
+/** @typedef {import("./types.js").State} State */
 
 const KEPT_CAPSULES = 24;
 const MAX_REQUESTS = 40; // for one map; more is a mistake, not a map
@@ -74,6 +75,19 @@ export function capsulesOf(host) {
      */
     readyCapsule: (model, picture) => ready.get(keyOf(model, picture)) ?? null,
     ask,
+    /**
+     * Ask the host for a tensor that is no map's.
+     * @param {State} state   of the photo and the model
+     * @param {Capsule} capsule
+     * @param {object} request
+     * @param {string} tensor   which the answer holds
+     * @returns {Promise<void>} rejects with a line for the user
+     */
+    async complete({ model, picture }, capsule, request, tensor) {
+      // a saved notebook first answers with what it kept, perhaps of another class
+      for (let count = 0; count < 3 && !capsule.has(tensor); count += 1) await ask(model, picture, capsule, request);
+      if (!capsule.has(tensor)) throw new Error("the answer does not hold what was asked for; load the page again");
+    },
     /**
      * Ask the host for all that a map lacks.
      * @param {string} model

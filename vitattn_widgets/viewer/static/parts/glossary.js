@@ -191,4 +191,37 @@ export const TERMS = {
     lines: "M4 34C14 32 16 10 56 6",
     dashes: "M4 34C24 26 40 14 56 6",
   },
+  lens: {
+    title: "Answer, layer by layer",
+    words:
+      "What the classifier would say if the model ended after this layer. Early tokens are not made for it, so it guesses at first; where a curve rises, the answer comes about.",
+    lines: "M4 36H24L34 30 42 8 56 5",
+    dashes: "M4 35 18 30 30 26 40 33 56 35",
+  },
+  logit: {
+    title: "Logit",
+    words:
+      "The score of a class before scores become percentages. It is a plain sum, so it can be divided among the parts of the model.",
+    lines: "M6 36V22h8v14M18 36V28h8v8M30 36V6h8v30M42 36V31h8v5",
+  },
+  direct: {
+    title: "Direct contribution",
+    words:
+      "What a head adds to the tokens that the classifier reads is one term of the logit. What later layers make of it counts as theirs.",
+    grid: ["      ", "007000", "000090", "020000"],
+    lines: "M2 5h56m-6-4 6 4-6 4",
+  },
+  silenced: {
+    title: "Silencing a head",
+    words:
+      "The model answers again with what this head found set to zero. How far the logit falls counts all that later layers would have made of it, and what they find without it.",
+    grid: ["      ", "008000", "020030", "000000"],
+    dashes: "M20 10h10v10H20zM20 10l10 10M30 10 20 20",
+  },
+  mlp: {
+    title: "MLP",
+    words:
+      "After its attention, each layer works on every token by itself, with two small matrices. It adds its result to the token, as the heads do.",
+    lines: "M10 8v24M10 8 30 4M10 8 30 20M10 32 30 20M10 32 30 36M30 4 50 20M30 20h20M30 36 50 20",
+  },
 };

@@ -10,6 +10,7 @@ const NARROW = 720; // pixels; the same number stands in narrow.css
 /** @type {Record<string, {text: string, icon: string}>} */
 const DRAWERS = {
   compare: { text: "Compare", icon: "compare" },
+  heads: { text: "Heads", icon: "cells" },
   check: { text: "Check", icon: "check" },
   keep: { text: "Keep", icon: "save" },
 };
@@ -79,7 +80,14 @@ export function layoutOf(viewer, parts) {
   const sticky = element("div", { class: "va-sticky" }, parts.picture.element);
   const left = element("div", { class: "va-left" }, sticky, parts.legend.element, parts.words);
   const map = element("div", {}, parts.questions.line, parts.matrix.element);
-  const navigator = element("div", { class: "va-navigator" }, map, parts.layers.element, parts.heads.element);
+  const navigator = element(
+    "div",
+    { class: "va-navigator" },
+    map,
+    parts.layers.element,
+    parts.lens.element,
+    parts.heads.element,
+  );
   const side = element("div", { class: "va-side" }, parts.answer.element, parts.more.element, parts.expert.element);
   const body = element(
     "div",
@@ -100,7 +108,7 @@ export function layoutOf(viewer, parts) {
   const arrange = () => {
     const narrow = root.classList.toggle("va-narrow", root.clientWidth < NARROW);
     if (narrow) sticky.append(parts.layers.element);
-    else navigator.insertBefore(parts.layers.element, parts.heads.element);
+    else navigator.insertBefore(parts.layers.element, parts.lens.element);
     (narrow ? parts.words : header).append(parts.tools.element);
     if (narrow) parts.drawers.element.prepend(parts.drawers.buttons);
     else parts.questions.element.append(parts.drawers.buttons);

@@ -19,6 +19,8 @@ const WORDS = [
   ["relevance", "relevance"],
   ["contributions?", "contribution"],
   ["heads?", "head"],
+  ["logits?", "logit"],
+  ["MLPs?", "mlp"],
   ["robust", "robust"],
   ["deletion", "deletion"],
   ["insertion", "insertion"],

@@ -79,7 +79,7 @@
  * @property {(model: string, picture: string, capsule: Capsule, settings: Settings) => Promise<void>} supply
  *   asks the host for what this map lacks; rejects with a line for the user
  * @property {(message: Message) => () => void} say   shows a message on the picture; the function returned removes it
- * @property {(name: "" | "compare" | "check" | "keep") => void} open   opens a drawer, "" closes
+ * @property {(name: "" | "compare" | "heads" | "check" | "keep") => void} open   opens a drawer, "" closes
  * @property {() => string} opened    the open drawer
  * @property {(listener: () => void) => void} onOpen   the open drawer changed
  */
