@@ -234,22 +234,22 @@ on_good
 # %% [markdown]
 # ## 7. What did the classifier use?
 #
-# Attention says where one token looked in one layer, and nothing about the answer. *Gradient times attention* weighs
-# each attention weight by roughly how much the score of a class would fall without it. The map that the kit
-# recommends sums this over the last third of the layers; the explorer's button of this name shows it. Sinks, where
-# there are any, are framed: patches that draw far more attention than their neighbours do, in most heads. Many do so
-# whatever the photo shows, but a small spot can look like one. The robust scale lets the brightest pixels saturate,
-# so that they do not darken everything else.
+# Attention says where one token looked in one layer, and nothing about the answer. *Contributions* (Ali et al. 2022)
+# divide the score of a class among the patches: hold constant what the model multiplied by, and it is linear, so that
+# each patch's part can be told. Red patches speak for the answer, blue ones against it. The map that the kit recommends
+# sums three such divisions. Beside it, plain attention in the same colours: it has no blue, as it cannot speak against
+# anything. Sinks, where there are any, are framed: patches that draw far more attention than their neighbours do, in
+# most heads. Many do so whatever the photo shows, but a small spot can look like one. The robust scale lets the
+# strongest pixels saturate, so that they do not fade everything else.
 
 # %%
 used = va.ViewSettings.recommended()
 capture = va.complete_capture(model, capture, used)  # one backward pass, for the predicted class
 panels = [va.Panel(capture, used), va.Panel(capture, va.ViewSettings(sinks="outline"))]
-va.figures.comparison_figure(panels, scale="robust", difference=True, note=data.describe())
+va.figures.comparison_figure(panels, scale="robust", note=data.describe())
 
 # %% [markdown]
-# Red in the last panel is where the first map has more; blue where plain attention has more: the model looked there,
-# but by this measure the answer owes less to it.
+# Where attention is strong and the first map pale, the model looked, but by this measure the answer owes little to it.
 #
 # ### Is this map worth anything?
 #
@@ -260,25 +260,27 @@ va.figures.comparison_figure(panels, scale="robust", difference=True, note=data.
 # will the answer fall faster?
 
 # %%
-checks = {"gradient_late": va.check_map(model, capture, used), "attention": va.check_map(model, capture)}
+checks = {"contributions": va.check_map(model, capture, used), "attention": va.check_map(model, capture)}
 for name, check in checks.items():
     print(f"{name}: deletion {check.deletion_area():.2f}, insertion {check.insertion_area():.2f}")
     print(check.verdict, *check.sentences, sep="\n- ")
 
 # %%
-va.figures.check_figure(checks["gradient_late"])
+va.figures.check_figure(checks["contributions"])
 
 # %% [markdown]
 # ## 8. All maps in one table
 #
-# The check was on one photo. So here are five sources beside the two baselines, on photos of bad fruit from the test
+# The check was on one photo. So here are six sources beside the two baselines, on photos of bad fruit from the test
 # split: attention; attention times the length of the values that it brings (*norm*, Kobayashi et al. 2020); attention
-# multiplied through the layers (*rollout*, Abnar and Zuidema 2020); the map of section 7 (*gradient_late*); and its
-# relative that runs through all layers (*relevance*, Chefer et al. 2021).
+# multiplied through the layers (*rollout*, Abnar and Zuidema 2020); gradient times attention, which weighs each
+# attention weight by roughly how much the score would fall without it, over the last third of the layers
+# (*gradient_late*) and carried through all of them (*relevance*, both after Chefer et al. 2021); and the map of
+# section 7 (*contribution_sum*).
 
 # %%
 few = data.test.take([bad[i] for i in np.unique(np.linspace(0, len(bad) - 1, TABLE_PHOTOS).astype(int))])
-sources = ["attention", "norm", "rollout", "gradient_late", "relevance"]
+sources = ["attention", "norm", "rollout", "gradient_late", "relevance", "contribution_sum"]
 table = va.evaluate_maps(model, few, aggregations=["mean", "max"], sources=sources)
 table
 

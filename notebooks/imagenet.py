@@ -273,14 +273,17 @@ for way in ways:
 va.figures.comparison_figure([va.Panel(capture, way) for way in ways], scale="robust", note=data.describe())
 
 # %% [markdown]
-# The last two belong to a class, so they can be asked: why this class and not that one? Here are the two most
-# probable classes, and what the first has more than the second (red) or less (blue).
+# The last two belong to a class. *Contributions* go further (Ali et al. 2022): hold constant what the model multiplied
+# by, and it is linear, so that the score of a class can be divided among the patches, for it (red) and against it
+# (blue). So they can be asked: why this class and not that one? Here are the two most probable classes, and the
+# difference.
 
 # %%
 panels = []
 for target in map(int, np.argsort(-capture.probabilities)[:2]):
-    capture = va.capture.capture_gradients(model, capture, target)
-    panels.append(va.Panel(capture, va.ViewSettings(source="gradient_late", target=target)))
+    panel = va.ViewSettings(source="contribution_sum", target=target)
+    capture = va.complete_capture(model, capture, panel)
+    panels.append(va.Panel(capture, panel))
 va.figures.comparison_figure(panels, difference=True, note=data.describe())
 
 # %% [markdown]
@@ -289,28 +292,30 @@ va.figures.comparison_figure(panels, difference=True, note=data.describe())
 # Now the photo is changed. Its patches are removed, those that the map marks most strongly first, while we follow the
 # probability of the class; then they are restored on a blurred photo in the same order. Orders that know
 # nothing of the model are tried beside it. Then the same map is drawn once more with the weights of the last blocks
-# shuffled, and each head of the last layer is silenced in turn. The recommended settings are gradient times attention
-# of the late layers; beside them the paper's map. Guess first: for which of the two will the class fall faster?
+# shuffled, and each head of the last layer is silenced in turn. The recommended settings are contributions, summed
+# over three divisions of the score; beside them the paper's map. Guess first: for which of the two will the class fall
+# faster?
 
 # %%
 used = va.ViewSettings.recommended()
-checks = {"gradient_late": va.check_map(model, capture, used), "attention": va.check_map(model, capture)}
+checks = {"contributions": va.check_map(model, capture, used), "attention": va.check_map(model, capture)}
 for name, check in checks.items():
     print(f"{name}: deletion {check.deletion_area():.2f}, insertion {check.insertion_area():.2f}")
     print(check.verdict, *check.sentences, sep="\n- ")
 
 # %%
-va.figures.check_figure(checks["gradient_late"])
+va.figures.check_figure(checks["contributions"])
 
 # %% [markdown]
 # ## 9. All maps in one table
 #
-# The check was on one photo. So here are all five sources beside the two baselines, over test photos from all
+# The check was on one photo. So here are six sources beside the two baselines, over test photos from all
 # classes.
 
 # %%
 few = data.test.take(np.unique(np.linspace(0, len(data.test) - 1, TABLE_PHOTOS).astype(int)))
-table = va.evaluate_maps(model, few, aggregations=["mean", "max"], sources=[way.source for way in ways])
+sources = [*(way.source for way in ways), "contribution_sum"]
+table = va.evaluate_maps(model, few, aggregations=["mean", "max"], sources=sources)
 table
 
 # %%

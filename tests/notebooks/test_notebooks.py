@@ -26,7 +26,8 @@ SMALL = {"MADE": "(4, 2, 2)", "EPOCHS": "1", "PHOTOS_PER_CLASS": "6", "TABLE_PHO
 MAX_LINES = 10
 
 ATTENTION = ["mean", "max", "mean / std"]
-EVERY_SOURCE = ["mean", "max", "norm, mean", "norm, max", "rollout, mean", "rollout, max", "gradient_late", "relevance"]
+EVERY_SOURCE = ["mean", "max", "norm, mean", "norm, max", "rollout, mean", "rollout, max"]
+EVERY_SOURCE += ["gradient_late", "relevance", "contribution_sum"]
 
 
 @pytest.fixture(params=NAMES)
@@ -184,7 +185,7 @@ def check_a_table(table: pandas.DataFrame, maps: list[str], masks: bool, border:
 def check_the_check(notebook: NotebookNode) -> None:
     """Two maps were put to the test, and each was given its numbers, its verdict and its four sentences."""
     areas = re.findall(r"(\w+): deletion ([\d.]+), insertion ([\d.]+)", printed(notebook))
-    assert [name for name, *_ in areas] == ["gradient_late", "attention"]
+    assert [name for name, *_ in areas] == ["contributions", "attention"]
     assert all(0 <= float(area) <= 1 for _, *both in areas for area in both)
     for words in ("Removing patches in the order", "Restoring patches in this order", "With the weights shuffled"):
         assert printed(notebook).count(f"- {words}") == 2

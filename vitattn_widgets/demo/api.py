@@ -39,7 +39,8 @@ name such as "class" or "mean", or a patch as "row,col". arrangement: "overlay",
 (what the model saw) or "original" (the whole photo, drawn with at most 2048 pixels on its longest side). scale: "map",
 "shared" or "robust". smoothing: some of "bilinear",
 "median", "gaussian". opacity: 0 (photo alone) to 1 (map alone). cmap: name of a matplotlib colour map. source:
-"attention", "norm", "rollout", "gradient", "gradient_late" or "relevance". target: "predicted" or a class by number,
+"attention", "norm", "rollout", "gradient", "gradient_late", "relevance", "contribution", "contribution_heads" or
+"contribution_sum". target: "predicted" or a class by number,
 name or part of its name, for sources that depend on it. sinks: "show", "outline", "leave_out" or "mark". blend: "even"
 (the same opacity everywhere) or "glow" (in proportion to the map)."""
 

@@ -35,8 +35,8 @@ from .service import DemoService, Photo
 
 PHOTO = """photo: the name of one of the page's samples (%s), or a picture as data URL (data:image/jpeg;base64,...). An
 answer names the key under which such a picture can be named again. model: one of %s. layer: number from 0, or from the
-last as -1. head: "all" or a number. source: "attention" is where a layer looks, whatever the answer; "gradient_late"
-and "relevance" show what the answer used."""
+last as -1. head: "all" or a number. source: "attention" is where a layer looks, whatever the answer;
+"contribution_sum" is what spoke for the answer and what against it."""
 
 ONE_MAP: dict[str, Any] = {
     "layer": -1,

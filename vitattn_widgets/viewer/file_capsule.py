@@ -172,7 +172,7 @@ def _parts(
     first, likely = capture.class_or_features(settings.target), likely_classes(capture.probabilities, classes)
     targets = list(dict.fromkeys([first, *likely]))
     in_answer = [(("tables", target), partial(tables, target)) for target in targets if target is not None]
-    kinds = [kind for kind in BY_CLASS if any(_kind(source) == kind for source in here)]
+    kinds = [kind for kind in reversed(BY_CLASS) if any(_kind(source) == kind for source in here)]
     by_class = [[((kind, target), partial(maps, kind, target)) for kind in kinds] for target in targets]
     operands = [
         (("operands", layer), partial(operand_tensors, capture, layer, BITS))

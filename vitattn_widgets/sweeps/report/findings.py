@@ -21,7 +21,7 @@ FEW = 20
 
 CAVEATS = (
     "A bright patch received attention from one token in one layer. That does not make it the reason for the "
-    "prediction; vitattn map --source gradient_late shows what the classifier used.",
+    "prediction; vitattn map --source contribution_sum shows what the classifier used.",
     "Sinks draw attention whatever the picture shows. If a model has them on the border, a high border share means "
     "little, so each share is also given without them.",
     "Right and wrong predictions differ in more than their maps: in classes, framing and difficulty. A difference is a "

@@ -68,7 +68,7 @@ export const LOOK = VIEW_FIELDS.filter((name) => !(name in MAP_DEFAULTS) && name
 export const START = { ...DEFAULTS, sinks: "mark", scale: "robust", opacity: 0.7, blend: "glow" };
 
 /** The settings that best show what the classifier used; the others keep their values. @type {Partial<Settings>} */
-export const RECOMMENDED = { source: "gradient_late", sinks: "outline", layer: -1, head: null, query: null };
+export const RECOMMENDED = { source: "contribution_sum", sinks: "outline", layer: -1, head: null, query: null };
 
 /** @type {Partial<Record<keyof Settings, string[]>>} */
 const CHOICES = {
