@@ -75,8 +75,8 @@ def test_an_open_page_goes_on_with_a_server_that_was_started_again(browser, tmp_
         server.send_signal(signal.SIGKILL)
         server.wait()
     with running_command(tmp_path, "--port", str(port)):
-        visitor.page.get_by_role("tab", name="What did it use?").click()  # gradients, which only the server has
-        visitor.wait_until(picture="mine.png", source="gradient_late")
+        visitor.page.get_by_role("tab", name="What did it use?").click()  # contributions, which only the server has
+        visitor.wait_until(picture="mine.png", source="contribution_sum")
         model = va.load_model("demo")
         capture = va.complete_capture(model, va.capture_attention(model, path), visitor.settings())
         assert visitor.caption() == va.render_view(capture, visitor.settings()).caption

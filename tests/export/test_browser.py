@@ -121,13 +121,20 @@ def difference(page, model, capture, edge=0.02):
     layer = np.array(data, float).reshape(*size, 4)
     assert layer.shape[:2] == capture.view.shape[:2]
     opacity = layer[..., 3:] / 255
-    picture = (1 - opacity) * capture.view + opacity * layer[..., :3]
+    signed = settings.source_info.signed
+    ground = va.view.drawing.light_grey(capture.view) if signed else capture.view
+    picture = (1 - opacity) * ground + opacity * layer[..., :3]
     # the frames of sinks are the page's own elements, not pixels
     treatment = {"mark": "leave_out", "outline": "show"}.get(settings.sinks, settings.sinks)
     drawn = va.render_view(capture, replace(settings, sinks=treatment))
     look = (settings.opacity, settings.cmap, settings.blend, glow_strength(1 - raw_map(capture, settings).share))
     nearly = [np.clip(drawn.heat + step / 255, 0, 1) for step in (-edge, 0, edge)]
-    away = [np.abs(picture - va.view.overlay(capture.view, heat, *look)).max(-1) for heat in nearly]
+    if signed:
+        look = (settings.opacity, settings.blend)
+        pictures = [va.view.drawing.overlay_difference(capture.view, 2 * heat - 1, *look) for heat in nearly]
+    else:
+        pictures = [va.view.overlay(capture.view, heat, *look) for heat in nearly]
+    away = [np.abs(picture - drawn).max(-1) for drawn in pictures]
     return np.min(away, 0).max()
 
 
@@ -140,6 +147,8 @@ def difference(page, model, capture, edge=0.02):
         ("#opacity=0&cmap=viridis", {"opacity": 0, "cmap": "viridis"}),
         ("#source=rollout&layer=1&aggregation=max&median=false", {"source": "rollout", "aggregation": "max"}),
         ("#source=gradient_late&opacity=0.3&sinks=show", {"source": "gradient_late", "sinks": "show"}),
+        ("#source=contribution&opacity=0.4&blend=even", {"source": "contribution", "blend": "even"}),
+        ("#source=contribution_heads&head=1&scale=map", {"source": "contribution_heads", "head": 1}),
         ("#source=norm&scale=shared&head=2&query=%5B1%2C2%5D", {"source": "norm", "head": 2, "query": [1, 2]}),
         ("#layer=99&head=7&opacity=5&source=x&cmap=__proto__&blend=&query=%7B", {"source": "attention", "layer": 2}),
         ("#constructor=1&median=1&target=-1.5&query=nobody&layer=x", {"layer": 2, "median": True, "query": None}),
@@ -180,12 +189,12 @@ def test_predicted_classes_have_maps_and_others_are_said_to_be_absent(page, mode
     buttons = page.locator(".va-answer button.va-class")
     for place in (1, 2, 0):
         buttons.nth(place).click()
-        wait_until(page, target=int(order[place]), source="gradient_late")
+        wait_until(page, target=int(order[place]), source="contribution_sum")
         assert difference(page, model, capture) <= ROUNDED
     present = buttons.evaluate_all("(all) => all.map((one) => one.getAttribute('aria-disabled'))")
     assert present == [None, None, None, "true", "true"]
     buttons.nth(4).click(force=True)
-    line = f"not in this file: the maps of the source gradient_late for class number {order[4]}"
+    line = f"not in this file: the maps of the source contribution_sum for class number {order[4]}"
     page.get_by_text(line).wait_for()
     assert settings_shown(page).target == order[0]
     assert difference(page, model, capture) <= ROUNDED
@@ -193,12 +202,12 @@ def test_predicted_classes_have_maps_and_others_are_said_to_be_absent(page, mode
     page.get_by_text(line).wait_for(state="detached")  # it is past
 
 
-def test_a_question_is_answered_for_the_usual_query_where_the_file_has_none_for_a_patch(page, model, capture):
+def test_a_question_is_answered_whatever_patch_was_the_query(page, model, capture):
     page.locator(".va-stage").click()
     page.wait_for_function("JSON.parse(document.querySelector('.va-viewer').dataset.shown).query !== null")
     page.get_by_role("tab", name="What did it use?").click()
-    wait_until(page, source="gradient_late", query=None)
-    page.get_by_text("for the usual query, not for a patch").wait_for()
+    wait_until(page, source="contribution_sum")  # which is summed over all queries
+    assert "query" not in page.locator(".va-caption").text_content()
     assert difference(page, model, capture) <= ROUNDED
 
 
@@ -287,7 +296,7 @@ def test_its_recipe_draws_the_picture_again(page, model, capture, tmp_path):
 
 def test_text_from_outside_runs_nothing(page):
     page.locator(".va-answer button.va-class").first.click()
-    wait_until(page, source="gradient_late")
+    wait_until(page, source="contribution_sum")
     assert page.title() == f"{NASTY_FILE}: what VisionTransformer attends to"
     assert NASTY in page.locator(".va-answer").text_content()
     assert NASTY in page.locator(".va-caption").text_content()

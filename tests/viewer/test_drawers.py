@@ -189,7 +189,7 @@ def test_a_class_is_shown_by_a_source_that_knows_it(open_viewer: Open) -> None:
     target = likely_classes(viewing.picture.capture.probabilities, 5)[2]
     assert viewing.page.locator(".va-class[aria-pressed=true]").count() == 0  # attention depends on no class
     viewing.page.locator(".va-class").nth(2).click()
-    viewing.wait_for(target=target, source="gradient_late")
+    viewing.wait_for(target=target, source="contribution_sum")
     assert viewing.question("use").get_attribute("aria-selected") == "true"
     assert viewing.page.locator(".va-class[aria-pressed=true]").get_attribute("data-class") == str(target)
 
@@ -322,12 +322,12 @@ def test_models_are_compared_at_the_same_depth(open_viewer: Open) -> None:
 def test_rows_that_do_not_apply_say_why(open_viewer: Open) -> None:
     viewing = open_viewer()
     viewing.question("use").click()
-    viewing.wait_for(source="gradient_late")
+    viewing.wait_for(source="contribution_sum")
     viewing.drawer("compare")
     button = viewing.row("heads")
     assert button.get_attribute("aria-disabled") == "true"
     button.click(force=True)
-    assert CATALOGUE["gradient_late"].no_head in viewing.page.locator(".va-compare-line").inner_text()
+    assert CATALOGUE["contribution_sum"].no_head in viewing.page.locator(".va-compare-line").inner_text()
     assert viewing.page.locator(".va-card").count() == 0
 
 

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser
 
 import vitattn_widgets as va
+from vitattn_widgets.maps.sources import CATALOGUE
 
 from ..conftest import SAMPLES
 from ..lab import CHROMIUM, running_browser
@@ -101,7 +102,7 @@ def test_questions_give_back_the_former_settings(open_viewer: Open) -> None:
     viewing.page.get_by_role("radio", name="lowest to highest").check(force=True)
     viewing.wait_for(scale="map")
     viewing.question("use").click()
-    viewing.wait_for(source="gradient_late", scale="robust")
+    viewing.wait_for(source="contribution_sum", scale="robust")
     viewing.question("look").click()
     viewing.wait_for(source="attention", scale="map")
     assert viewing.question("look").get_attribute("aria-selected") == "true"
@@ -113,10 +114,46 @@ def test_a_class_opens_its_question_and_the_former_one_gives_back_its_settings(o
     viewing.page.get_by_role("radio", name="lowest to highest").check(force=True)
     viewing.wait_for(scale="map")
     viewing.page.locator(".va-class").nth(1).click()
-    viewing.wait_for(source="gradient_late", scale="robust")
+    viewing.wait_for(source="contribution_sum", scale="robust")
     assert viewing.question("use").get_attribute("aria-selected") == "true"
     viewing.question("look").click()
     viewing.wait_for(source="attention", scale="map")
+
+
+def test_contributions_lie_over_a_light_grey_photo(open_viewer: Open) -> None:
+    viewing = open_viewer()
+
+    def colourless() -> float:
+        """The share of the ground's pixels without colour; those of the map are not in it."""
+        return viewing.page.evaluate(
+            """() => {
+                const canvas = document.querySelector(".va-ground");
+                const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+                let grey = 0;
+                for (let at = 0; at < data.length; at += 4) {
+                    const color = data.slice(at, at + 3);
+                    grey += Math.max(...color) - Math.min(...color) < 12;
+                }
+                return grey / (data.length / 4);
+            }"""
+        )
+
+    assert colourless() < 0.5
+    viewing.question("use").click()
+    viewing.wait_for(source="contribution_sum")
+    assert colourless() > 0.99
+    assert viewing.page.locator(".va-stage").get_attribute("aria-label").count("(red)") == 1
+    viewing.question("look").click()
+    viewing.wait_for(source="attention")
+    assert colourless() < 0.5
+
+
+def test_the_query_rests_where_contributions_are_summed_over_all(open_viewer: Open) -> None:
+    viewing = open_viewer()
+    viewing.question("use").click()
+    viewing.wait_for(source="contribution_sum")
+    viewing.unfold()
+    assert viewing.page.get_by_text(CATALOGUE["contribution_sum"].no_query).count() == 1
 
 
 def test_chips_take_back_what_is_set_deep_down(open_viewer: Open) -> None:

@@ -166,13 +166,18 @@ def overlay_difference(view: np.ndarray, heat: np.ndarray, opacity: float = 0.5,
     Returns:
         uint8 ``(H, W, 3)``.
     """
-    grey = np.asarray(Image.fromarray(view).convert("L"))[..., None] * np.float32(0.6) + np.float32(90)
+    grey = light_grey(view)
     colors = color_map((heat + 1) / 2, DIFFERENCE_CMAP)
     part = np.zeros((*heat.shape, 1), np.float32)
     if opacity:
         power = (1 - opacity) / (opacity if blend == "glow" else 2 * opacity)
         part = (np.abs(heat) ** np.float32(power))[..., None]
     return (grey * (1 - part) + colors * part + np.float32(0.5)).astype(np.uint8)
+
+
+def light_grey(view: np.ndarray) -> np.ndarray:
+    """A picture in light greys, 90 to 243: float32 ``(H, W, 1)`` of uint8 ``(H, W, 3)``."""
+    return np.asarray(Image.fromarray(view).convert("L"))[..., None] * np.float32(0.6) + np.float32(90)
 
 
 def crop_slices(crop_box: CropBox, size: tuple[int, int]) -> tuple[slice, slice]:
