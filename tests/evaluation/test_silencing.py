@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import vitattn_widgets as va
+from vitattn_widgets.evaluation import interventions
 from vitattn_widgets.evaluation.interventions import silence_every_head, silence_heads
 
 from .. import model_zoo
@@ -60,6 +61,14 @@ def test_it_agrees_with_the_heads_of_a_check_in_every_family(family: str) -> Non
         expected = silence_heads(model, capture.pixels, layer.name, layer.num_heads)
         np.testing.assert_allclose(torch.tensor(logits).softmax(-1), expected, atol=1e-5)
     assert not any("forward" in vars(part) for part in model.parts)
+
+
+def test_more_heads_than_a_batch_holds_are_silenced_in_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, capture = loaded(model_zoo.build("vit"))
+    whole = silence_every_head(model, capture, 1)
+    monkeypatch.setattr(interventions, "BATCH", 2)
+    parts = silence_every_head(model, va.capture_attention(model, noise_photo((40, 40))), 1)
+    np.testing.assert_allclose(np.stack(parts), np.stack(whole), atol=1e-5)
 
 
 def test_a_second_class_takes_no_pass(wide_model: va.models.AttentionModel) -> None:

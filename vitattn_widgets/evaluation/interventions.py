@@ -103,7 +103,7 @@ def silence_heads(model: AttentionModel, pixels: np.ndarray, layer: str, heads: 
     tensor = model.preprocessing.tensor(pixels)[None].to(model.device, model.dtype)
     with model_lock(model.module):
         _, clean = _clean_pass(model, tensor, (layer,))
-        return model.probabilities(_silenced_logits(model, tensor, layer, heads, clean))
+        return model.probabilities(_silenced_logits(model, tensor, layer, range(heads), heads, clean))
 
 
 def silence_every_head(
@@ -112,7 +112,7 @@ def silence_every_head(
     """How much of a class's logit is lost when a head is silenced: each head of each layer in turn.
 
     Unlike a direct contribution, this counts what later layers make of the head's result, and what they do without it.
-    The heads of a layer are one batch, whose pass starts from the tokens before the layer's block. Others may use the
+    Some heads of a layer are one batch, whose pass starts from the tokens before the layer's block. Others may use the
     model between these passes. The logits of all classes are kept beside the capture, so that a second class is free.
 
     Args:
@@ -135,11 +135,15 @@ def silence_every_head(
         tensor = model.preprocessing.tensor(capture.pixels)[None].to(model.device, model.dtype)
         with model_lock(model.module):
             logits, clean = _clean_pass(model, tensor, capture.layer_names)
+        size = BATCH if model.device.type == "cpu" else GPU_BATCH
         changes = []
         for layer in capture.layers:
-            with model_lock(model.module):
-                silenced = _silenced_logits(model, tensor, layer.name, layer.num_heads, clean)
-            changes.append((logits - silenced).float().cpu().numpy())
+            silenced = []
+            for first in range(0, layer.num_heads, size):
+                heads = range(first, min(first + size, layer.num_heads))
+                with model_lock(model.module):
+                    silenced.append(_silenced_logits(model, tensor, layer.name, heads, layer.num_heads, clean))
+            changes.append((logits - torch.cat(silenced)).float().cpu().numpy())
         return tuple(changes)
 
     return tuple(change[:, target] for change in remembered(capture, "silenced heads", None, lost))
@@ -184,10 +188,24 @@ def _clean_pass(model: AttentionModel, tensor: Tensor, layers: Sequence[str]) ->
         return watched_forward(model.module, model.parts, sites, tensor, count), clean
 
 
-def _silenced_logits(model: AttentionModel, tensor: Tensor, layer: str, heads: int, clean: _CleanPass) -> Tensor:
-    """Logits ``(heads, classes)`` with each head of a layer silenced in turn; the caller holds the model's lock."""
+def _silenced_logits(
+    model: AttentionModel, tensor: Tensor, layer: str, heads: range, count: int, clean: _CleanPass
+) -> Tensor:
+    """Logits ``(heads, classes)`` with each of some heads of a layer silenced in turn, in one batch.
+
+    The caller holds the model's lock.
+
+    Args:
+        model: the model.
+        tensor: ``(1, channels, height, width)``, the picture.
+        layer: name of the layer.
+        heads: numbers of the heads to silence.
+        count: number of all heads of the layer.
+        clean: of the pass of this picture.
+    """
     site = {layer: model.sites[layer]}
-    keep = (1 - torch.eye(heads, device=model.device, dtype=model.dtype))[:, :, None, None]  # (picture, head, 1, 1)
+    keep = 1 - torch.eye(count, device=model.device, dtype=model.dtype)[heads.start : heads.stop]
+    keep = keep[:, :, None, None]  # picture head 1 1
     before: dict[str, nn.Module] = {}
     for name, block in blocks(model.module).items():
         if _inside(layer, name):
@@ -202,9 +220,9 @@ def _silenced_logits(model: AttentionModel, tensor: Tensor, layer: str, heads: i
         return silenced
 
     def skip(name: str, _: Forward) -> Forward:
-        return lambda *_, **__: _repeated(clean.outputs[name], heads)
+        return lambda *_, **__: _repeated(clean.outputs[name], len(heads))
 
-    batch = tensor.expand(heads, -1, -1, -1).contiguous()
+    batch = tensor.expand(len(heads), -1, -1, -1).contiguous()
     with replaced_forward(site, silence), replaced_forward(before, skip):
         return watched_forward(model.module, model.parts, site, batch, lambda *_: None)
 

@@ -23,7 +23,7 @@ NEEDS = ("operands", "row", "maps", "colors", "answers", "direct", "silenced")
 """What can be asked for."""
 
 SLOW = ("silenced",)
-"""What takes many passes: 0.8 s for ViT-Tiny, 9 s for ViT-Base on two cores."""
+"""What takes many passes: about a second for ViT-Tiny, 20 for ViT-Base on two cores."""
 
 MAX_TEXT = 100
 """Longest name or query in a request, and longest part of one that a message repeats."""
