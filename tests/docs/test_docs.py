@@ -59,7 +59,11 @@ EXPECTED = {
     "data-sets.md": ["mask is not None"],
     "explorer.md": ["explorer.status == ''", "len(explorer.panels) == 3", "picture.image.shape[-1] == 3"],
     "fine-tuning.md": ["0 <= result.test_accuracy <= 1"],
-    "maps.md": ["worth.table().shape == (5, 7)", "all(sentence in page_text for sentence in check.sentences[:2])"],
+    "maps.md": [
+        "worth.table().shape == (5, 7)",
+        "abs(layer.tokens.sum() + layer.constants - divided.logit) < 1e-4 * abs(divided.logit)",
+        "all(sentence in page_text for sentence in check.sentences[:2])",
+    ],
     "offline-page.md": ["page.content.startswith(b'<!')"],
     "page.md": ["'head 2 of 0..2, query: patch at row 5, col 8' in caption"],
     "sweeps.md": ["len(swept.table) == 40"],

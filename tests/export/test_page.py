@@ -82,7 +82,7 @@ def test_the_page_holds_every_layer_and_source_as_python_computes_them(wide_mode
             values = tensors[f"layer{layer}.{part}"] * tensors[f"layer{layer}.{part}_scale"][..., None]
             wanted = getattr(scores, part)[0].numpy()
             np.testing.assert_allclose(values, wanted, atol=np.abs(wanted).max() / 2**12)
-    assert [source["unavailable"] for source in facts["sources"]] == [""] * 6
+    assert [source["unavailable"] for source in facts["sources"]] == [""] * len(va.SOURCES)
 
 
 @pytest.mark.parametrize(
