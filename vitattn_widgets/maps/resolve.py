@@ -15,6 +15,9 @@ from .sources import CATALOGUE, Source
 if TYPE_CHECKING:  # settings are read without torch, which takes a second to load
     from ..capture.capture import AttentionCapture
 
+OF_ONE_LAYER = tuple(repr(name) for name, source in CATALOGUE.items() if source.span != "first to layer")
+"""The sources that exist for every model."""
+
 Settings = TypeVar("Settings", bound=MapSettings)
 
 
@@ -50,6 +53,9 @@ def resolve(capture: AttentionCapture, settings: MapSettings) -> ResolvedMap:
         SettingsError: a layer, head, query or class that this capture does not have.
     """
     layer, source = capture.layer_index(settings.layer), settings.source_info
+    reason = unavailable(capture, source)
+    if reason:
+        raise SettingsError(f"the source {source.name!r} does not exist for {capture.model_name}: {reason}")
     heads = capture.num_heads(layer)
     head = None
     if settings.head is not None and not source.no_head:
@@ -65,6 +71,16 @@ def resolve(capture: AttentionCapture, settings: MapSettings) -> ResolvedMap:
         source=source,
         target=None if source.no_class else capture.class_or_predicted(settings.target),
         sinks=settings.sinks,
+    )
+
+
+def unavailable(capture: AttentionCapture, source: Source) -> str:
+    """Why a source does not exist for a capture's model; empty if it does."""
+    if source.span != "first to layer" or capture.followed:
+        return ""
+    return (
+        "between its layers lie poolings, convolutions or other steps that attention does not describe, so nothing can "
+        f"be followed through all of them; choose one of {', '.join(OF_ONE_LAYER)}"
     )
 
 
@@ -106,7 +122,8 @@ def fit_settings(
             head = max(-heads, min(head, heads - 1))
         head = resolve_index(head, heads, "head", f"layer {layer} of {capture.model_name}")
     source = settings.source
-    if not capture.class_names and not CATALOGUE[source].no_class and "source" not in asked:
+    lacks_class = not capture.class_names and not CATALOGUE[source].no_class
+    if (lacks_class or unavailable(capture, CATALOGUE[source])) and "source" not in asked:
         source = "attention"
     aggregation = settings.aggregation
     # a source without aggregations leaves the setting for the next source: then only the layer limits it
@@ -143,8 +160,9 @@ def _fit_query(
 ) -> Query | None:
     if query is None:
         return None
-    if not isinstance(query, str) and not strict and grid not in (None, capture.layout.grid):
-        query = _same_place(query, grid, capture.layout.grid)
+    own = capture.layers[layer].tokens.query_grid
+    if not isinstance(query, str) and not strict and grid not in (None, own):
+        query = _same_place(query, grid, own)
     try:
         capture.query_indices(layer, query)
     except SettingsError:

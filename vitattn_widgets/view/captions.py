@@ -36,13 +36,27 @@ def caption_of(capture: AttentionCapture, raw: RawMap, sinks: np.ndarray) -> str
         words = FORMULAS[resolved.aggregation] if resolved.heads > 1 else ONE_HEAD
         parts.append(words.format(heads=resolved.heads))
     parts.append(_query_words(capture, resolved))
-    one_layer = resolved.source.span == "layer"
-    # the prefix tokens of the map's own layer, or of the whole model if the map is computed from several layers
-    if capture.layers[resolved.layer].tokens.key_prefix if one_layer else capture.layout.prefix:
+    if windows := _windows(capture, resolved):
+        parts.append(f"attention inside {windows}")
+    if _has_prefix(capture, resolved):
         parts.append(f"{raw.share:.1%} of this {resolved.source.title} went to prefix tokens and is left out")
+    elif raw.share and capture.layers[resolved.layer].tokens.padding:
+        parts.append(
+            f"{raw.share:.1%} of this {resolved.source.title} went to padding beyond the edges and is left out"
+        )
     if sinks.any():
         parts.append(_sink_words(raw, sinks))
     return ", ".join(parts)
+
+
+def _has_prefix(capture: AttentionCapture, resolved: ResolvedMap) -> bool:
+    """Whether a map leaves out prefix tokens: of its own layer, or of the model if it is computed from several."""
+    layer = capture.layers[resolved.layer]
+    if resolved.source.span == "layer":
+        return bool(layer.tokens.key_prefix)
+    if not layer.staged:
+        return bool(capture.layout.prefix)
+    return any(capture.layers[index].tokens.key_prefix for index in late_layers(capture, resolved.layer))
 
 
 def _source_words(capture: AttentionCapture, resolved: ResolvedMap) -> list[str]:
@@ -79,14 +93,33 @@ def _sink_words(raw: RawMap, sinks: np.ndarray) -> str:
 
 def _query_words(capture: AttentionCapture, resolved: ResolvedMap) -> str:
     query = resolved.query
-    words = f"query: {query_words(query)}"
+    words = f"query: {query_words(query)}{_grid_words(capture, resolved)}"
     read = capture.layout.read
     if not read:
         return f"{words} (this model has no classifier)"
+    rows, cols = capture.layout.grid
+    if capture.layers[resolved.layer].tokens.query_grid != (rows, cols):
+        names = " and the ".join(query_words(name) for name in read)
+        return f"{words} (the classifier reads the {names} of the last layer, on {rows} x {cols} patches)"
     if all(part in read for part in (query.split("+") if isinstance(query, str) else [query])):
         last = resolved.layer == capture.num_layers - 1
         return f"{words}, which the classifier reads{'' if last else ' after the last layer'}"
     return f"{words} (the classifier reads the {' and the '.join(query_words(name) for name in read)} instead)"
+
+
+def _grid_words(capture: AttentionCapture, resolved: ResolvedMap) -> str:
+    """The grid of the queries, in a layer that has one of its own; else empty."""
+    captured = capture.layers[resolved.layer]
+    if not captured.staged or (isinstance(resolved.query, str) and resolved.query != "mean"):
+        return ""
+    rows, cols = captured.tokens.query_grid
+    return f" of {rows} x {cols}"
+
+
+def _windows(capture: AttentionCapture, resolved: ResolvedMap) -> str:
+    """Where the attention of a layer stays; empty if every query reaches every key."""
+    tokens = capture.layers[resolved.layer].tokens
+    return tokens.partition.words if tokens.partition is not None and tokens.query_patches else ""
 
 
 COUNT_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -130,6 +163,8 @@ def sentence_of(capture: AttentionCapture, raw: RawMap, sinks: np.ndarray) -> st
     target = "" if resolved.target is None else capture.class_names[resolved.target]
     query = query_words(resolved.query)
     text = f"{', '.join(place)}: {source.sentence.format(query=query, target=target)}."
+    if windows := _windows(capture, resolved):
+        text += f" Attention stays inside {windows}."
     if raw.share > LITTLE:
         text += f" Only {1 - raw.share:.0%} of it reaches patches."
     if sinks.any():

@@ -60,6 +60,7 @@ def make_capsule(
         path: of the photo's file, for code; None if it has none, or if readers must not see it.
         size: width and height of the photo, where the capture holds a smaller one (`screen_capture`).
     """
+    require_drawable(model)
     capture, no_norms = with_norms(model, capture)
     picture, pixels = picture_parts(capture, name, path)
     picture["size"] = size or picture["size"]
@@ -69,6 +70,19 @@ def make_capsule(
             tensors |= row_tensors(capture, layer, query)
         tensors |= norm_tensors(capture, layer)
     return pack(capsule_facts(model, capture, no_norms, picture), tensors)
+
+
+def require_drawable(model: AttentionModel) -> None:
+    """Raise if the viewer cannot draw a model.
+
+    Raises:
+        ModelError: it has windows or stages; names what draws it.
+    """
+    if model.partitions:
+        raise ModelError(
+            f"the viewer does not draw {model.name} yet, whose layers have windows or grids of their own; "
+            "`vitattn map PHOTO -o MAP.png --model ...` and va.render_view do"
+        )
 
 
 def without_folders(model: AttentionModel) -> AttentionModel:
