@@ -110,7 +110,7 @@ def page(table):
         "",
         "A model is *read* if its attention is shown exactly as it multiplied the values: flat Vision Transformers, "
         "and models with [windows, stages](maps.md#windows-and-stages) or convolutions before attention, whose layers "
-        "each have a grid of their own. Both draw in Python and on the command line; the viewer draws the flat ones.",
+        "each have a grid of their own.",
         "",
         "The last column is the largest relative difference between what the layers of the smallest architecture gave "
         "and what the captured attention and values give (`AttentionCapture.verify`), with random weights. The page is "

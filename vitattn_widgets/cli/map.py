@@ -77,16 +77,15 @@ def run(options: argparse.Namespace) -> None:
     if options.npz:
         write_file(options.npz, map_bytes(capture, rendered))
     print(f"wrote {' and '.join(str(path) for path in (options.output, options.npz) if path)}")
-    print("\n".join(next_steps(options, capture.num_layers, in_browser=not model.partitions)))
+    print("\n".join(next_steps(options, capture.num_layers)))
 
 
-def next_steps(options: argparse.Namespace, layers: int, in_browser: bool = True) -> list[str]:
+def next_steps(options: argparse.Namespace, layers: int) -> list[str]:
     """Lines with commands to try after this one, of the same model and photo.
 
     Args:
         options: of this command.
         layers: how many layers the model has; the command shows the middle one, or the first after that.
-        in_browser: whether the viewer draws this model.
     """
     layer = layers // 2
     if options.layer % layers == layer:
@@ -96,7 +95,7 @@ def next_steps(options: argparse.Namespace, layers: int, in_browser: bool = True
     model = "".join(f" {name} {shlex.quote(str(value))}" for name, value in given if value)
     size = f" --img-size {options.img_size[0]}x{options.img_size[1]}" if options.img_size else ""
     photo, output = shlex.quote(str(options.photo)), shlex.quote(str(path))
-    command = f"vitattn map {photo} -o {output} --layer {layer} --sinks leave_out{model}{size}"
-    if not in_browser:
-        return [f"next, another layer: {command}"]
-    return [f"next, in the browser: vitattn demo{model}", f"or another layer: {command}"]
+    return [
+        f"next, in the browser: vitattn demo{model}",
+        f"or another layer: vitattn map {photo} -o {output} --layer {layer} --sinks leave_out{model}{size}",
+    ]

@@ -28,7 +28,7 @@ from ..view.encode import data_url, encode_thumbnail, file_name
 from ..view.recipe import make_recipe
 from ..view.render import RenderedView
 from ..view.settings import VIEW_FIELDS, ViewSettings
-from ..viewer.capsule import make_capsule, require_drawable, without_folders
+from ..viewer.capsule import make_capsule, without_folders
 from ..viewer.requests import answer
 from ..viewer.store import DEFAULT_BUDGET, CaptureStore
 from .checks import Checks
@@ -132,13 +132,13 @@ class DemoService:
         self.note = model.note
 
     def _add_model(self, model: AttentionModel | str) -> None:
-        name = model.name if isinstance(model, AttentionModel) else model
+        if isinstance(model, AttentionModel):
+            self.models[model.name] = model
+            return
         try:
-            loaded = model if isinstance(model, AttentionModel) else load_model(model)
-            require_drawable(loaded)
-            self.models[name] = loaded
+            self.models[model] = load_model(model)
         except VitattnError as error:
-            self.unavailable[name] = str(error)
+            self.unavailable[model] = str(error)
 
     def _sample_facts(self, name: str) -> dict[str, str]:
         """A sample as the viewer's library lists it, with the reason if it cannot be read."""

@@ -18,7 +18,6 @@ from ..maps.completion import needs_completion
 from ..models.loading import AttentionModel, load_model
 from ..view.encode import THUMBNAIL_SIDE, data_url, encode_thumbnail
 from ..view.settings import ViewSettings
-from ..viewer.capsule import require_drawable
 from ..viewer.store import CaptureStore
 
 Models = AttentionModel | str | Iterable[AttentionModel | str]
@@ -92,9 +91,7 @@ class Library:
         loaded = self.models[model]
         if isinstance(loaded, str):
             self._notify(f"Loading {loaded} ...")
-            loaded = load_model(loaded)
-            require_drawable(loaded)
-            self.models[model] = loaded
+            loaded = self.models[model] = load_model(loaded)
         if held is None:
             if (loaded, picture) not in self.store:
                 self._notify(f"Running {loaded.name} on {picture} ...")

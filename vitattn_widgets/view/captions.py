@@ -36,17 +36,21 @@ def caption_of(capture: AttentionCapture, raw: RawMap, sinks: np.ndarray) -> str
         words = FORMULAS[resolved.aggregation] if resolved.heads > 1 else ONE_HEAD
         parts.append(words.format(heads=resolved.heads))
     parts.append(_query_words(capture, resolved))
-    if windows := _windows(capture, resolved):
+    if windows := windows_words(capture, resolved.layer):
         parts.append(f"attention inside {windows}")
     if _has_prefix(capture, resolved):
         parts.append(f"{raw.share:.1%} of this {resolved.source.title} went to prefix tokens and is left out")
-    elif raw.share and capture.layers[resolved.layer].tokens.padding:
+    elif raw.share > NOTHING and capture.layers[resolved.layer].tokens.padding:
         parts.append(
             f"{raw.share:.1%} of this {resolved.source.title} went to padding beyond the edges and is left out"
         )
     if sinks.any():
         parts.append(_sink_words(raw, sinks))
     return ", ".join(parts)
+
+
+NOTHING = 0.0005
+"""Share of the attention up to which a caption does not mention padding: windows inside the grid hold none."""
 
 
 def _has_prefix(capture: AttentionCapture, resolved: ResolvedMap) -> bool:
@@ -116,9 +120,9 @@ def _grid_words(capture: AttentionCapture, resolved: ResolvedMap) -> str:
     return f" of {rows} x {cols}"
 
 
-def _windows(capture: AttentionCapture, resolved: ResolvedMap) -> str:
+def windows_words(capture: AttentionCapture, layer: int) -> str:
     """Where the attention of a layer stays; empty if every query reaches every key."""
-    tokens = capture.layers[resolved.layer].tokens
+    tokens = capture.layers[layer].tokens
     return tokens.partition.words if tokens.partition is not None and tokens.query_patches else ""
 
 
@@ -163,7 +167,7 @@ def sentence_of(capture: AttentionCapture, raw: RawMap, sinks: np.ndarray) -> st
     target = "" if resolved.target is None else capture.class_names[resolved.target]
     query = query_words(resolved.query)
     text = f"{', '.join(place)}: {source.sentence.format(query=query, target=target)}."
-    if windows := _windows(capture, resolved):
+    if windows := windows_words(capture, resolved.layer):
         text += f" Attention stays inside {windows}."
     if raw.share > LITTLE:
         text += f" Only {1 - raw.share:.0%} of it reaches patches."

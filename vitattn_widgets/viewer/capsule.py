@@ -19,11 +19,13 @@ from ..capture.capture import AttentionCapture
 from ..capture.value_norms import capture_value_norms
 from ..errors import ModelError
 from ..maps.aggregate import AGGREGATIONS, FORMULAS, TITLES
+from ..maps.resolve import unavailable as unavailable_source
 from ..maps.settings import SINKS
 from ..maps.sinks import find_sinks
 from ..maps.sources import CATALOGUE, Source
 from ..models.tokens import QUERY_WORDS
 from ..view.arrange import ARRANGEMENTS, screen_capture
+from ..view.captions import windows_words
 from ..view.drawing import BLENDS, CMAPS, DIFFERENCE_CMAP, SCALES
 from ..view.recipe import python_code
 from ..view.settings import GROUNDS, STEP_TITLES, ViewSettings
@@ -60,7 +62,6 @@ def make_capsule(
         path: of the photo's file, for code; None if it has none, or if readers must not see it.
         size: width and height of the photo, where the capture holds a smaller one (`screen_capture`).
     """
-    require_drawable(model)
     capture, no_norms = with_norms(model, capture)
     picture, pixels = picture_parts(capture, name, path)
     picture["size"] = size or picture["size"]
@@ -70,19 +71,6 @@ def make_capsule(
             tensors |= row_tensors(capture, layer, query)
         tensors |= norm_tensors(capture, layer)
     return pack(capsule_facts(model, capture, no_norms, picture), tensors)
-
-
-def require_drawable(model: AttentionModel) -> None:
-    """Raise if the viewer cannot draw a model.
-
-    Raises:
-        ModelError: it has windows or stages; names what draws it.
-    """
-    if model.partitions:
-        raise ModelError(
-            f"the viewer does not draw {model.name} yet, whose layers have windows or grids of their own; "
-            "`vitattn map PHOTO -o MAP.png --model ...` and va.render_view do"
-        )
 
 
 def without_folders(model: AttentionModel) -> AttentionModel:
@@ -180,6 +168,7 @@ def _model_facts(model: AttentionModel, capture: AttentionCapture) -> Facts:
         "description": model.describe(),
         "code": python_code(model, ViewSettings()).split("\n")[:2],
         "grid": layout.grid,
+        "followed": capture.followed,
         "prefix": layout.prefix,
         "patch_size": layout.patch_size,
         "default_query": layout.default_query,
@@ -193,6 +182,13 @@ def _layer_facts(capture: AttentionCapture, layer: int) -> Facts:
     return {
         "name": captured.name,
         "words": capture.layer_words(layer),
+        "grid": captured.tokens.grid,
+        "query_grid": captured.tokens.query_grid,
+        "patch_size": max(capture.patch_shape(layer)),
+        "covered": capture.covered(layer),
+        "padding": captured.tokens.padding,
+        "staged": captured.staged,
+        "windows": windows_words(capture, layer),
         "heads": captured.num_heads,
         "key_prefix": captured.tokens.key_prefix,
         "queries": captured.tokens.names,
@@ -203,7 +199,7 @@ def _layer_facts(capture: AttentionCapture, layer: int) -> Facts:
 
 
 def _source_facts(source: Source, capture: AttentionCapture, no_norms: str) -> Facts:
-    unavailable = no_norms if source.norms else ""
+    unavailable = no_norms if source.norms else unavailable_source(capture, source)
     if not source.no_class and not capture.class_names:
         unavailable = "this model has no classifier"
     values = {field.name: getattr(source, field.name) for field in fields(source)}

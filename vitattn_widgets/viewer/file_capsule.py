@@ -17,15 +17,7 @@ from ..models.tokens import Query
 from ..view.captions import listed
 from ..view.recipe import make_recipe
 from ..view.settings import ViewSettings
-from .capsule import (
-    Facts,
-    capsule_facts,
-    first_tensors,
-    picture_parts,
-    require_drawable,
-    with_norms,
-    without_folders,
-)
+from .capsule import Facts, capsule_facts, first_tensors, picture_parts, with_norms, without_folders
 from .tensors import Tensors, has_operands, map_tensors, norm_tensors, operand_tensors, pack, row_tensors
 
 if TYPE_CHECKING:
@@ -79,7 +71,6 @@ def make_file_capsule(
     Raises:
         SettingsError: settings that this capture does not have, or no room for the photo and its first maps.
     """
-    require_drawable(model)
     settings = settings or MapSettings()
     name = Path(name).name
     named = without_folders(model)

@@ -34,6 +34,10 @@ export function resolve(capsule, settings) {
   const layer = capsule.layerIndex(settings.layer);
   const { heads, words } = capsule.facts.layers[layer];
   const source = capsule.source(settings.source);
+  if (!followed(capsule, source)) {
+    const { name } = capsule.facts.model;
+    throw new SettingsError(`the source '${source.name}' does not exist for ${name}: ${source.unavailable}`);
+  }
   const head = settings.head === null || source.no_head ? null : resolveIndex(settings.head, heads, "head", words);
   const query = capsule.queryOrDefault(layer, settings.query);
   capsule.queryIndices(layer, query); // throws for a query that this layer does not have
@@ -47,6 +51,16 @@ export function resolve(capsule, settings) {
     target: source.no_class ? null : capsule.classOrPredicted(settings.target),
     sinks: settings.sinks,
   };
+}
+
+/**
+ * Whether a source's maps can be computed through as many layers as it takes.
+ *
+ * @param {Capsule} capsule
+ * @param {SourceFacts} source
+ */
+function followed(capsule, source) {
+  return source.span !== "first to layer" || capsule.facts.model.followed;
 }
 
 /**
@@ -98,9 +112,8 @@ export function fitSettings(settings, capsule, { asked = [], grid = null, classe
     const nearest = asked.includes("head") ? head : within(head, heads);
     head = resolveIndex(nearest, heads, "head", `layer ${layer} of ${facts.model.name}`);
   }
-  if (!facts.model.classes.length && !capsule.source(source).no_class && !asked.includes("source")) {
-    source = "attention";
-  }
+  const lacksClass = !facts.model.classes.length && !capsule.source(source).no_class;
+  if ((lacksClass || !followed(capsule, capsule.source(source))) && !asked.includes("source")) source = "attention";
   // a source without aggregations leaves the setting for the next source: then only the layer limits it
   const own = sourceAggregations(capsule, source, layer);
   const possible = own.length ? own : possibleAggregations(heads);
@@ -143,7 +156,7 @@ function fitClass(target, capsule, chosenAmong, strict) {
  */
 function fitQuery(query, capsule, layer, grid, strict) {
   if (query === null) return null;
-  const own = capsule.facts.model.grid;
+  const own = capsule.facts.layers[layer].query_grid;
   const moved = grid && typeof query !== "string" && !strict ? samePlace(query, grid, own) : query;
   try {
     capsule.queryIndices(layer, moved);
@@ -162,6 +175,6 @@ function fitQuery(query, capsule, layer, grid, strict) {
  * @param {[number, number]} after
  * @returns {[number, number]}
  */
-function samePlace([row, col], before, after) {
+export function samePlace([row, col], before, after) {
   return [Math.trunc(((row + 0.5) * after[0]) / before[0]), Math.trunc(((col + 0.5) * after[1]) / before[1])];
 }

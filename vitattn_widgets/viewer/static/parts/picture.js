@@ -4,8 +4,8 @@
 import { timesAverage } from "../engine/render.js";
 import { element, icon, setText } from "./dom.js";
 import { timesWords } from "./legend.js";
-import { marksOf, patchAt, patchPlace, sinkWords, strongestTargets } from "./marks.js";
-import { groundSize, paintGround, putLayer, viewPlace } from "./paint.js";
+import { mapCell, marksOf, patchAt, patchPlace, pointGrid, sinkWords, strongestTargets } from "./marks.js";
+import { gridPlace, groundSize, paintGround, putLayer, viewPlace } from "./paint.js";
 import { sameValue } from "./store.js";
 
 /** @typedef {import("./types.js").Viewer} Viewer */
@@ -69,6 +69,9 @@ export function pictureOf(viewer, over) {
   /** @type {((patch: Patch | null) => void)[]} */
   const followers = [];
 
+  /** @param {Now} shown @returns {import("./paint.js").Place} of the patches that can be pointed at */
+  const cellsPlace = ({ capsule, settings }) => gridPlace(capsule, settings.layer, settings.on);
+
   const paintGrounds = () => {
     if (!now) return;
     const scale = window.devicePixelRatio || 1;
@@ -102,12 +105,15 @@ export function pictureOf(viewer, over) {
 
   const readPointed = () => {
     if (!now || !pointed) return "";
-    const times = timesAverage(now.prepared, ...pointed, now.capsule.facts.model.grid);
+    const { layer } = now.prepared.raw.resolved;
+    const cell = mapCell(now.capsule, layer, pointed);
+    const times = timesAverage(now.prepared, ...cell, now.capsule.facts.layers[layer].grid);
     return `${timesWords(times)} times the average patch`;
   };
 
   const showPointed = () => {
-    const spot = now && pointed ? patchPlace(pointed, view, now.capsule.facts.model.grid) : null;
+    const spot =
+      now && pointed ? patchPlace(pointed, cellsPlace(now), pointGrid(now.capsule, now.settings.layer)) : null;
     for (const { marks } of panes) marks.point(spot);
     value.hidden = !spot;
     upper.classList.toggle("va-faint", spot !== null && spot.top < TOP_SHARE);
@@ -134,7 +140,7 @@ export function pictureOf(viewer, over) {
     const pane = second.element.contains(/** @type {Node} */ (event.target)) ? second : first;
     const bounds = pane.element.getBoundingClientRect();
     const [x, y] = [(event.clientX - bounds.left) / bounds.width, (event.clientY - bounds.top) / bounds.height];
-    return patchAt(x, y, view, now.capsule.facts.model.grid);
+    return patchAt(x, y, cellsPlace(now), pointGrid(now.capsule, now.settings.layer));
   };
 
   /** @param {Patch | null} patch */
@@ -195,7 +201,7 @@ export function pictureOf(viewer, over) {
 
   stage.addEventListener("keydown", (event) => {
     if (!now || event.ctrlKey || event.metaKey || event.altKey) return;
-    const [rows, cols] = now.capsule.facts.model.grid;
+    const [rows, cols] = pointGrid(now.capsule, now.settings.layer);
     const { query } = now.settings;
     if (event.key in STEPS) {
       const start = pointed ?? (Array.isArray(query) ? query : null);
@@ -254,6 +260,8 @@ export function pictureOf(viewer, over) {
       const { changed } = next;
       now = next;
       if (["capsule", "on", "arrangement"].some((name) => changed.has(name))) place();
+      // the patches of another layer may be others
+      if (changed.has("layer") && next.capsule.facts.layers[next.settings.layer].staged) point(null);
       const plain = !(next.settings.bilinear || next.settings.median || next.settings.gaussian);
       for (const { map } of panes) {
         map.classList.toggle("va-squares", plain);
