@@ -14,7 +14,7 @@ from ..maps.settings import MapSettings
 from ..maps.sources import CATALOGUE
 from ..models.classes import likely_classes
 from ..models.tokens import Query
-from ..view.captions import listed
+from ..view.captions import listed, windows_words
 from ..view.recipe import make_recipe
 from ..view.settings import ViewSettings
 from .capsule import Facts, capsule_facts, first_tensors, picture_parts, with_norms, without_folders
@@ -183,7 +183,11 @@ def _left_out(capture: AttentionCapture, facts: Facts, kept: Collection[Part]) -
     if any(not (source["plain"] or source["norms"]) for source in here):
         sentences.append("Sources other than attention and value norms show the default query alone.")
     patches = [layer for layer in range(capture.num_layers) if capture.layers[layer].tokens.query_patches]
-    without = {layer: "attention is no plain softmax" for layer in patches if not has_operands(capture, layer)}
+    without = {
+        layer: "attention runs inside windows" if windows_words(capture, layer) else "attention is no plain softmax"
+        for layer in patches
+        if not has_operands(capture, layer)
+    }
     for layer in patches:
         if ("operands", layer) not in kept:
             without.setdefault(layer, "queries and keys did not fit")
