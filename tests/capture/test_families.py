@@ -196,15 +196,9 @@ def test_capture_rows_reads_pictures_in_batches_and_agrees_with_single_captures(
     [
         ("resnet18", "no attention layers"),
         ("convnext_atto", "no attention layers"),
-        ("swin_tiny_patch4_window7_224", "windows"),
-        ("maxvit_tiny_tf_224", "windows"),
-        ("twins_pcpvt_small", "windows"),
-        ("pvt_v2_b0", "windows"),
-        ("hiera_tiny_224", "windows"),
-        ("levit_128s", "windows"),
-        ("mobilevit_xxs", "windows"),
-        ("xcit_nano_12_p16_224", "channels"),
-        ("samvit_base_patch16_224", "windows"),
+        ("edgenext_xx_small", "not between patches"),
+        ("mobilevitv2_050", "not between patches"),
+        ("coat_lite_tiny", "not between patches"),
     ],
 )
 def test_a_model_without_patch_by_patch_attention_is_refused_with_the_reason(name: str, reason: str) -> None:
@@ -221,8 +215,8 @@ def test_an_unsupported_name_is_refused_before_anything_is_downloaded() -> None:
         va.errors.ModelError, match=r"resnet50 .* has no attention map to show: it has no attention layers"
     ):
         va.load_model("resnet50")
-    with pytest.raises(va.errors.ModelError, match="windows"):
-        va.load_model("swin_base_patch4_window7_224.ms_in22k_ft_in1k")
+    with pytest.raises(va.errors.ModelError, match="not between patches"):
+        va.load_model("edgenext_small.usi_in1k")
 
 
 def test_the_modules_of_the_families_build_nothing_else() -> None:

@@ -20,12 +20,15 @@ from vitattn_widgets.view.recipe import python_code
 from vitattn_widgets.view.render import draw_view, prepare_view
 from vitattn_widgets.viewer.settings import json_settings
 
-from .. import model_zoo
+from .. import model_zoo, stage_zoo
 from ..conftest import SAMPLES, noise_photo
 from ..lab import CHROMIUM
 from .twin_lab import Subject, Twin, decoded, random_settings, rounded, running_twin
 
 pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"), pytest.mark.usefixtures("one_thread")]
+
+STAGED = ("swin", "swin_padded", "hiera", "hieradet", "maxvit", "sam", "pvt_v2", "mvitv2_class", "levit", "pit", "volo")
+"""Models with each kind of window and of grid."""
 
 EACH = 8
 """Random settings for each family and size: 584 in all."""
@@ -88,6 +91,15 @@ def check(twin: Twin, one: Subject, settings: Sequence[va.ViewSettings]) -> None
 def test_every_family_is_drawn_as_python_draws_it(twin: Twin, family: str, size: tuple[int, int]) -> None:
     number = model_zoo.CASES.index((family, size))
     model = va.load_model(model_zoo.build(family, size), img_size=size)
+    one = Subject(model, noise_photo((70, 110), number), seed=number if number % 2 else None)
+    chance = random.Random(number)
+    check(twin, one, [random_settings(one.capture, chance) for _ in range(EACH)])
+
+
+@pytest.mark.parametrize("key", STAGED)
+def test_models_with_windows_and_stages_are_drawn_as_python_draws_them(twin: Twin, key: str) -> None:
+    number = list(STAGED).index(key)
+    model = va.load_model(stage_zoo.build(key), img_size=stage_zoo.MODELS[key].size)
     one = Subject(model, noise_photo((70, 110), number), seed=number if number % 2 else None)
     chance = random.Random(number)
     check(twin, one, [random_settings(one.capture, chance) for _ in range(EACH)])

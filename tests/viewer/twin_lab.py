@@ -19,13 +19,13 @@ from playwright.sync_api import Page, Route
 import vitattn_widgets as va
 from vitattn_widgets.capture.attention import SoftmaxAttention
 from vitattn_widgets.capture.cache import remembered
-from vitattn_widgets.capture.value_norms import capture_value_norms
+from vitattn_widgets.maps.resolve import unavailable
 from vitattn_widgets.maps.settings import SINKS
 from vitattn_widgets.maps.sources import CATALOGUE
 from vitattn_widgets.view.arrange import screen_capture
 from vitattn_widgets.view.drawing import BLENDS, CMAPS, SCALES
 from vitattn_widgets.viewer.assets import bundle
-from vitattn_widgets.viewer.capsule import make_capsule
+from vitattn_widgets.viewer.capsule import make_capsule, with_norms
 from vitattn_widgets.viewer.requests import answer
 from vitattn_widgets.viewer.settings import json_settings
 from vitattn_widgets.viewer.tensors import fixed_point, has_operands, operand_tensors, pack
@@ -50,12 +50,12 @@ class Subject:
         self, model: va.models.AttentionModel, photo: Any, seed: int | None = None, bits: int | None = None
     ) -> None:
         self.model, self.bits = model, bits
-        self.capture = capture_value_norms(model, screen_capture(va.capture_attention(model, photo)))
+        self.capture = with_norms(model, screen_capture(va.capture_attention(model, photo)))[0]
         if seed is None:
             self.sinks = [va.find_sinks(self.capture, layer) for layer in range(self.capture.num_layers)]
         else:
             chance = np.random.default_rng(seed)
-            self.sinks = [chance.random(self.capture.layout.grid) < 0.15 for _ in self.capture.layers]
+            self.sinks = [chance.random(layer.tokens.grid) < 0.15 for layer in self.capture.layers]
         self.rounded = self._with_sinks(rounded(self.capture, bits)) if bits else None
         self.capsule = make_capsule(model, self._with_sinks(self.capture), "photo")
 
@@ -112,12 +112,18 @@ def random_settings(capture: va.capture.AttentionCapture, chance: random.Random)
     layer = chance.randrange(capture.num_layers)
     heads = capture.num_heads(layer)
     by_class = bool(capture.class_names)
-    names = [source.name for source in CATALOGUE.values() if by_class or not source.needs_classifier]
+    names = [
+        source.name
+        for source in CATALOGUE.values()
+        if (by_class or not source.needs_classifier)
+        and not unavailable(capture, source)
+        and (capture.value_norms or not source.norms)
+    ]
     source = CATALOGUE[chance.choice([*names, "attention", "attention"])]
     possible = source.possible(heads) or ("mean",)
     queries: list[Any] = [None, None, chance.choice(capture.queries(layer))]
     if capture.layers[layer].tokens.query_patches:
-        queries += [tuple(chance.randrange(side) for side in capture.layout.grid)] * 2
+        queries += [tuple(chance.randrange(side) for side in capture.layers[layer].tokens.query_grid)] * 2
     return va.ViewSettings(
         layer=chance.choice([layer, layer - capture.num_layers]),
         head=chance.choice([None, None, chance.randrange(-heads, heads)]),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -140,6 +140,15 @@ class Attention(Protocol):
         ...
 
 
+@runtime_checkable
+class SummedAttention(Protocol):
+    """Attention that adds up rows without building them."""
+
+    def sum_rows(self, queries: np.ndarray, dtype: torch.dtype) -> Tensor:
+        """The sum of the rows of some queries, ``(..., head, key)``."""
+        ...
+
+
 @dataclass(frozen=True)
 class SoftmaxAttention:
     """Ordinary attention: softmax of the scores over the keys."""
@@ -239,6 +248,8 @@ def mean_row(attention: Attention, queries: np.ndarray, heads: int, keys: int, d
     """Mean attention of some queries, ``(..., head, key)``, without ever building the whole matrix."""
     if len(queries) == 1:
         return attention.rows(queries, dtype).squeeze(-2)
+    if isinstance(attention, SummedAttention):
+        return attention.sum_rows(queries, dtype) / len(queries)
     total: Tensor | None = None
     for chunk in query_chunks(queries, heads, keys):
         part = attention.rows(chunk, dtype).sum(-2)  # ... head key

@@ -7,6 +7,7 @@ is, fused attention included; no matrix is ever built, and a class takes a quart
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from ..errors import ModelError
 from .capture import ClassGradients
-from .forward import require_same_model
+from .forward import arrangement, require_same_model
 from .recorder import model_lock, watched_forward
 from .sites import SiteCalls, weighted_values
 
@@ -52,10 +53,12 @@ def capture_gradients(model: AttentionModel, capture: AttentionCapture, target: 
     require_same_model(model, capture)
     names: list[str] = []
     products: list[Tensor] = []  # attention times values, where it joins the graph
+    arranged: list[Callable[[Tensor], Tensor]] = []
 
     def keep(name: str, calls: SiteCalls) -> None:
         names.append(name)
         products.append(weighted_values(calls))
+        arranged.append(arrangement(model, name, calls))
 
     with model_lock(model.module), torch.inference_mode(False), torch.enable_grad():
         free_from_inference_mode(model)
@@ -71,8 +74,8 @@ def capture_gradients(model: AttentionModel, capture: AttentionCapture, target: 
         # unused is allowed: a layer that the logit does not depend on has a gradient of zero
         gradients = torch.autograd.grad(logits[0, target], products, allow_unused=True)
     by_name = {
-        name: torch.zeros_like(product) if gradient is None else gradient
-        for name, product, gradient in zip(names, products, gradients, strict=True)
+        name: arrange(torch.zeros_like(product) if gradient is None else gradient)
+        for name, arrange, product, gradient in zip(names, arranged, products, gradients, strict=True)
     }
     outputs = tuple(by_name[layer.name].detach().to("cpu", torch.float32) for layer in capture.layers)
     return replace(capture, gradients=(*capture.gradients, ClassGradients(target, outputs))[-MAX_CLASSES:])

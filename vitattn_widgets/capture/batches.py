@@ -64,8 +64,8 @@ class AttentionRows:
 
     def _split(self, layer: int) -> tuple[np.ndarray, np.ndarray]:
         index = self.layer_index(layer)
-        rows = self.rows[index].astype(np.float64)
-        return split_prefix(rows, len(self.tokens[index].key_prefix), self.layout.grid)
+        rows, tokens = self.rows[index].astype(np.float64), self.tokens[index]
+        return split_prefix(rows, tokens.first_patch, tokens.grid)
 
 
 def capture_rows_tensor(model: AttentionModel, tensor: Tensor, sites: Sequence[str] | None = None) -> AttentionRows:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import SettingsError
 from ..images import CropBox
+from ..models.partitions import cell_shape
 from ..models.tokens import LayerTokens, Query, TokenLayout, resolve_index
 from .attention import Attention, mean_row, pick, query_chunks, rebuild
 from .cache import remembered
@@ -49,6 +50,11 @@ class CapturedLayer:
     def block(self) -> str:
         """Name of the block. Layers of one block run side by side: they read the same tokens; their results add up."""
         return self.name.partition(".attns.")[0]
+
+    @property
+    def staged(self) -> bool:
+        """Whether the layer is of a model with windows or stages."""
+        return self.tokens.partition is not None
 
     @property
     def residual(self) -> bool:
@@ -138,6 +144,41 @@ class AttentionCapture:
         if self.answers is not None:
             arrays.append(self.answers.probabilities)
         return sum(shared.values()) + sum(array.nbytes for array in arrays)
+
+    @property
+    def followed(self) -> bool:
+        """Whether attention can be followed from layer to layer: all of them are known, and all on one grid."""
+        if not any(layer.staged for layer in self.layers):
+            return True
+        names = [f".blocks.{number}.attn" for number in range(self.num_layers)]
+        one_after_another = all(f".{layer.name}".endswith(name) for layer, name in zip(self.layers, names, strict=True))
+        grids = {(layer.tokens.grid, layer.tokens.query_grid, layer.tokens.padding) for layer in self.layers}
+        return one_after_another and grids == {(self.layout.grid, self.layout.grid, 0)}
+
+    def patch_shape(self, layer: int = -1) -> tuple[int, int]:
+        """Height and width in pixels of the view of the patches on which a layer's maps lie.
+
+        Raises:
+            SettingsError: no such layer.
+        """
+        captured = self.layers[self.layer_index(layer)]
+        if not captured.staged:
+            return self.layout.patch_shape
+        height, width = self.view.shape[:2]
+        return cell_shape((height, width), captured.tokens.grid)
+
+    def covered(self, layer: int = -1) -> tuple[int, int]:
+        """Height and width in pixels of what a layer's patches cover: the view, or more where the last ones exceed it.
+
+        Raises:
+            SettingsError: no such layer.
+        """
+        grid = self.layers[self.layer_index(layer)].tokens.grid
+        height, width = (
+            max(pixels, count * side)
+            for pixels, count, side in zip(self.view.shape[:2], grid, self.patch_shape(layer), strict=True)
+        )
+        return height, width
 
     def num_heads(self, layer: int = -1) -> int:
         return self.layers[self.layer_index(layer)].num_heads
@@ -296,9 +337,9 @@ class AttentionCapture:
         Raises:
             SettingsError: no such layer or query.
         """
-        prefix = len(self.layers[self.layer_index(layer)].tokens.key_prefix)
+        tokens = self.layers[self.layer_index(layer)].tokens
         # of the float32 row, which a browser holds too: both then compute the very same maps
-        return split_prefix(self.attention(layer, query).astype(np.float64), prefix, self.layout.grid)
+        return split_prefix(self.attention(layer, query).astype(np.float64), tokens.first_patch, tokens.grid)
 
     def verify(self) -> Verification:
         """Recompute every layer's output from the captured attention and values and compare.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from .capture import AttentionCapture, CapturedLayer
 from .layer_answers import AnswersReader, LayerAnswers, reading_answers
 from .recorder import watched_forward
 from .sites import SiteAttention, SiteCalls, layer_tokens, read_site
+from .stage_sites import arranged_by, read_stage_site
 
 if TYPE_CHECKING:
     from ..models.loading import AttentionModel
@@ -150,6 +152,8 @@ def capture_again(model: AttentionModel, capture: AttentionCapture) -> Attention
 
 def seen_part(model: AttentionModel, view: View) -> View:
     """The part of a view that whole patches cover: the model looks at nothing else, and maps lie on it."""
+    if model.partitions:  # convolutions see every pixel
+        return view
     rows, cols = model.layout.grid
     height, width = model.layout.patch_shape
     return view.part(rows * height, cols * width)
@@ -161,10 +165,19 @@ def read_layer(model: AttentionModel, name: str, calls: SiteCalls) -> tuple[Site
     Raises:
         ModelError: attention or tokens that this kit does not know.
     """
-    site = model.sites[name]
+    site, where = model.sites[name], f"{name} of {model.name}"
+    partition = model.partitions.get(name)
+    if partition is not None:
+        return read_stage_site(site, calls, partition, model.layout.prefix, where)
     attention = read_site(site, calls, model.layout, name)
     queries, keys = attention.output.shape[2], attention.values.shape[2]
-    return attention, layer_tokens(is_latent_pool(site), queries, keys, model.layout, f"{name} of {model.name}")
+    return attention, layer_tokens(is_latent_pool(site), queries, keys, model.layout, where)
+
+
+def arrangement(model: AttentionModel, name: str, calls: SiteCalls) -> Callable[[Tensor], Tensor]:
+    """What brings a layer's results, as its module lays them out, into the order of `CapturedLayer.output`."""
+    partition = model.partitions.get(name)
+    return (lambda result: result) if partition is None else arranged_by(model.sites[name], calls, partition)
 
 
 def require_same_model(model: AttentionModel, capture: AttentionCapture) -> None:

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from ..models.tracing import logits_of
 from .sites import Call, SiteCalls
 
 MATMULS = frozenset({torch.matmul, Tensor.matmul, Tensor.__matmul__})
@@ -60,7 +61,7 @@ class _SiteWatch(TorchFunctionMode):
             self.calls.fused.append(_fused_call(result, *args, **kwargs))
         elif func in SOFTMAXES:
             self.calls.softmaxes.append(Call(args[:1], result))
-        elif result.ndim == 4:  # batch head ...: only attention's own products have these axes
+        elif result.ndim >= 3:  # batch head ...: products of weights have fewer axes
             self.calls.matmuls.append(Call(args[:2], result))
 
 
@@ -119,7 +120,8 @@ def watched_forward(
         _eval_mode(parts),
         _watched(sites, on_site),
     ):
-        return module(tensor)
+        logits: Tensor = logits_of(module(tensor))
+        return logits
 
 
 def plain_forwards(module: nn.Module, parts: Sequence[nn.Module], batches: Sequence[Tensor]) -> list[Tensor]:
@@ -138,8 +140,8 @@ def plain_forwards(module: nn.Module, parts: Sequence[nn.Module], batches: Seque
 
     def run(batch: Tensor) -> Tensor:
         with torch.inference_mode():  # of the thread that it is called in
-            output: Tensor = module(batch)
-            return output
+            logits: Tensor = logits_of(module(batch))
+            return logits
 
     with model_lock(module), _eval_mode(parts):
         if len(batches) == 1:

@@ -66,8 +66,11 @@ def run(options: argparse.Namespace) -> None:
     if capture.doubt:
         print(capture.doubt)
     query = query_words(resolve(capture, settings).query)
-    shares = capture.prefix_share(settings.layer, settings.query)
-    print(f"prefix share of the {query}, by head: {', '.join(f'{share:.1%}' for share in shares)}")
+    tokens = capture.layers[capture.layer_index(settings.layer)].tokens
+    if tokens.first_patch or tokens.partition is None:
+        shares = capture.prefix_share(settings.layer, settings.query)
+        share = "prefix share" if tokens.key_prefix or not tokens.padding else "share of padding"
+        print(f"{share} of the {query}, by head: {', '.join(f'{share:.1%}' for share in shares)}")
     print(f"shown: {rendered.caption}")
 
     write_file(options.output, picture_bytes(rendered.image, options.output.suffix))

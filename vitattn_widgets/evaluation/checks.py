@@ -13,6 +13,7 @@ from scipy import stats
 from ..capture.cache import remembered
 from ..capture.capture import AttentionCapture
 from ..capture.forward import capture_again, require_same_model
+from ..errors import ModelError
 from ..maps.attribution import grid_map
 from ..maps.completion import complete_capture
 from ..view.settings import ViewSettings
@@ -190,10 +191,15 @@ def check_map(
 
     Raises:
         SettingsError: the model has no classifier, or the capture does not have what the settings name.
-        ModelError: the capture is of another model.
+        ModelError: the capture is of another model, or of one with windows or stages.
     """
     settings = settings or ViewSettings()
     require_same_model(model, capture)
+    if model.partitions:
+        raise ModelError(
+            f"the check of a map does not know models with windows or stages yet, and {model.name} is one; "
+            "measure its sources with va.evaluate_maps instead"
+        )
     target = capture.class_or_predicted(settings.target)
     settings = replace(settings, target=target)
     capture = complete_capture(model, capture, settings)

@@ -20,6 +20,7 @@ from ..maps.attribution import grid_map, source_maps
 from ..maps.completion import complete_capture
 from ..maps.sources import SOURCES
 from ..models.classes import class_key, is_right
+from ..models.stages import require_one_grid
 from ..view.settings import ViewSettings
 from ..view.smooth import smooth_map
 from .measures import (
@@ -91,6 +92,7 @@ def evaluate_maps(
     unknown = [source for source in sources if source not in SOURCES]
     if unknown:
         raise SettingsError(f"source {unknown[0]!r} does not exist; possible: {', '.join(SOURCES)}")
+    require_one_grid(model.name, model.partitions, layers)
     variants = [(source, sink) for source in sources for sink in sinks]
     passes = _full_passes(model, photos, sources) if {*variants} - {PLAIN} else _row_passes(model, photos, batch_size)
     known_keys = frozenset(map(class_key, model.class_names))

@@ -78,7 +78,8 @@ def show(library: Library, values: Values, before: Shown | None, asked: Collecti
     else:
         model, capture = library.capture(values["model"], values["picture"])
     last = before.capture if before is not None else capture
-    settings = fit_settings(settings, capture, asked, last.layout.grid, last.class_names)
+    grid = None if before is None else last.layers[last.layer_index(before.settings.layer)].tokens.query_grid
+    settings = fit_settings(settings, capture, asked, grid, last.class_names)
     resolved = resolve(capture, settings)  # raises where a class is needed and there is none
     possible = resolved.source.possible(resolved.heads)
     if resolved.head is None and possible and resolved.aggregation not in possible:

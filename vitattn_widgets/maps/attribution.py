@@ -152,7 +152,8 @@ def _compute(capture: AttentionCapture, resolved: ResolvedMap) -> SourceMaps:
             rows = relevance_row(capture, layer, query, capture.class_gradients(resolved.target))[None]
         case other:
             raise NotImplementedError(f"no arithmetic for the source {other!r}")
-    return _split(rows, rows.shape[-1] - capture.layout.num_patches, capture.layout.grid)
+    grid = capture.layers[layer].tokens.grid
+    return _split(rows, rows.shape[-1] - grid[0] * grid[1], grid)
 
 
 def norm_rows(capture: AttentionCapture, layer: int, query: Query | None) -> np.ndarray:
@@ -205,24 +206,52 @@ def late_gradient_row(
     A compromise between one layer's term and relevance, which runs through all layers: one layer alone misses what
     earlier ones brought to the tokens, and the first two thirds mostly look at colours and edges everywhere. A layer
     without the query contributes its own default query; rows of several tokens are summed, as their effects add up.
+    Layers of other grids are brought onto that of `layer`, each patch's value spread evenly over its area.
 
     Returns:
-        float64 ``(prefix + patches,)``, never negative.
+        float64 ``(other keys + patches,)``, never negative.
 
     Raises:
         SettingsError: no such layer or query.
     """
     last = capture.layer_index(layer)
-    total = np.zeros(len(capture.layout.prefix) + capture.layout.num_patches)
+    grid = capture.layers[last].tokens.grid
+    firsts = [capture.layers[index].tokens.first_patch for index in late_layers(capture, last)]
+    others = max(len(capture.layout.prefix), *firsts)
+    total = np.zeros(others + grid[0] * grid[1])
     for index in late_layers(capture, last):
         tokens = capture.layers[index].tokens
-        known = query in tokens.names if isinstance(query, str) else tokens.query_patches
+        known = query in tokens.names
+        if not isinstance(query, str):  # a patch is another one on another grid
+            known = tokens.query_patches and tokens.query_grid == capture.layers[last].tokens.query_grid
         # in the last layer, which the settings name, an unknown query is an error
         own_query = capture.query_or_default(index, query if known or index == last else None)
         rows = gradient_rows(capture, index, own_query, gradients).mean(0)
+        if tokens.grid != grid:
+            patches = spread(rows[tokens.first_patch :].reshape(tokens.grid), grid).ravel()
+            rows = np.concatenate([rows[: tokens.first_patch], patches])
         # keys are aligned at the end: layers may lack prefix keys, but all of them have the patches
         total[-len(rows) :] += rows * len(capture.query_indices(index, own_query))
     return total
+
+
+def spread(grid_map: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """A map on another grid of the same area: each patch's value is spread evenly over its area, so the sum stays.
+
+    Args:
+        grid_map: float64 ``(rows, cols)``.
+        grid: ``(rows, cols)`` of the result.
+    """
+    down, across = (_overlaps(old, new) for old, new in zip(grid_map.shape, grid, strict=True))
+    return np.asarray(down @ grid_map @ across.T)
+
+
+def _overlaps(old: int, new: int) -> np.ndarray:
+    """The share of each old cell of a line that lies in each new one, ``(new, old)``."""
+    starts, ends = np.arange(new) / new, np.arange(1, new + 1) / new
+    from_, to = np.arange(old) / old, np.arange(1, old + 1) / old
+    common = np.minimum(ends[:, None], to) - np.maximum(starts[:, None], from_)
+    return np.asarray(common.clip(0) * old)
 
 
 def late_layers(capture: AttentionCapture, layer: int) -> range:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..capture.backward import capture_gradients
 from ..capture.conservative import capture_contributions
 from ..capture.value_norms import capture_value_norms
+from .resolve import require_source
 from .settings import MapSettings
 
 if TYPE_CHECKING:
@@ -27,11 +28,12 @@ def complete_capture(model: AttentionModel, capture: AttentionCapture, settings:
         backward pass; the capture itself if nothing is missing.
 
     Raises:
-        SettingsError: no such class, or a model without a classifier.
+        SettingsError: no such class, a model without a classifier, or a source that the model does not have.
         ModelError: another model than the capture's, one that no gradient flows through, or one whose contributions do
             not add up.
     """
     source = settings.source_info
+    require_source(capture, source)
     if source.norms:
         capture = capture_value_norms(model, capture)
     if source.signed:

@@ -15,6 +15,11 @@ from .sources import CATALOGUE, Source
 if TYPE_CHECKING:  # settings are read without torch, which takes a second to load
     from ..capture.capture import AttentionCapture
 
+OF_ONE_LAYER = tuple(
+    repr(name) for name, source in CATALOGUE.items() if source.span != "first to layer" and not source.signed
+)
+"""The sources that exist for every model."""
+
 Settings = TypeVar("Settings", bound=MapSettings)
 
 
@@ -52,6 +57,7 @@ def resolve(capture: AttentionCapture, settings: MapSettings) -> ResolvedMap:
             does not have.
     """
     layer, source = capture.layer_index(settings.layer), settings.source_info
+    require_source(capture, source)
     heads = capture.num_heads(layer)
     head = None
     if settings.head is not None and not source.no_head:
@@ -79,6 +85,21 @@ def _target(capture: AttentionCapture, source: Source, target: int | None) -> in
     if source.no_class:
         return None
     return capture.class_or_predicted(target) if source.needs_classifier else capture.class_or_features(target)
+
+
+def unavailable(capture: AttentionCapture, source: Source) -> str:
+    """Why a source does not exist for a capture's model; empty if it does."""
+    if source.signed and any(layer.staged for layer in capture.layers):
+        return (
+            "contributions are divided among the tokens of flat models alone, and this one has windows or stages; "
+            f"choose one of {', '.join(OF_ONE_LAYER)}"
+        )
+    if source.span != "first to layer" or capture.followed:
+        return ""
+    return (
+        "between its layers lie poolings, convolutions or other steps that attention does not describe, so nothing can "
+        f"be followed through all of them; choose one of {', '.join(OF_ONE_LAYER)}"
+    )
 
 
 def fit_settings(
@@ -119,8 +140,8 @@ def fit_settings(
             head = max(-heads, min(head, heads - 1))
         head = resolve_index(head, heads, "head", f"layer {layer} of {capture.model_name}")
     source = settings.source
-    if not capture.class_names and CATALOGUE[source].needs_classifier and "source" not in asked:
-        source = "attention"
+    if "source" not in asked:
+        source = _available_source(capture, CATALOGUE[source])
     aggregation = settings.aggregation
     # a source without aggregations leaves the setting for the next source: then only the layer limits it
     possible = CATALOGUE[source].possible(heads) or possible_aggregations(heads)
@@ -135,6 +156,24 @@ def fit_settings(
         source=source,
         target=_fit_class(settings.target, capture, class_names, strict="target" in asked),
     )
+
+
+def require_source(capture: AttentionCapture, source: Source) -> None:
+    """Raise if a source does not exist for a capture's model.
+
+    Raises:
+        SettingsError: with the reason, and the sources that do.
+    """
+    reason = unavailable(capture, source)
+    if reason:
+        raise SettingsError(f"the source {source.name!r} does not exist for {capture.model_name}: {reason}")
+
+
+def _available_source(capture: AttentionCapture, source: Source) -> str:
+    """The name of the source, or of the one that takes its place where the model lacks it."""
+    if not (source.needs_classifier and not capture.class_names) and not unavailable(capture, source):
+        return source.name
+    return "gradient_late" if source.signed and capture.class_names else "attention"
 
 
 def _fit_class(
@@ -156,8 +195,9 @@ def _fit_query(
 ) -> Query | None:
     if query is None:
         return None
-    if not isinstance(query, str) and not strict and grid not in (None, capture.layout.grid):
-        query = _same_place(query, grid, capture.layout.grid)
+    own = capture.layers[layer].tokens.query_grid
+    if not isinstance(query, str) and not strict and grid not in (None, own):
+        query = _same_place(query, grid, own)
     try:
         capture.query_indices(layer, query)
     except SettingsError:

@@ -57,7 +57,7 @@ def drawn_attention(capture: AttentionCapture, layer: int) -> np.ndarray:
     """The attention that each patch draws from all patches, float32 ``(head, rows, cols)``; each head sums to 1."""
     captured = capture.layers[layer]
     row = capture.attention(layer, "mean" if captured.tokens.query_patches else None)
-    return split_prefix(row, len(captured.tokens.key_prefix), capture.layout.grid)[0]
+    return split_prefix(row, captured.tokens.first_patch, captured.tokens.grid)[0]
 
 
 def sink_patches(drawn: np.ndarray) -> np.ndarray:

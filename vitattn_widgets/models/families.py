@@ -1,4 +1,4 @@
-"""What the kit knows about timm's model families: which are supported, where their attention is, what their head reads.
+"""What the kit knows about timm's flat families: which they are, where their attention is, what their head reads.
 
 Everything is read from the model itself. Classes are compared by name and not imported, so that a family which the
 installed timm lacks does no harm.
@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
+from .stage_sites import kind_of
 from .tokens import TokenLayout
+from .tracing import prefix_names
 
 SUPPORTED = (
     "VisionTransformer",
@@ -52,11 +54,6 @@ FAMILY_MODULES = frozenset(
 )
 """timm's Python modules that build only these families."""
 
-_REASONS = {
-    "VisionTransformerSAM": "its blocks attend inside windows with a decomposed position bias",
-    "Xcit": "its attention is between channels, not between patches",
-}
-
 
 def _class_names(module: nn.Module) -> set[str]:
     return {cls.__name__ for cls in type(module).__mro__ if cls.__module__.startswith("timm.")}
@@ -72,31 +69,59 @@ def require_supported(module: nn.Module, name: str) -> None:
         raise ModelError(f"{name} is a traced or scripted model, whose attention cannot be observed; pass the original")
     if any(getattr(part, "_compiled_call_impl", None) is not None for part in module.modules()):
         raise ModelError(f"{name} was compiled in place, which hides its attention; pass it before calling .compile()")
-    if _class_names(module) & set(SUPPORTED):
+    if any("_orig_mod" in part._modules for part in module.modules()):
+        raise ModelError(f"{name} holds a compiled part, which hides its attention; pass it before torch.compile")
+    if is_flat(model_inside(module)[1]) or any(kind_of(part) for part in module.modules()):
         return
-    kind = type(module).__name__
-    reason = next((_REASONS[cls.__name__] for cls in type(module).__mro__ if cls.__name__ in _REASONS), None)
-    if reason is None:
-        kinds = [type(part).__name__ for part in module.modules()]
-        attends = any("attention" in kind.lower() or "Attn" in kind for kind in kinds)
-        reason = (
-            "its attention runs inside windows, on a changing grid or on other axes, so no layer has one "
-            "patch-by-patch matrix"
-            if attends
-            else "it has no attention layers"
-        )
+    kinds = [type(part).__name__ for part in module.modules()]
+    attends = any("attention" in kind.lower() or "Attn" in kind for kind in kinds)
+    reason = "its attention is not between patches, or of a kind not known to this kit"
     raise ModelError(
-        f"{name} ({kind}) has no attention map to show: {reason}. Supported are timm's flat Vision Transformers: "
-        f"{', '.join(SUPPORTED)}; try 'vit_tiny_patch16_224'"
+        f"{name} ({type(module).__name__}) has no attention map to show: "
+        f"{reason if attends else 'it has no attention layers'}. Supported are timm's flat Vision Transformers "
+        f"({', '.join(SUPPORTED)}) and most of its models with windows or stages (Swin, MaxViT, Hiera, ...); "
+        "docs/models.md lists all; try 'vit_tiny_patch16_224'"
+    )
+
+
+def is_flat(module: nn.Module) -> bool:
+    """Whether a model is of a family with one patch-by-patch attention matrix per layer."""
+    return bool(_class_names(module) & set(SUPPORTED))
+
+
+def model_inside(module: nn.Module) -> tuple[str, nn.Module]:
+    """The timm model in a module of your own, preceded by its name prefix; the module itself if it is one.
+
+    Raises:
+        ModelError: there are several.
+    """
+    if _is_model(module):
+        return "", module
+    found: dict[str, nn.Module] = {}
+    for name, part in module.named_modules():
+        if _is_model(part) and not any(name.startswith(f"{outer}.") for outer in found):
+            found[name] = part
+    if len(found) > 1:
+        raise ModelError(
+            f"{type(module).__name__} holds several timm models: {', '.join(found)}; which one is meant? Pass that one"
+        )
+    return next(((f"{name}.", part) for name, part in found.items()), ("", module))
+
+
+def _is_model(module: nn.Module) -> bool:
+    # every model of timm's has these, and no layer or block does
+    return is_flat(module) or (
+        bool(_class_names(module)) and hasattr(module, "forward_features") and hasattr(module, "get_classifier")
     )
 
 
 def trunk(module: nn.Module) -> tuple[str, nn.Module]:
     """The part of a model that holds its blocks, preceded by its name prefix (``"encoder."`` for wrapped encoders)."""
-    encoder = getattr(module, "encoder", None)
+    prefix, inside = model_inside(module)
+    encoder = getattr(inside, "encoder", None)
     if isinstance(encoder, nn.Module) and hasattr(encoder, "blocks"):
-        return "encoder.", encoder
-    return "", module
+        return f"{prefix}encoder.", encoder
+    return prefix, inside
 
 
 def blocks(module: nn.Module) -> dict[str, nn.Module]:
@@ -147,8 +172,11 @@ def _patch_embed(body: nn.Module) -> Any:  # timm's patch embeddings have no typ
 
 def nominal_size(module: nn.Module) -> tuple[int, int] | None:
     """The input size ``(height, width)`` that a model was built for; None if it does not state one."""
+    inside = model_inside(module)[1]
+    if not is_flat(inside):
+        return None
     embed = _patch_embed(trunk(module)[1])
-    size = getattr(embed, "img_size", None) or getattr(module, "_traits", {}).get("img_size")
+    size = getattr(embed, "img_size", None) or getattr(inside, "_traits", {}).get("img_size")
     return (int(size[0]), int(size[1])) if size is not None else None
 
 
@@ -162,8 +190,8 @@ def patch_shape(module: nn.Module) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def token_layout(module: nn.Module, size: tuple[int, int], name: str) -> TokenLayout:
-    """The tokens of a model on an input of `size` ``(height, width)``.
+def token_layout(module: nn.Module, size: tuple[int, int], name: str, classes: int) -> TokenLayout:
+    """The tokens of a flat model with so many classes on an input of `size` ``(height, width)``.
 
     A remainder of the input that is smaller than a patch, as in some SigLIP models' own size, belongs to no token.
 
@@ -172,17 +200,17 @@ def token_layout(module: nn.Module, size: tuple[int, int], name: str) -> TokenLa
     """
     _, body = trunk(module)
     patch = patch_shape(module)
-    prefix = _prefix_names(body)
+    prefix = prefix_names(body)
     expected = getattr(body, "num_prefix_tokens", len(prefix))
     if len(prefix) != expected:
         raise ModelError(f"{name} has {expected} prefix tokens, of which only {prefix} are known to this kit")
-    read = _read_queries(module, prefix)
+    read = read_queries(model_inside(module)[1], prefix)
     return TokenLayout(
         grid=(size[0] // patch[0], size[1] // patch[1]),
         prefix=prefix,
         patch_shape=patch,
         default_query=read[0],
-        read=read if getattr(module, "num_classes", 0) else (),
+        read=read if classes else (),
     )
 
 
@@ -201,20 +229,7 @@ def require_whole_patches(module: nn.Module, size: tuple[int, int], name: str) -
             )
 
 
-def _prefix_names(body: nn.Module) -> tuple[str, ...]:
-    holder = body.embeds if hasattr(body, "embeds") else body
-    names = []
-    if getattr(holder, "cls_token", None) is not None:
-        names.append("class")
-    if getattr(holder, "dist_token", None) is not None:
-        names.append("dist")
-    registers = getattr(holder, "reg_token", None)
-    if registers is not None:
-        names += [f"reg{i}" for i in range(registers.shape[1])]
-    return tuple(names)
-
-
-def _read_queries(module: nn.Module, prefix: tuple[str, ...]) -> tuple[str, ...]:
+def read_queries(module: nn.Module, prefix: tuple[str, ...]) -> tuple[str, ...]:
     """What the pooling before the classifier reads, as queries of the last layer."""
     pool = getattr(module, "attn_pool", None)
     if pool is not None and is_latent_pool(pool):
@@ -277,12 +292,17 @@ def output_projection(site: nn.Module, heads: int, width: int) -> Tensor | None:
     layer = projection_layer(site)
     if isinstance(layer, nn.Identity) or type(site).__name__ == "AttentionPoolPrr":
         return None
+    if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and layer.in_channels == heads * width:
+        return layer.weight.detach()[:, :, 0, 0].T.reshape(heads, width, -1)  # a linear layer of each patch
     if not isinstance(layer, nn.Linear) or layer.in_features < heads * width:
         raise ModelError(
             f"the output projection of {type(site).__name__} is not known to this kit, and the source 'norm' needs it; "
             "choose another source"
         )
     weight = layer.weight.detach()[:, : heads * width].T  # head*width out
+    kind = kind_of(site)
+    if kind is not None and kind.heads_last:
+        weight = weight.reshape(width, heads, -1).transpose(0, 1).reshape(heads * width, -1)
     for name in ("sub_norm", "norm"):  # SigLIP's pool has a norm after its projection instead
         scale = None if is_latent_pool(site) else getattr(getattr(site, name, None), "weight", None)
         if scale is not None:

@@ -16,9 +16,22 @@ from ..errors import DownloadError, ModelError
 from . import DEFAULT_MODEL
 from .building import DEMO, create_module, imagenet_names, require_known
 from .checkpoints import Card, read_card, read_weights
-from .families import attention_sites, nominal_size, require_supported, require_whole_patches, token_layout
+from .families import (
+    attention_sites,
+    is_flat,
+    model_inside,
+    nominal_size,
+    read_queries,
+    require_supported,
+    require_whole_patches,
+    token_layout,
+)
+from .partitions import Partition
 from .preprocess import Preprocessing
+from .stage_sites import kind_of
+from .stages import stage_layout, traced
 from .tokens import TokenLayout
+from .tracing import prefix_names
 
 ImageSize = int | tuple[int, int]
 
@@ -37,6 +50,8 @@ class AttentionModel:
         layout: its tokens.
         sites: its attention modules by name, in the order of the forward pass.
         parts: every module of it, itself included.
+        partitions: what the queries of each layer reach, by name, in a model with windows or stages; empty in a flat
+            one.
         class_names: one name per class; empty without a classifier.
         loaded_with: the arguments with which `load_model` loads it again, as JSON values; None for a module of your
             own and for random weights, which no arguments bring back.
@@ -55,6 +70,7 @@ class AttentionModel:
     loaded_with: Mapping[str, Any] | None = field(default=None, repr=False)
     unsure_below: float = 0.0
     note: str = ""
+    partitions: Mapping[str, Partition] = field(default_factory=dict, repr=False)
 
     @property
     def device(self) -> torch.device:
@@ -73,9 +89,15 @@ class AttentionModel:
     def describe(self) -> str:
         """The model in one line: layers, heads, width, patches, weights."""
         rows, cols = self.layout.grid
-        heads = sorted({getattr(site, "num_heads", 0) for site in self.sites.values()})
+        heads = sorted({getattr(site, "num_heads", getattr(site, "heads", 1)) for site in self.sites.values()})
         width = getattr(self.module, "embed_dim", None)
         millions = sum(parameter.numel() for parameter in self.module.parameters()) / 1e6
+        if self.partitions:
+            grids = dict.fromkeys(partition.key_grid for partition in self.partitions.values())
+            return (
+                f"{self.name}: {len(self.sites)} layers, {' or '.join(map(str, heads))} heads, patches in "
+                f"{', '.join(f'{down} x {across}' for down, across in grids)}, {millions:.1f} M parameters"
+            )
         kind = " (the embedded model, trained on photos and drawn pictures)" if self.name == DEMO else ""
         return (
             f"{self.name}{kind}: {len(self.sites)} layers, {' or '.join(map(str, heads))} heads, width {width}, "
@@ -174,7 +196,7 @@ def _wrap_module(
     module = getattr(module, "_orig_mod", module)  # torch.compile's wrapper hides the attention calls
     if device is not None:
         module = _to_device(module, device)
-    config = getattr(module, "pretrained_cfg", None) or {}
+    config = getattr(model_inside(module)[1], "pretrained_cfg", None) or {}
     name = config.get("architecture") or type(module).__name__
     return _assemble(name, module, class_names, _image_size(img_size))
 
@@ -183,20 +205,44 @@ def _assemble(
     name: str, module: nn.Module, class_names: Sequence[str] | None, size: tuple[int, int] | None
 ) -> AttentionModel:
     require_supported(module, name)
-    if size is not None:
+    inside = model_inside(module)[1]
+    flat = is_flat(inside)
+    if flat and size is not None:
         require_whole_patches(module, size, name)
-    count = int(getattr(module, "num_classes", 0) or 0)
+    preprocessing = Preprocessing.of_model(inside, size or nominal_size(module))
+    count = int(getattr(inside, "num_classes", 0) or 0)
+    trace = None
+    if inside is not module or not flat:
+        trace = traced(module, preprocessing.size)
+    if trace is not None and inside is not module:
+        if trace.classes:
+            count = trace.classes
+        else:  # what holds the model gives no logits
+            return _assemble(name, inside, class_names, size)
     if class_names is not None and len(class_names) != count:
         raise ModelError(f"{name} has {count} classes, got {len(class_names)} class names; give one name per class")
-    preprocessing = Preprocessing.of_model(module, size or nominal_size(module))
+    if trace is None or flat:
+        partitions: Mapping[str, Partition] = {}
+        layout = token_layout(module, preprocessing.size, name, count)
+        sites = attention_sites(module)
+    else:
+        partitions = trace.partitions
+        if not partitions:
+            raise ModelError(f"{name} ran none of its attention modules on a photo; no layer can be shown")
+        prefix = prefix_names(inside)
+        sites = {name: module.get_submodule(name) for name in partitions}
+        last = kind_of(list(sites.values())[-1])
+        read = (last.reads,) if last is not None and last.reads else read_queries(inside, prefix)
+        layout = stage_layout(partitions, preprocessing.size, prefix, read if count else ())
     return AttentionModel(
         name=name,
         module=module,
         preprocessing=preprocessing,
-        layout=token_layout(module, preprocessing.size, name),
-        sites=attention_sites(module),
+        layout=layout,
+        sites=sites,
         parts=tuple(module.modules()),
         class_names=tuple(class_names) if class_names is not None else tuple(f"class {i}" for i in range(count)),
+        partitions=partitions,
     )
 
 

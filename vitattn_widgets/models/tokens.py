@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import SettingsError
+from .partitions import Partition, windows_of
 
 Query = str | tuple[int, int]
 """A prefix token's name (``"class"``), a patch ``(row, col)``, ``"mean"``, ``"pool"``, or names joined by ``+``."""
@@ -50,13 +51,30 @@ class LayerTokens:
         query_prefix: names of the non-patch queries, in their order.
         query_patches: whether the patches are queries too.
         key_prefix: names of the non-patch keys, in their order; the patches always follow.
-        grid: ``(rows, cols)`` of the patches.
+        grid: ``(rows, cols)`` of the patches that are keys, on which maps lie.
+        partition: which of them each patch query reaches; None if all do and queries and keys have one grid.
     """
 
     query_prefix: tuple[str, ...]
     query_patches: bool
     key_prefix: tuple[str, ...]
     grid: tuple[int, int]
+    partition: Partition | None = None
+
+    @property
+    def query_grid(self) -> tuple[int, int]:
+        """``(rows, cols)`` of the patches that are queries."""
+        return self.grid if self.partition is None else self.partition.query_grid
+
+    @property
+    def padding(self) -> int:
+        """Number of keys that fill the windows beyond the grid; they stand before the patches."""
+        return 0 if self.partition is None else windows_of(self.partition).padding
+
+    @property
+    def first_patch(self) -> int:
+        """The number of the first key that is a patch."""
+        return len(self.key_prefix) + self.padding
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -75,7 +93,7 @@ class LayerTokens:
         named = ", ".join(repr(name) for name in self.names)
         if not self.query_patches:
             return named
-        rows, cols = self.grid
+        rows, cols = self.query_grid
         return f"{named} or a patch (row, col) with row 0..{rows - 1}, col 0..{cols - 1}"
 
     def query_indices(self, query: Query, where: str) -> np.ndarray:
@@ -91,7 +109,7 @@ class LayerTokens:
         Raises:
             SettingsError: the query does not exist in this layer.
         """
-        rows, cols = self.grid
+        rows, cols = self.query_grid
         first_patch = len(self.query_prefix)
         if isinstance(query, str):
             if query == "mean" and self.query_patches:

@@ -82,7 +82,7 @@ def sweep(
 
     Raises:
         DataError: no such folder or data set, or it has no photo that can be read.
-        SettingsError: a layer, aggregation, split or limit that does not exist.
+        SettingsError: a layer, aggregation, split or limit that does not exist, or layers of several grids.
         SweepError: the folder holds another sweep, or cannot be written to.
     """
     from tqdm.auto import tqdm

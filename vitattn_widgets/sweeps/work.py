@@ -15,6 +15,7 @@ from ..capture.batches import AttentionRows, capture_rows_tensor
 from ..datasets.photos import PhotoSet
 from ..errors import SettingsError
 from ..maps.aggregate import AGGREGATIONS, possible_aggregations
+from ..models.stages import require_one_grid
 from ..models.tokens import resolve_index
 from .folder import TABLES, Part, Plan, SweepFolder, sinks_at
 from .measure import Classes, Measurement, measure_photos
@@ -109,6 +110,7 @@ class Request:
             raise SettingsError("a sweep needs at least one layer; -1 is the last")
         count = len(self.model.sites)
         layers = {resolve_index(layer, count, "layer", self.model.name) for layer in self.layers}
+        require_one_grid(self.model.name, self.model.partitions, layers)
         checked = replace(self, layers=tuple(sorted(layers)))
         for layer, site in zip(checked.layers, checked.sites, strict=True):
             heads = getattr(self.model.sites[site], "num_heads", None)

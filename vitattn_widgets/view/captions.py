@@ -38,15 +38,33 @@ def caption_of(capture: AttentionCapture, raw: RawMap, sinks: np.ndarray) -> str
         parts.append(words.format(heads=resolved.heads))
     if not resolved.source.no_query:
         parts.append(_query_words(capture, resolved))
-    one_layer = resolved.source.span == "layer"
-    # the prefix tokens of the map's own layer, or of the whole model if the map is computed from several layers
+    if windows := windows_words(capture, resolved.layer):
+        parts.append(f"attention inside {windows}")
     if raw.parts is not None:
         parts.append(_logit_words(raw.parts, resolved.source, capture.layout.prefix))
-    elif capture.layers[resolved.layer].tokens.key_prefix if one_layer else capture.layout.prefix:
+    elif _has_prefix(capture, resolved):
         parts.append(f"{raw.share:.1%} of this {resolved.source.title} went to prefix tokens and is left out")
+    elif raw.share > NOTHING and capture.layers[resolved.layer].tokens.padding:
+        parts.append(
+            f"{raw.share:.1%} of this {resolved.source.title} went to padding beyond the edges and is left out"
+        )
     if sinks.any():
         parts.append(_sink_words(raw, sinks))
     return ", ".join(parts)
+
+
+NOTHING = 0.0005
+"""Share of the attention up to which a caption does not mention padding: windows inside the grid hold none."""
+
+
+def _has_prefix(capture: AttentionCapture, resolved: ResolvedMap) -> bool:
+    """Whether a map leaves out prefix tokens: of its own layer, or of the model if it is computed from several."""
+    layer = capture.layers[resolved.layer]
+    if resolved.source.span == "layer":
+        return bool(layer.tokens.key_prefix)
+    if not layer.staged:
+        return bool(capture.layout.prefix)
+    return any(capture.layers[index].tokens.key_prefix for index in late_layers(capture, resolved.layer))
 
 
 def _source_words(capture: AttentionCapture, resolved: ResolvedMap) -> list[str]:
@@ -97,14 +115,33 @@ def _logit_words(parts: LogitParts, source: Source, prefix: Sequence[str]) -> st
 
 def _query_words(capture: AttentionCapture, resolved: ResolvedMap) -> str:
     query = resolved.query
-    words = f"query: {query_words(query)}"
+    words = f"query: {query_words(query)}{_grid_words(capture, resolved)}"
     read = capture.layout.read
     if not read:
         return f"{words} (this model has no classifier)"
+    rows, cols = capture.layout.grid
+    if capture.layers[resolved.layer].tokens.query_grid != (rows, cols):
+        names = " and the ".join(query_words(name) for name in read)
+        return f"{words} (the classifier reads the {names} of the last layer, on {rows} x {cols} patches)"
     if all(part in read for part in (query.split("+") if isinstance(query, str) else [query])):
         last = resolved.layer == capture.num_layers - 1
         return f"{words}, which the classifier reads{'' if last else ' after the last layer'}"
     return f"{words} (the classifier reads the {' and the '.join(query_words(name) for name in read)} instead)"
+
+
+def _grid_words(capture: AttentionCapture, resolved: ResolvedMap) -> str:
+    """The grid of the queries, in a layer that has one of its own; else empty."""
+    captured = capture.layers[resolved.layer]
+    if not captured.staged or (isinstance(resolved.query, str) and resolved.query != "mean"):
+        return ""
+    rows, cols = captured.tokens.query_grid
+    return f" of {rows} x {cols}"
+
+
+def windows_words(capture: AttentionCapture, layer: int) -> str:
+    """Where the attention of a layer stays; empty if every query reaches every key."""
+    tokens = capture.layers[layer].tokens
+    return tokens.partition.words if tokens.partition is not None and tokens.query_patches else ""
 
 
 COUNT_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -148,6 +185,8 @@ def sentence_of(capture: AttentionCapture, raw: RawMap, sinks: np.ndarray) -> st
     target = "" if source.no_class else capture.answer_words(resolved.target)
     query = query_words(resolved.query)
     text = f"{', '.join(place)}: {source.sentence.format(query=query, target=target)}."
+    if windows := windows_words(capture, resolved.layer):
+        text += f" Attention stays inside {windows}."
     if raw.parts is not None:
         text += f" {_logit_sentence(raw.parts, source)}"
     elif raw.share > LITTLE:

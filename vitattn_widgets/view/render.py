@@ -118,14 +118,17 @@ def prepare_view(capture: AttentionCapture, settings: ViewSettings) -> PreparedV
     """
     raw = raw_map(capture, settings)
     sinks = find_sinks(capture, raw.resolved.layer)
+    layer = raw.resolved.layer
     heat = smooth_map(
         raw.grid_map,
-        capture.view.shape[:2],
-        capture.layout.patch_size,
+        capture.covered(layer),
+        max(capture.patch_shape(layer)),
         median=settings.median,
         gaussian=settings.gaussian,
         bilinear=settings.bilinear,
     )
+    height, width = capture.view.shape[:2]
+    heat = heat[:height, :width]
     return PreparedView(raw, sinks, heat, caption_of(capture, raw, sinks))
 
 
@@ -168,6 +171,10 @@ def draw_view(
         image[where] = lay_over(image[where], placed)
         image = draw_frame(image, where)
     if settings.sinks in OUTLINED:
+        down, across = capture.covered(prepared.raw.resolved.layer)
+        if (down, across) != (height, width):  # the last patches lie partly beyond the view
+            left, top, right, bottom = box
+            box = (left, top, left + (right - left) * across / width, top + (bottom - top) * down / height)
         image = outline_patches(image, prepared.sinks, box)
     return RenderedView(image, prepared.raw.grid_map, heat, limits, prepared.caption, settings)
 

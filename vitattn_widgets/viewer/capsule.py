@@ -19,16 +19,18 @@ from ..capture.capture import AttentionCapture
 from ..capture.value_norms import capture_value_norms
 from ..errors import ModelError
 from ..maps.aggregate import AGGREGATIONS, FORMULAS, TITLES
-from ..maps.settings import SINKS
+from ..maps.resolve import fit_settings, unavailable as unavailable_source
+from ..maps.settings import SINKS, MapSettings
 from ..maps.sinks import find_sinks
 from ..maps.sources import CATALOGUE, Source
 from ..models.tokens import QUERY_WORDS
 from ..view.arrange import ARRANGEMENTS, screen_capture
+from ..view.captions import windows_words
 from ..view.drawing import BLENDS, CMAPS, DIFFERENCE_CMAP, SCALES
 from ..view.recipe import python_code
 from ..view.settings import GROUNDS, STEP_TITLES, ViewSettings
 from .answers import answer_parts, with_answers
-from .settings import QUESTIONS, START, json_settings
+from .settings import QUESTIONS, START, Question, json_settings
 from .tensors import Tensors, color_tensors, has_operands, norm_tensors, pack, row_tensors
 
 if TYPE_CHECKING:
@@ -154,10 +156,23 @@ def capsule_facts(
             "arrangements": ARRANGEMENTS,
         },
         "start": json_settings(START),
-        "questions": QUESTIONS,
+        "questions": _questions(capture),
         "doubt": capture.doubt,
         "left_out": [],
     }
+
+
+def _questions(capture: AttentionCapture) -> list[Question]:
+    """The questions. Where the model has windows, another source than contributions answers.
+
+    Without a classifier they are as they are: the tabs of a class rest, and say why.
+    """
+
+    def fitted(one: Question) -> Question:
+        source = fit_settings(MapSettings(source=one["settings"]["source"]), capture).source
+        return {**one, "settings": {**one["settings"], "source": source}}
+
+    return [fitted(one) for one in QUESTIONS] if capture.class_names else list(QUESTIONS)
 
 
 def _size(pixels: np.ndarray) -> tuple[int, int]:
@@ -172,6 +187,7 @@ def _model_facts(model: AttentionModel, capture: AttentionCapture) -> Facts:
         "description": model.describe(),
         "code": python_code(model, ViewSettings()).split("\n")[:2],
         "grid": layout.grid,
+        "followed": capture.followed,
         "prefix": layout.prefix,
         "patch_size": layout.patch_size,
         "default_query": layout.default_query,
@@ -185,6 +201,13 @@ def _layer_facts(capture: AttentionCapture, layer: int) -> Facts:
     return {
         "name": captured.name,
         "words": capture.layer_words(layer),
+        "grid": captured.tokens.grid,
+        "query_grid": captured.tokens.query_grid,
+        "patch_size": max(capture.patch_shape(layer)),
+        "covered": capture.covered(layer),
+        "padding": captured.tokens.padding,
+        "staged": captured.staged,
+        "windows": windows_words(capture, layer),
         "heads": captured.num_heads,
         "key_prefix": captured.tokens.key_prefix,
         "queries": captured.tokens.names,
@@ -195,7 +218,7 @@ def _layer_facts(capture: AttentionCapture, layer: int) -> Facts:
 
 
 def _source_facts(source: Source, capture: AttentionCapture, no_norms: str) -> Facts:
-    unavailable = no_norms if source.norms else ""
+    unavailable = no_norms if source.norms else unavailable_source(capture, source)
     if source.needs_classifier and not capture.class_names:
         unavailable = "this model has no classifier"
     values = {field.name: getattr(source, field.name) for field in fields(source)}

@@ -15,7 +15,7 @@ from ..maps.settings import MapSettings
 from ..maps.sources import CATALOGUE, Source
 from ..models.classes import likely_classes
 from ..models.tokens import Query
-from ..view.captions import listed
+from ..view.captions import listed, windows_words
 from ..view.recipe import make_recipe
 from ..view.settings import ViewSettings
 from .answers import answer_parts, answer_tensors, direct_tensors, silenced_tensors, with_answers
@@ -207,7 +207,11 @@ def _left_out(capture: AttentionCapture, facts: Facts, kept: Collection[Part]) -
     if any(not (source["plain"] or source["norms"]) for source in here):
         sentences.append("Sources other than attention and value norms show the default query alone.")
     patches = [layer for layer in range(capture.num_layers) if capture.layers[layer].tokens.query_patches]
-    without = {layer: "attention is no plain softmax" for layer in patches if not has_operands(capture, layer)}
+    without = {
+        layer: "attention runs inside windows" if windows_words(capture, layer) else "attention is no plain softmax"
+        for layer in patches
+        if not has_operands(capture, layer)
+    }
     for layer in patches:
         if ("operands", layer) not in kept:
             without.setdefault(layer, "queries and keys did not fit")

@@ -197,8 +197,12 @@ export function mount(root, host) {
     const query = fresh && !chosen.has("query") && Array.isArray(next.query) ? null : next.query;
     const wanted = { ...next, target, query };
     if (!capsule || !("layer" in wanted)) return wanted;
-    const { grid = null, classes = null } = now && now.capsule !== capsule ? now.capsule.facts.model : {};
-    return fitSettings(wanted, capsule, { grid, classes });
+    if (!now) return fitSettings(wanted, capsule);
+    const { facts } = now.capsule;
+    const other = now.capsule !== capsule;
+    // a patch that was chosen in the same step is one of the new layer's
+    const grid = other || !chosen.has("query") ? facts.layers[now.settings.layer].query_grid : null;
+    return fitSettings(wanted, capsule, { grid, classes: other ? facts.model.classes : null });
   };
   store.fit = fit;
 

@@ -110,7 +110,7 @@ function rowScores(capsule, layer, query) {
       scores[place] = product * scale * (kScale ? kScale[place] : 1);
     }
   }
-  if (capsule.has(`${name}.bias.table`)) addBias(capsule, name, query, scores);
+  if (capsule.has(`${name}.bias.table`)) addBias(capsule, layer, query, scores);
   return scores;
 }
 
@@ -118,12 +118,13 @@ function rowScores(capsule, layer, query) {
  * Add a bias that depends on the offset between patches alone (`OffsetBias`).
  *
  * @param {Capsule} capsule
- * @param {string} name of the layer's tensors
+ * @param {number} layer from 0 on
  * @param {number} query
  * @param {Float64Array} scores (heads, keys)
  */
-function addBias(capsule, name, query, scores) {
-  const [rows, cols] = capsule.facts.model.grid;
+function addBias(capsule, layer, query, scores) {
+  const name = `layer${layer}`;
+  const [rows, cols] = capsule.facts.layers[layer].grid;
   const { shape } = capsule.tensor(`${name}.bias.from_prefix`);
   const [heads, prefix, keys] = shape;
   if (query < prefix) {

@@ -186,7 +186,7 @@ function mapsOf(capsule, resolved) {
   }
   return capsule.remembered("maps", name, KEPT_MAPS, () => {
     const row = attentionRow(capsule, layer, query);
-    const prefix = row.length / heads - capsule.numPatches;
+    const prefix = row.length / heads - capsule.numPatches(layer);
     const split = source.plain
       ? splitPrefix(row, heads, prefix)
       : splitRows(normRows(row, capsule.floats(`layer${layer}.value_norms`)), heads, prefix);

@@ -13,7 +13,8 @@ import { queryIndices, resolveIndex } from "./tokens.js";
  * @property {string} name
  * @property {string} description
  * @property {string[]} code             lines of Python that load the model
- * @property {[number, number]} grid     rows and columns of the patches
+ * @property {[number, number]} grid     rows and columns of the patches of the last layer
+ * @property {boolean} followed          whether attention can be followed from layer to layer
  * @property {string[]} prefix           names of the tokens before the patches
  * @property {number} patch_size         in pixels of the view
  * @property {string} default_query
@@ -37,6 +38,13 @@ import { queryIndices, resolveIndex } from "./tokens.js";
  * @typedef {Object} LayerFacts
  * @property {string} name
  * @property {string} words
+ * @property {[number, number]} grid         rows and columns of the patches on which its maps lie
+ * @property {[number, number]} query_grid   of the patches that are queries
+ * @property {number} patch_size             side of a patch of `grid` in pixels of the view
+ * @property {[number, number]} covered      height and width in pixels of what the patches cover, at least the view
+ * @property {number} padding                number of keys that fill windows beyond the grid; they stand before the patches
+ * @property {boolean} staged                whether its model has windows or stages
+ * @property {string} windows                where its attention stays; empty if every query reaches every key
  * @property {number} heads
  * @property {string[]} key_prefix     names of its keys before the patches
  * @property {string[]} queries        names of its queries
@@ -187,9 +195,9 @@ export class Capsule {
     return this.facts.layers.length;
   }
 
-  /** @returns {number} rows times columns of the patch grid */
-  get numPatches() {
-    const [rows, cols] = this.facts.model.grid;
+  /** @param {number} layer @returns {number} rows times columns of the grid of a layer's maps */
+  numPatches(layer) {
+    const [rows, cols] = this.layer(layer).grid;
     return rows * cols;
   }
 
@@ -227,7 +235,7 @@ export class Capsule {
     const index = this.layerIndex(layer);
     const facts = this.facts.layers[index];
     const where = `layer ${index} (${facts.name}) of ${this.facts.model.name}`;
-    return queryIndices(query, facts, this.facts.model.grid, where);
+    return queryIndices(query, facts, facts.query_grid, where);
   }
 
   /** @param {number} layer @param {Query | null} query @returns {Query} */

@@ -39,14 +39,31 @@ export function captionOf(capsule, raw, sinks) {
   if (head !== null) parts.push(`head ${head} of 0..${heads - 1}`);
   else if (!source.no_head) parts.push(heads > 1 ? fillIn(words.formulas[aggregation], { heads }) : ONE_HEAD);
   if (!source.no_query) parts.push(queryPart(capsule, raw.resolved));
-  // the prefix tokens of the map's own layer, or of the whole model if the map is computed from several layers
-  const prefix = source.span === "layer" ? layers[layer].key_prefix : model.prefix;
+  const { windows, padding } = layers[layer];
+  if (windows) parts.push(`attention inside ${windows}`);
+  const lost = `${percent(raw.share, 1)} of this ${source.title}`;
   if (raw.parts) parts.push(logitPart(raw.parts, source, model.prefix));
-  else if (prefix.length) {
-    parts.push(`${percent(raw.share, 1)} of this ${source.title} went to prefix tokens and is left out`);
-  }
+  else if (hasPrefix(capsule, raw.resolved)) parts.push(`${lost} went to prefix tokens and is left out`);
+  else if (raw.share > NOTHING && padding) parts.push(`${lost} went to padding beyond the edges and is left out`);
   if (countSinks(sinks)) parts.push(sinksPart(raw, sinks));
   return parts.join(", ");
+}
+
+/** Share of the attention up to which a caption does not mention padding: windows inside the grid hold none. */
+const NOTHING = 0.0005;
+
+/**
+ * Whether a map leaves out prefix tokens: of its own layer, or of the model if it is computed from several.
+ *
+ * @param {Capsule} capsule
+ * @param {ResolvedMap} resolved
+ */
+function hasPrefix(capsule, { source, layer }) {
+  const { model, layers } = capsule.facts;
+  if (source.span === "layer") return layers[layer].key_prefix.length > 0;
+  if (!layers[layer].staged) return model.prefix.length > 0;
+  const first = source.span === "late layers" ? lateLayers(capsule, layer)[0] : 0;
+  return layers.slice(first, layer + 1).some((one) => one.key_prefix.length);
 }
 
 /**
@@ -119,10 +136,16 @@ function logitSentence({ patches, prefix, logit, rest }, source) {
 
 /** @param {Capsule} capsule @param {ResolvedMap} resolved */
 function queryPart(capsule, { query, layer }) {
-  const { read } = capsule.facts.model;
+  const { read, grid } = capsule.facts.model;
   const names = capsule.facts.words.queries;
-  const words = `query: ${queryWords(query, names)}`;
+  const { staged, query_grid: own } = capsule.facts.layers[layer];
+  const patches = staged && (query === "mean" || typeof query !== "string") ? ` of ${own[0]} x ${own[1]}` : "";
+  const words = `query: ${queryWords(query, names)}${patches}`;
   if (!read.length) return `${words} (this model has no classifier)`;
+  if (String(own) !== String(grid)) {
+    const all = read.map((name) => queryWords(name, names)).join(" and the ");
+    return `${words} (the classifier reads the ${all} of the last layer, on ${grid[0]} x ${grid[1]} patches)`;
+  }
   if (typeof query === "string" && query.split("+").every((part) => read.includes(part))) {
     return `${words}, which the classifier reads${layer === capsule.numLayers - 1 ? "" : " after the last layer"}`;
   }
@@ -173,6 +196,8 @@ export function sentenceOf(capsule, raw, sinks) {
   const target = source.no_class ? "" : capsule.answerWords(raw.resolved.target);
   const query = queryWords(raw.resolved.query, capsule.facts.words.queries);
   let text = `${place.join(", ")}: ${fillIn(source.sentence, { query, target })}.`;
+  const { windows } = capsule.facts.layers[layer];
+  if (windows) text += ` Attention stays inside ${windows}.`;
   if (raw.parts) text += ` ${logitSentence(raw.parts, source)}`;
   else if (raw.share > LITTLE) text += ` Only ${percent(1 - raw.share, 0)} of it reaches patches.`;
   const count = countSinks(sinks);

@@ -224,7 +224,11 @@ function commonRange(heats, scale, signed) {
  * @returns {Float32Array | null}
  */
 function differenceGrid(first, one, second, other) {
-  const same = String(first.capsule.facts.model.grid) === String(second.capsule.facts.model.grid);
+  const grids = [
+    first.capsule.facts.layers[one.raw.resolved.layer].grid,
+    second.capsule.facts.layers[other.raw.resolved.layer].grid,
+  ];
+  const same = String(grids[0]) === String(grids[1]);
   if (!same || !sameView(first.capsule, second.capsule)) return null;
   const factors = commonFactors(one, other);
   const [here, there] = [one, other].map((own, place) =>

@@ -5,6 +5,7 @@ import { aggregateHeads } from "./aggregate.js";
 import { attentionRow, rowName } from "./attention.js";
 import { colorTable, layerColors, lookUp, scaleMap, valueRange } from "./drawing.js";
 import { splitPrefix } from "./patch_attention.js";
+import { samePlace } from "./resolve.js";
 import { LEFT_OUT, leaveOut } from "./sinks.js";
 import { queryText } from "./tokens.js";
 
@@ -22,6 +23,9 @@ import { queryText } from "./tokens.js";
  * @property {string[]} queries           the query of each layer, as text: its own default where it lacks the wanted one
  */
 
+/** Most pixels of a cell's side in a model with stages, whose first layers have many patches. */
+const MAX_CELL = 64;
+
 /** Pictures kept per capsule. */
 const KEPT_OVERVIEWS = 8;
 
@@ -38,7 +42,7 @@ export function renderOverview(capsule, { query, cmap, sinks }) {
   const queries = capsule.facts.layers.map((_, layer) => queryText(availableQuery(capsule, layer, query)));
   const question = [cmap, LEFT_OUT.includes(sinks), ...queries].join(";");
   return capsule.remembered("overview", question, KEPT_OVERVIEWS, () => {
-    const [rows, cols] = capsule.facts.model.grid;
+    const [rows, cols] = largestGrid(capsule);
     const heads = capsule.facts.layers.map((layer) => layer.heads);
     const lines = 1 + Math.max(...heads);
     const [width, height] = [heads.length * cols, lines * rows];
@@ -47,7 +51,8 @@ export function renderOverview(capsule, { query, cmap, sinks }) {
     for (const layer of heads.keys()) {
       const maps = cellMaps(capsule, layer, availableQuery(capsule, layer, query), LEFT_OUT.includes(sinks));
       maps.forEach((map, line) => {
-        const cell = lookUp(scaleMap(map, valueRange(map, "robust")), colors);
+        const own = lookUp(scaleMap(map, valueRange(map, "robust")), colors);
+        const cell = enlarged(own, capsule.facts.layers[layer].grid, [rows, cols]);
         for (let row = 0; row < rows; row++) {
           const at = 4 * ((line * rows + row) * width + layer * cols);
           pixels.set(cell.subarray(4 * row * cols, 4 * (row + 1) * cols), at);
@@ -56,6 +61,35 @@ export function renderOverview(capsule, { query, cmap, sinks }) {
     }
     return { pixels, width, height, cell: /** @type {[number, number]} */ ([rows, cols]), rows: lines, heads, queries };
   });
+}
+
+/** @param {Capsule} capsule @returns {[number, number]} rows and columns of the finest of the layers' grids */
+function largestGrid(capsule) {
+  const grids = capsule.facts.layers.map(({ grid }) => grid);
+  const most = (/** @type {number[]} */ sides) => Math.max(...sides);
+  const [rows, cols] = [most(grids.map(([down]) => down)), most(grids.map(([, across]) => across))];
+  if (!capsule.facts.layers.some(({ staged }) => staged)) return [rows, cols];
+  return [Math.min(rows, MAX_CELL), Math.min(cols, MAX_CELL)];
+}
+
+/**
+ * A small picture in the size of another grid: each pixel takes the colour of the patch that it lies in.
+ *
+ * @param {Uint8ClampedArray} pixels RGBA of `from`
+ * @param {[number, number]} from rows and columns
+ * @param {[number, number]} to
+ */
+function enlarged(pixels, from, to) {
+  if (String(from) === String(to)) return pixels;
+  const out = new Uint8ClampedArray(4 * to[0] * to[1]);
+  for (let row = 0; row < to[0]; row++) {
+    for (let col = 0; col < to[1]; col++) {
+      const [down, across] = samePlace([row, col], to, from);
+      const at = 4 * (down * from[1] + across);
+      out.set(pixels.subarray(at, at + 4), 4 * (row * to[1] + col));
+    }
+  }
+  return out;
 }
 
 /**
@@ -70,7 +104,7 @@ export function renderOverview(capsule, { query, cmap, sinks }) {
 export function cellMaps(capsule, layer, query, withoutSinks) {
   const row = attentionRow(capsule, layer, query);
   const { heads } = capsule.layer(layer);
-  const { maps } = splitPrefix(row, heads, row.length / heads - capsule.numPatches);
+  const { maps } = splitPrefix(row, heads, row.length / heads - capsule.numPatches(layer));
   const kept = withoutSinks ? leaveOut(maps, capsule.sinks(layer), true) : maps;
   const patches = kept.length / heads;
   const single = Array.from({ length: heads }, (_, head) => kept.subarray(head * patches, (head + 1) * patches));

@@ -75,17 +75,19 @@ export function prepareView(capsule, settings, { coarse = false } = {}) {
   const { layer, head, aggregation, query, source, target, sinks } = raw.resolved;
   const { bilinear, median, gaussian } = settings;
   const parts = [layer, head, aggregation, queryText(query), source.name, target, sinks, bilinear, median, gaussian];
-  const { model, picture } = capsule.facts;
+  const { picture } = capsule.facts;
+  const { grid, covered, patch_size: side } = capsule.facts.layers[layer];
   const divisor = coarse ? 2 : 1;
-  const [width, height] = picture.view_size.map((side) => Math.ceil(side / divisor));
+  const [width, height] = picture.view_size.map((pixels) => Math.ceil(pixels / divisor));
   const kept = Math.max(KEPT_LEAST, Math.floor(KEPT_PIXELS / (width * height)));
   return capsule.remembered(coarse ? "coarse heat" : "heat", parts.join(), kept, () => {
-    const patch = model.patch_size / divisor;
+    const size = /** @type {[number, number]} */ (covered.map((pixels) => Math.ceil(pixels / divisor)));
+    const whole = smoothMap(raw.gridMap, grid, size, side / divisor, settings);
     const found = capsule.sinks(layer);
     return {
       raw,
       sinks: found,
-      heat: smoothMap(raw.gridMap, model.grid, [height, width], patch, settings),
+      heat: cropped(whole, size, [height, width]),
       width,
       height,
       caption: captionOf(capsule, raw, found),
@@ -189,8 +191,42 @@ function drawImage(capsule, settings, prepared, heat, blending, signed, pixels) 
     overlayDifference(image, withSigns(placed), where, blending, blending.colors);
   } else overlay(image, placed, where, blending);
   if (settings.on === "original") drawFrame(image, where);
-  if (OUTLINED.includes(settings.sinks)) outlinePatches(image, prepared.sinks, capsule.facts.model.grid, box);
+  if (OUTLINED.includes(settings.sinks)) {
+    const { layer } = prepared.raw.resolved;
+    outlinePatches(image, prepared.sinks, capsule.facts.layers[layer].grid, gridBox(capsule, layer, box));
+  }
   return image;
+}
+
+/**
+ * The box of what a layer's patches cover, from the box of the view: larger where the last patches exceed it.
+ *
+ * @param {Capsule} capsule
+ * @param {number} layer from 0 on
+ * @param {Box} box
+ * @returns {Box}
+ */
+export function gridBox(capsule, layer, box) {
+  const [width, height] = capsule.facts.picture.view_size;
+  const [down, across] = capsule.facts.layers[layer].covered;
+  if (down === height && across === width) return box;
+  const [left, top, right, bottom] = box;
+  return [left, top, left + ((right - left) * across) / width, top + ((bottom - top) * down) / height];
+}
+
+/**
+ * The top left part of a map.
+ *
+ * @param {Float32Array} heat (height, width) of `from`
+ * @param {[number, number]} from
+ * @param {[number, number]} to
+ */
+function cropped(heat, from, to) {
+  const [height, width] = to;
+  if (from[0] === height && from[1] === width) return heat;
+  const part = new Float32Array(height * width);
+  for (let y = 0; y < height; y++) part.set(heat.subarray(y * from[1], y * from[1] + width), y * width);
+  return part;
 }
 
 /** @param {Uint8ClampedArray | Uint8Array} pixels RGBA or RGB @param {number} count @returns {Uint8ClampedArray} RGBA, a copy */

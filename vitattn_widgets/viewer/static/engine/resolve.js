@@ -36,6 +36,10 @@ export function resolve(capsule, settings) {
   const layer = capsule.layerIndex(settings.layer);
   const { heads, words } = capsule.facts.layers[layer];
   const source = capsule.source(settings.source);
+  if (!exists(capsule, source)) {
+    const { name } = capsule.facts.model;
+    throw new SettingsError(`the source '${source.name}' does not exist for ${name}: ${source.unavailable}`);
+  }
   const head = settings.head === null || source.no_head ? null : resolveIndex(settings.head, heads, "head", words);
   if (settings.head === null && !source.no_head && source.aggregations.length) {
     if (!source.aggregations.includes(settings.aggregation)) {
@@ -62,6 +66,29 @@ export function resolve(capsule, settings) {
 function targetOf(capsule, source, target) {
   if (source.no_class) return null;
   return source.needs_classifier ? capsule.classOrPredicted(target) : capsule.classOrFeatures(target);
+}
+
+/**
+ * Whether a source's maps can be computed through as many layers as it takes.
+ *
+ * @param {Capsule} capsule
+ * @param {SourceFacts} source
+ */
+function exists(capsule, source) {
+  if (source.signed && capsule.facts.layers.some((layer) => layer.staged)) return false;
+  return source.span !== "first to layer" || capsule.facts.model.followed;
+}
+
+/**
+ * The name of the source, or of the one that takes its place where the model lacks it.
+ *
+ * @param {Capsule} capsule
+ * @param {SourceFacts} source
+ */
+function availableSource(capsule, source) {
+  const classes = capsule.facts.model.classes.length;
+  if ((classes || !source.needs_classifier) && exists(capsule, source)) return source.name;
+  return source.signed && classes ? "gradient_late" : "attention";
 }
 
 /**
@@ -113,9 +140,7 @@ export function fitSettings(settings, capsule, { asked = [], grid = null, classe
     const nearest = asked.includes("head") ? head : within(head, heads);
     head = resolveIndex(nearest, heads, "head", `layer ${layer} of ${facts.model.name}`);
   }
-  if (!facts.model.classes.length && capsule.source(source).needs_classifier && !asked.includes("source")) {
-    source = "attention";
-  }
+  if (!asked.includes("source")) source = availableSource(capsule, capsule.source(source));
   // a source without aggregations leaves the setting for the next source: then only the layer limits it
   const own = sourceAggregations(capsule, source, layer);
   const possible = own.length ? own : possibleAggregations(heads);
@@ -158,7 +183,7 @@ function fitClass(target, capsule, chosenAmong, strict) {
  */
 function fitQuery(query, capsule, layer, grid, strict) {
   if (query === null) return null;
-  const own = capsule.facts.model.grid;
+  const own = capsule.facts.layers[layer].query_grid;
   const moved = grid && typeof query !== "string" && !strict ? samePlace(query, grid, own) : query;
   try {
     capsule.queryIndices(layer, moved);
@@ -177,6 +202,6 @@ function fitQuery(query, capsule, layer, grid, strict) {
  * @param {[number, number]} after
  * @returns {[number, number]}
  */
-function samePlace([row, col], before, after) {
+export function samePlace([row, col], before, after) {
   return [Math.trunc(((row + 0.5) * after[0]) / before[0]), Math.trunc(((col + 0.5) * after[1]) / before[1])];
 }

@@ -38,12 +38,12 @@ export function aheadOf(viewer, ask) {
     const { layer, head } = settings;
     const last = capsule.facts.layers.length - 1;
     const layers = [layer + 1, layer - 1].filter((one) => one >= 0 && one <= last);
-    const { heads } = capsule.facts.layers[layer];
+    const { heads, query_grid: grid } = capsule.facts.layers[layer];
     const single = capsule.source(settings.source).no_head
       ? []
       : [...Array(heads).keys()].filter((one) => one !== head);
     return [
-      ...layers.map((one) => fitSettings({ ...settings, layer: one }, capsule)),
+      ...layers.map((one) => fitSettings({ ...settings, layer: one }, capsule, { grid })),
       ...single.map((one) => ({ ...settings, head: one })),
       ...(head === null ? [] : [{ ...settings, head: null }]),
     ];

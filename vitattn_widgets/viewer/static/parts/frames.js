@@ -3,7 +3,7 @@
 
 import { patchBoxes } from "../engine/drawing.js";
 import { OUTLINED } from "../engine/sinks.js";
-import { viewPlace } from "./paint.js";
+import { gridPlace } from "./paint.js";
 
 /** @typedef {import("./types.js").Capsule} Capsule */
 /** @typedef {import("./types.js").Settings} Settings */
@@ -18,8 +18,9 @@ import { viewPlace } from "./paint.js";
  */
 export function framePatches(canvas, capsule, settings, prepared, withQuery = true) {
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-  const { grid } = capsule.facts.model;
-  const view = viewPlace(capsule, settings.on);
+  const { layer, query } = prepared.raw.resolved;
+  const { grid, query_grid: queryGrid } = capsule.facts.layers[layer];
+  const view = gridPlace(capsule, layer, settings.on);
   const [x, y] = [view.left * canvas.width, view.top * canvas.height];
   /** @type {[number, number, number, number]} */
   const box = [x, y, x + view.width * canvas.width, y + view.height * canvas.height];
@@ -28,10 +29,11 @@ export function framePatches(canvas, capsule, settings, prepared, withQuery = tr
   /**
    * A light line on a dark one is seen on any photo.
    * @param {Uint8Array} patches
+   * @param {[number, number]} cells   rows and columns
    * @param {number[]} dashes   none for a solid line
    */
-  const frame = (patches, dashes) => {
-    for (const [left, top, right, bottom] of patchBoxes(patches, grid, box)) {
+  const frame = (patches, cells, dashes) => {
+    for (const [left, top, right, bottom] of patchBoxes(patches, cells, box)) {
       for (const light of [false, true]) {
         context.lineWidth = light ? line : 2 * line;
         context.strokeStyle = light ? "#fff" : "rgb(0 0 0 / 70%)";
@@ -41,10 +43,9 @@ export function framePatches(canvas, capsule, settings, prepared, withQuery = tr
     }
   };
 
-  if (OUTLINED.includes(settings.sinks)) frame(prepared.sinks, [3 * line, 2 * line]);
-  const { query } = prepared.raw.resolved;
+  if (OUTLINED.includes(settings.sinks)) frame(prepared.sinks, grid, [3 * line, 2 * line]);
   if (!withQuery || !Array.isArray(query)) return;
-  const own = new Uint8Array(grid[0] * grid[1]);
-  own[query[0] * grid[1] + query[1]] = 1;
-  frame(own, []);
+  const own = new Uint8Array(queryGrid[0] * queryGrid[1]);
+  own[query[0] * queryGrid[1] + query[1]] = 1;
+  frame(own, queryGrid, []);
 }

@@ -70,10 +70,10 @@ function figureNow(now) {
 
 /** @param {Now} now @returns {Blob} the same arrays that Python's `map_bytes` writes */
 function numbersNow({ capsule, prepared, drawn }) {
-  const { model, picture } = capsule.facts;
+  const { layers, picture } = capsule.facts;
   const scale = picture.size[0] / picture.photo_size[0];
   const content = npzFile({
-    grid_map: { type: "<f4", shape: model.grid, data: prepared.raw.gridMap },
+    grid_map: { type: "<f4", shape: layers[prepared.raw.resolved.layer].grid, data: prepared.raw.gridMap },
     heat: { type: "<f4", shape: [drawn.height, drawn.width], data: drawn.heat },
     value_range: { type: "<f8", shape: [2], data: Float64Array.from(drawn.limits) },
     crop_box: { type: "<f8", shape: [4], data: Float64Array.from(picture.crop_box, (side) => side * scale) },

@@ -113,7 +113,8 @@ export function presetRows(viewer, tell) {
         const capsule = await viewer.capsuleOf(model, state.picture);
         // the same relative depth, as models differ in their number of layers
         const layer = roundEven((settings.layer * (capsule.numLayers - 1)) / Math.max(1, here.numLayers - 1));
-        const { grid, classes } = here.facts.model;
+        const { query_grid: grid } = here.facts.layers[settings.layer];
+        const { classes } = here.facts.model;
         panels.push(panelChoice(model, state.picture, fitSettings({ ...settings, layer }, capsule, { grid, classes })));
       } catch (error) {
         viewer.say({

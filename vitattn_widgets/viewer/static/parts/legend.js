@@ -4,6 +4,7 @@
 import { colorLayer, colorTable } from "../engine/drawing.js";
 import { colorsOf, timesAverage } from "../engine/render.js";
 import { element, setText } from "./dom.js";
+import { mapCell } from "./marks.js";
 import { term } from "./terms.js";
 
 /** @typedef {import("./types.js").Now} Now */
@@ -56,7 +57,12 @@ export function legendOf(bare) {
     point(patch) {
       marker.hidden = !patch || !now;
       if (!patch || !now) return;
-      const times = timesAverage(now.prepared, ...patch, now.capsule.facts.model.grid);
+      const { layer } = now.prepared.raw.resolved;
+      const times = timesAverage(
+        now.prepared,
+        ...mapCell(now.capsule, layer, patch),
+        now.capsule.facts.layers[layer].grid,
+      );
       marker.style.left = `${100 * Math.min(1, Math.max(0, position(times)))}%`;
     },
     /** @param {Now} next */

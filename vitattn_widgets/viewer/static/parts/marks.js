@@ -2,9 +2,12 @@
 // Vector marks on the picture: sinks, the query and its strongest targets, the patch under the pointer, the crop.
 
 import { shareWords } from "../engine/captions.js";
+import { samePlace } from "../engine/resolve.js";
 import { countSinks, LEFT_OUT, OUTLINED, shareOf } from "../engine/sinks.js";
 import { shape } from "./dom.js";
+import { gridPlace } from "./paint.js";
 
+/** @typedef {import("./types.js").Capsule} Capsule */
 /** @typedef {import("./types.js").Now} Now */
 /** @typedef {import("./paint.js").Place} Place */
 /** @typedef {[number, number]} Patch   row and column */
@@ -39,14 +42,37 @@ export function patchAt(x, y, view, [rows, cols]) {
 }
 
 /**
+ * The patches of a layer that can be pointed at: its queries, or the patches of its map where none is a query.
+ * @param {Capsule} capsule
+ * @param {number} layer   from 0 on
+ * @returns {[number, number]} rows and columns
+ */
+export function pointGrid(capsule, layer) {
+  const { query_patches: patches, query_grid: queries, grid } = capsule.facts.layers[layer];
+  return patches ? queries : grid;
+}
+
+/**
+ * The patch of a layer's map at the place of a patch that is pointed at.
+ * @param {Capsule} capsule
+ * @param {number} layer   from 0 on
+ * @param {Patch} patch   of `pointGrid`
+ * @returns {Patch}
+ */
+export function mapCell(capsule, layer, patch) {
+  return samePlace(patch, pointGrid(capsule, layer), capsule.facts.layers[layer].grid);
+}
+
+/**
  * The patches that get most of a map, the query and the framed sinks not among them.
  * @param {Now} now
  * @returns {Patch[]} strongest first; only those clearly above the average
  */
 export function strongestTargets({ prepared, settings, capsule }) {
-  const cols = capsule.facts.model.grid[1];
-  const { query } = prepared.raw.resolved;
-  const own = Array.isArray(query) ? query[0] * cols + query[1] : -1;
+  const { query, layer } = prepared.raw.resolved;
+  const cols = capsule.facts.layers[layer].grid[1];
+  const [row, col] = Array.isArray(query) ? mapCell(capsule, layer, query) : [-1, 0];
+  const own = row * cols + col;
   /** @type {Float32Array} */
   const values = prepared.raw.gridMap;
   const average = values.reduce((sum, value) => sum + value, 0) / values.length;
@@ -136,7 +162,9 @@ export function marksOf() {
     update({ prepared, settings, capsule }, view, ratio, targets) {
       height = WIDTH / ratio;
       drawing.setAttribute("viewBox", `0 0 ${WIDTH} ${height}`);
-      const { grid } = capsule.facts.model;
+      const { query, layer } = prepared.raw.resolved;
+      const { grid } = capsule.facts.layers[layer];
+      const cells = gridPlace(capsule, layer, settings.on);
       /** @type {SVGElement[]} */
       const marks = [];
       if (settings.on !== "view") {
@@ -148,15 +176,14 @@ export function marksOf() {
       if (OUTLINED.includes(settings.sinks)) {
         prepared.sinks.forEach((/** @type {number} */ sink, /** @type {number} */ patch) => {
           if (!sink) return;
-          const place = patchPlace([Math.floor(patch / grid[1]), patch % grid[1]], view, grid);
+          const place = patchPlace([Math.floor(patch / grid[1]), patch % grid[1]], cells, grid);
           marks.push(...frame("va-mark-sink", place));
         });
       }
-      const { query } = prepared.raw.resolved;
       if (Array.isArray(query)) {
-        const from = patchPlace(/** @type {Patch} */ (query), view, grid);
+        const from = patchPlace(/** @type {Patch} */ (query), cells, pointGrid(capsule, layer));
         targets.forEach((patch, rank) => {
-          marks.push(...target(from, patchPlace(patch, view, grid), rank));
+          marks.push(...target(from, patchPlace(patch, cells, grid), rank));
         });
         marks.push(...frame("va-mark-query", from));
       }

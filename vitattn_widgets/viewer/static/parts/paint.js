@@ -60,6 +60,19 @@ export function viewPlace(capsule, on) {
 }
 
 /**
+ * The place of a layer's patches on the ground: the view's, or more where the last patches exceed it.
+ * @param {Capsule} capsule
+ * @param {number} layer   from 0 on
+ * @param {string} on
+ */
+export function gridPlace(capsule, layer, on) {
+  const { left, top, width, height } = viewPlace(capsule, on);
+  const [wide, high] = capsule.facts.picture.view_size;
+  const [down, across] = capsule.facts.layers[layer].covered;
+  return { left, top, width: (width * across) / wide, height: (height * down) / high };
+}
+
+/**
  * Paint the ground over a whole canvas. The photo is sharper than the model's view of it, so it is used wherever it
  * holds all of that view.
  * @param {CanvasRenderingContext2D} context

@@ -4,8 +4,8 @@
 import { timesAverage } from "../engine/render.js";
 import { element, icon, setText } from "./dom.js";
 import { timesWords } from "./legend.js";
-import { marksOf, patchAt, patchPlace, sinkWords, strongestTargets } from "./marks.js";
-import { groundSize, paintGreyView, paintGround, putLayer, viewPlace } from "./paint.js";
+import { mapCell, marksOf, patchAt, patchPlace, pointGrid, sinkWords, strongestTargets } from "./marks.js";
+import { gridPlace, groundSize, paintGreyView, paintGround, putLayer, viewPlace } from "./paint.js";
 import { sameValue } from "./store.js";
 
 /** @typedef {import("./types.js").Viewer} Viewer */
@@ -69,6 +69,9 @@ export function pictureOf(viewer, over) {
   /** @type {((patch: Patch | null) => void)[]} */
   const followers = [];
 
+  /** @param {Now} shown @returns {import("./paint.js").Place} of the patches that can be pointed at */
+  const cellsPlace = ({ capsule, settings }) => gridPlace(capsule, settings.layer, settings.on);
+
   const paintGrounds = () => {
     if (!now) return;
     const scale = window.devicePixelRatio || 1;
@@ -104,16 +107,16 @@ export function pictureOf(viewer, over) {
 
   const readPointed = () => {
     if (!now || !pointed) return "";
-    const { grid } = now.capsule.facts.model;
-    const { signed } = now.prepared.raw.resolved.source;
-    const times = timesAverage(now.prepared, ...pointed, grid);
-    if (!signed) return `${timesWords(times)} times the average patch`;
-    const effect = times < 0 ? "against" : "for";
-    return `${timesWords(Math.abs(times))} times the average patch, ${effect} the class`;
+    const { layer, source } = now.prepared.raw.resolved;
+    const cell = mapCell(now.capsule, layer, pointed);
+    const times = timesAverage(now.prepared, ...cell, now.capsule.facts.layers[layer].grid);
+    if (!source.signed) return `${timesWords(times)} times the average patch`;
+    return `${timesWords(Math.abs(times))} times the average patch, ${times < 0 ? "against" : "for"} the class`;
   };
 
   const showPointed = () => {
-    const spot = now && pointed ? patchPlace(pointed, view, now.capsule.facts.model.grid) : null;
+    const spot =
+      now && pointed ? patchPlace(pointed, cellsPlace(now), pointGrid(now.capsule, now.settings.layer)) : null;
     for (const { marks } of panes) marks.point(spot);
     value.hidden = !spot;
     upper.classList.toggle("va-faint", spot !== null && spot.top < TOP_SHARE);
@@ -140,7 +143,7 @@ export function pictureOf(viewer, over) {
     const pane = second.element.contains(/** @type {Node} */ (event.target)) ? second : first;
     const bounds = pane.element.getBoundingClientRect();
     const [x, y] = [(event.clientX - bounds.left) / bounds.width, (event.clientY - bounds.top) / bounds.height];
-    return patchAt(x, y, view, now.capsule.facts.model.grid);
+    return patchAt(x, y, cellsPlace(now), pointGrid(now.capsule, now.settings.layer));
   };
 
   /** @param {Patch | null} patch */
@@ -201,7 +204,7 @@ export function pictureOf(viewer, over) {
 
   stage.addEventListener("keydown", (event) => {
     if (!now || event.ctrlKey || event.metaKey || event.altKey) return;
-    const [rows, cols] = now.capsule.facts.model.grid;
+    const [rows, cols] = pointGrid(now.capsule, now.settings.layer);
     const { query } = now.settings;
     if (event.key in STEPS) {
       const start = pointed ?? (Array.isArray(query) ? query : null);
@@ -262,6 +265,8 @@ export function pictureOf(viewer, over) {
       now = next;
       if (["capsule", "on", "arrangement"].some((name) => changed.has(name))) place();
       else if (regrounded) paintGrounds();
+      // the patches of another layer may be others
+      if (changed.has("layer") && next.capsule.facts.layers[next.settings.layer].staged) point(null);
       const plain = !(next.settings.bilinear || next.settings.median || next.settings.gaussian);
       for (const { map } of panes) {
         map.classList.toggle("va-squares", plain);

@@ -1,0 +1,139 @@
+"""Which keys a query can reach: the geometry of a layer's attention, as data.
+
+A layer has a grid of queries and a grid of keys, which differ where one of them is pooled, and its attention runs
+inside windows: each query sees the keys of its own window. A `Partition` says which cells each window holds; everything
+else follows from that table. Cells are numbered row by row.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+Grid = tuple[int, int]
+"""``(rows, cols)``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """The windows of a partition, as tables.
+
+    Attributes:
+        queries: int64 ``(window, slot)``, the number of the query cell; -1 for padding, whose result is dropped.
+        keys: int64 ``(window, slot)``, the number of the key: first the padding cells, then the cells of the key grid.
+        padding: number of padding cells, which fill windows that the grid does not.
+        allowed: bool ``(window, query slot, key slot)``, which pairs are not masked; None if none is.
+    """
+
+    queries: np.ndarray
+    keys: np.ndarray
+    padding: int
+    allowed: np.ndarray | None
+
+    @property
+    def num_keys(self) -> int:
+        """Number of keys, padding included."""
+        return int(self.keys.max()) + 1
+
+    def places(self) -> np.ndarray:
+        """The window and the slot of each query, int64 ``(query, 2)``."""
+        window, slot = np.nonzero(self.queries >= 0)
+        places = np.empty((len(window), 2), np.int64)
+        places[self.queries[window, slot]] = np.stack([window, slot], 1)
+        return places
+
+    def key_places(self) -> np.ndarray:
+        """One window and slot of each key, int64 ``(key, 2)``; overlapping windows hold a key several times."""
+        places = np.empty((self.num_keys, 2), np.int64)
+        places[self.keys.ravel()] = np.stack(np.unravel_index(np.arange(self.keys.size), self.keys.shape), 1)
+        return places
+
+
+class Partition(ABC):
+    """Which keys each query of a layer can reach."""
+
+    @property
+    @abstractmethod
+    def query_grid(self) -> Grid:
+        """The grid of the queries."""
+
+    @property
+    @abstractmethod
+    def key_grid(self) -> Grid:
+        """The grid of the keys, on which maps lie."""
+
+    @property
+    def words(self) -> str:
+        """Where attention stays, for captions: ``"windows of 7 x 7 patches"``; empty if it reaches every key."""
+        return ""
+
+    @property
+    def key_window(self) -> Grid:
+        """The keys of one window, ``(rows, cols)``."""
+        return self.key_grid
+
+    @abstractmethod
+    def query_cells(self) -> np.ndarray:
+        """The number of the query cell, int64 ``(window, slot)``; negative for padding."""
+
+    def key_cells(self) -> np.ndarray:
+        """The number of the key cell, int64 ``(window, slot)``; negative, different for each one, for padding."""
+        return self.query_cells()
+
+    def allowed(self) -> np.ndarray | None:
+        """Which pairs are not masked, bool ``(window, query slot, key slot)``; None if none is."""
+        return None
+
+    def reach(self, row: int, col: int) -> np.ndarray:
+        """The cells of the key grid that a query reaches, bool ``(rows, cols)``."""
+        windows = windows_of(self)
+        window, slot = windows.places()[row * self.query_grid[1] + col]
+        keys = windows.keys[window]
+        if windows.allowed is not None:
+            keys = keys[windows.allowed[window, slot]]
+        reached = np.zeros(windows.num_keys, bool)
+        reached[keys] = True
+        return reached[windows.padding :].reshape(self.key_grid)
+
+    def reached_by(self, row: int, col: int) -> np.ndarray:
+        """The queries that reach a cell of the key grid, bool ``(rows, cols)`` of the query grid."""
+        windows = windows_of(self)
+        holds = windows.keys == windows.padding + row * self.key_grid[1] + col  # window slot
+        reaching = np.zeros(self.query_grid[0] * self.query_grid[1], bool)
+        for window, slot in np.argwhere(holds):
+            queries = windows.queries[window]
+            if windows.allowed is not None:
+                queries = queries[windows.allowed[window, :, slot]]
+            reaching[queries[queries >= 0]] = True
+        return reaching.reshape(self.query_grid)
+
+
+@lru_cache(maxsize=256)
+def windows_of(partition: Partition) -> Windows:
+    """The tables of a partition."""
+    queries, keys = partition.query_cells(), partition.key_cells()
+    padding = len(np.unique(keys[keys < 0]))
+    _, outside = np.unique(-keys[keys < 0], return_inverse=True)
+    numbers = keys + padding
+    numbers[keys < 0] = outside
+    return Windows(np.maximum(queries, -1), numbers, padding, partition.allowed())
+
+
+def cell_shape(size: tuple[int, int], grid: Grid) -> tuple[int, int]:
+    """Height and width in pixels of a grid's cells on an input of `size`.
+
+    Convention: layers halve their grid and round up, so a cell is the power of two that gives this many of them, and
+    the last ones may lie beyond the edge; where none does, the grid covers the input evenly.
+    """
+    height, width = (_cell(pixels, count) for pixels, count in zip(size, grid, strict=True))
+    return height, width
+
+
+def _cell(pixels: int, count: int) -> int:
+    if pixels % count == 0:
+        return pixels // count
+    power = 1 << round(float(np.log2(pixels / count)))
+    return power if -(-pixels // power) == count else max(1, round(pixels / count))

@@ -1,0 +1,74 @@
+"""Models with windows or stages: their layers' partitions, and the tokens that their classifier reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from torch import nn
+
+from ..errors import SettingsError
+from .partitions import Partition, cell_shape
+from .stage_sites import kind_of
+from .tokens import TokenLayout
+from .tracing import SiteCall, Trace, trace
+
+
+def traced(module: nn.Module, size: tuple[int, int]) -> Trace:
+    """The partition of each attention layer of a model with windows or stages, from a forward pass of shapes.
+
+    Args:
+        module: the model.
+        size: height and width of its input.
+
+    Raises:
+        ModelError: it does not run on this size.
+    """
+
+    def partition_of(part: nn.Module) -> Callable[[SiteCall], Partition | None] | None:
+        kind = kind_of(part)
+        return None if kind is None else kind.partition
+
+    return trace(module, size, partition_of)
+
+
+def stage_layout(
+    partitions: Mapping[str, Partition], size: tuple[int, int], prefix: tuple[str, ...], read: tuple[str, ...]
+) -> TokenLayout:
+    """The tokens of the last layer of a model with windows or stages, which its classifier reads.
+
+    Args:
+        partitions: of its layers.
+        size: height and width of its input.
+        prefix: names of its prefix tokens.
+        read: what its classifier reads; empty if it has none.
+    """
+    grid = list(partitions.values())[-1].key_grid
+    return TokenLayout(
+        grid=grid,
+        prefix=prefix,
+        patch_shape=cell_shape(size, grid),
+        default_query=read[0] if read else ("class" if prefix else "mean"),
+        read=read,
+    )
+
+
+def require_one_grid(name: str, partitions: Mapping[str, Partition], layers: Iterable[int]) -> None:
+    """Raise if some layers lie on another grid than the last one, so that maps of many photos cannot be added up.
+
+    Args:
+        name: of the model.
+        partitions: of its layers; none in a flat model.
+        layers: layer numbers; negative ones count from the end.
+
+    Raises:
+        SettingsError: names the first such layer, and those on the last one's grid.
+    """
+    grids = [partition.key_grid for partition in partitions.values()]
+    for layer in layers if grids else ():
+        (rows, cols), (last_rows, last_cols) = grids[layer], grids[-1]
+        if (rows, cols) != grids[-1]:
+            same = ", ".join(str(number) for number, grid in enumerate(grids) if grid == grids[-1])
+            raise SettingsError(
+                f"layer {layer} of {name} has {rows} x {cols} patches, and the last one {last_rows} x {last_cols}; "
+                f"photos are measured on the last one's: layers {same}"
+            )
