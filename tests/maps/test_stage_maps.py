@@ -88,7 +88,7 @@ def test_the_projected_values_add_up_to_what_the_layer_gives(key: str) -> None:
         if isinstance(site.proj, nn.Conv2d):
             output = output.movedim(1, -1)
         output = output.reshape(len(windows.queries), -1, width)  # window slot out
-        window, slot = windows.places().T
+        window, slot = windows.places.T
         torch.testing.assert_close(summed, output[window, slot], rtol=1e-4, atol=1e-4)
 
 
