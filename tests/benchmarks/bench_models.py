@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections import Counter, defaultdict
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 import timm
@@ -127,7 +128,7 @@ def page(table):
     lines += [f"| {module} | {sum(counts.values())} | {note} |" for module, counts, note, _ in others]
     plain = sum(sum(counts.values()) for _, counts, note, _ in table if not counts["read"] and not note)
     lines += ["", f"The other {plain} are convolutional networks and the like."]
-    return "\n".join(lines) + "\n"
+    return "\n".join(line if line.startswith("|") else fill(line, 120, break_on_hyphens=False) for line in lines) + "\n"
 
 
 def main():

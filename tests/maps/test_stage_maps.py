@@ -88,7 +88,7 @@ def test_the_projected_values_add_up_to_what_the_layer_gives(key: str) -> None:
         if isinstance(site.proj, nn.Conv2d):
             output = output.movedim(1, -1)
         output = output.reshape(len(windows.queries), -1, width)  # window slot out
-        window, slot = windows.places().T
+        window, slot = windows.places.T
         torch.testing.assert_close(summed, output[window, slot], rtol=1e-4, atol=1e-4)
 
 
@@ -202,5 +202,16 @@ def test_what_is_measured_over_many_photos_lies_on_one_grid() -> None:
 
 def test_a_check_says_that_it_knows_flat_models_alone() -> None:
     model = load("swin")
-    with pytest.raises(va.errors.ModelError, match="does not know models with windows or stages yet"):
-        va.check_map(model, va.capture_attention(model, noise_photo((50, 70))))
+    capture = va.capture_attention(model, noise_photo((50, 70)))
+    for ask in (
+        va.check_map,
+        va.capture.capture_contributions,
+        va.capture.capture_head_contributions,
+        va.evaluation.silence_every_head,
+    ):
+        with pytest.raises(va.errors.ModelError, match=r"for flat models alone, and .* has windows or stages"):
+            ask(model, capture)
+    with pytest.raises(va.errors.ModelError, match="classifier reads the last stage alone"):
+        va.capture.capture_layer_answers(model, capture)
+    with pytest.raises(va.errors.SettingsError, match=r"'contribution' does not exist for .*windows or stages"):
+        va.complete_capture(model, capture, va.ViewSettings(source="contribution"))

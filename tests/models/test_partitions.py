@@ -71,9 +71,9 @@ def test_windows_tile(partition: Partition) -> None:
 
 def test_places_undo_the_tables(partition: Partition) -> None:
     windows = windows_of(partition)
-    for query, (window, slot) in enumerate(windows.places()):
+    for query, (window, slot) in enumerate(windows.places):
         assert windows.queries[window, slot] == query
-    for key, (window, slot) in enumerate(windows.key_places()):
+    for key, (window, slot) in enumerate(windows.key_places):
         assert windows.keys[window, slot] == key
 
 

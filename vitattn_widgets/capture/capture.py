@@ -147,7 +147,7 @@ class AttentionCapture:
 
     @property
     def followed(self) -> bool:
-        """Whether attention can be followed from layer to layer: all of them are known, and all on one grid."""
+        """Whether attention can be followed from layer to layer: all are known, all on one grid (flat models, SAM)."""
         if not any(layer.staged for layer in self.layers):
             return True
         names = [f".blocks.{number}.attn" for number in range(self.num_layers)]

@@ -18,7 +18,7 @@ from ..errors import ModelError
 from ..models.families import block_of
 from .backward import MAX_CLASSES, free_from_inference_mode, require_same_answer
 from .contributions import ClassContributions, LayerContributions
-from .forward import require_same_model
+from .forward import require_flat, require_same_model
 from .linearised import LinearisedForward
 from .recorder import Forward, model_lock, replaced_forward, watched_forward
 from .sites import SiteCalls
@@ -82,6 +82,7 @@ def capture_contributions(
     if any(added.target == target for added in capture.contributions):
         return capture
     require_same_model(model, capture)
+    require_flat(model, "contributions")
     blocks = {layer: block_of(model.module, layer) for layer in capture.layer_names}
     mode = LinearisedForward()
     entrances: dict[str, _Entrance] = {}

@@ -180,6 +180,19 @@ def arrangement(model: AttentionModel, name: str, calls: SiteCalls) -> Callable[
     return (lambda result: result) if partition is None else arranged_by(model.sites[name], calls, partition)
 
 
+def require_flat(model: AttentionModel, what: str) -> None:
+    """Raise if a model has windows or stages, for what is defined for flat ones alone.
+
+    Raises:
+        ModelError: with `what` is not defined, in the plural.
+    """
+    if model.partitions:
+        raise ModelError(
+            f"{what} are known for flat models alone, and {model.name} has windows or stages; its maps of attention "
+            "and of gradients are exact"
+        )
+
+
 def require_same_model(model: AttentionModel, capture: AttentionCapture) -> None:
     """Raise if a capture was made with another model.
 

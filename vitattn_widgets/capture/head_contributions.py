@@ -25,7 +25,7 @@ from torch.overrides import TorchFunctionMode
 from ..errors import ModelError
 from ..models.families import blocks, projection_layer
 from .backward import free_from_inference_mode, require_same_answer
-from .forward import require_same_model
+from .forward import require_flat, require_same_model
 from .recorder import Forward, model_lock, replaced_forward, watched_forward
 
 if TYPE_CHECKING:
@@ -157,6 +157,7 @@ def capture_head_contributions(
     """
     target = capture.class_or_predicted(target)
     require_same_model(model, capture)
+    require_flat(model, "the parts of heads in the answer")
     projections = _projections(model, capture)
     leaves = _Leaves()
     reads: dict[str, Tensor] = {}  # what each projection is given, by layer

@@ -67,6 +67,10 @@ class AnswersReader:
         self._patches: Tensor | None = None
         self._refusal: ModelError | None = None
 
+    def refuse(self, reason: str) -> None:
+        """Read nothing, and give the reason where the answers are asked for; the pass is none the worse."""
+        self._refusal = ModelError(reason)
+
     def watch(self, name: str, forward: Forward) -> Forward:
         """A block's ``forward`` that also reads its answer; for `replaced_forward`."""
 
@@ -125,5 +129,10 @@ class AnswersReader:
 def reading_answers(model: AttentionModel) -> Iterator[AnswersReader]:
     """Read the answer after every block of the one pass that is run within; `model` must have a classifier."""
     reader = AnswersReader(model)
+    if model.partitions:
+        reader.refuse(
+            f"{model.name} has windows or stages, and its classifier reads the last stage alone: what it would read "
+            "after an earlier layer is not defined"
+        )
     with model_lock(model.module), replaced_forward(blocks(model.module), reader.watch):
         yield reader

@@ -39,7 +39,7 @@ class WindowAttention:
     def rows(self, queries: np.ndarray, dtype: torch.dtype) -> Tensor:
         """The rows of some queries, ``(batch, head, len(queries), key)``."""
         windows = windows_of(self.partition)
-        window, slot = windows.places()[queries].T
+        window, slot = windows.places[queries].T
         q = self.q[:, window, :, slot].to(dtype).movedim(0, 1)  # batch query head width
         k = self.k[:, window].to(dtype)  # batch query head key width
         scores = (k @ q[..., None])[..., 0] * self.scale[:, 0].to(dtype)  # batch query head key
@@ -86,11 +86,11 @@ class WindowAttention:
 
 def on_queries(tensor: Tensor, partition: Partition) -> Tensor:
     """Results in windows, ``(batch, window, head, query slot, width)``, to ``(batch, head, query, width)``."""
-    window, slot = windows_of(partition).places().T
+    window, slot = windows_of(partition).places.T
     return tensor[:, window, :, slot].permute(1, 2, 0, 3)
 
 
 def on_keys(tensor: Tensor, partition: Partition) -> Tensor:
     """Values in windows, ``(batch, window, head, key slot, width)``, to ``(batch, head, key, width)``."""
-    window, slot = windows_of(partition).key_places().T
+    window, slot = windows_of(partition).key_places.T
     return tensor[:, window, :, slot].permute(1, 2, 0, 3)

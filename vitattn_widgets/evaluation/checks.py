@@ -12,8 +12,7 @@ from scipy import stats
 
 from ..capture.cache import remembered
 from ..capture.capture import AttentionCapture
-from ..capture.forward import capture_again, require_same_model
-from ..errors import ModelError
+from ..capture.forward import capture_again, require_flat, require_same_model
 from ..maps.attribution import grid_map
 from ..maps.completion import complete_capture
 from ..view.settings import ViewSettings
@@ -195,11 +194,7 @@ def check_map(
     """
     settings = settings or ViewSettings()
     require_same_model(model, capture)
-    if model.partitions:
-        raise ModelError(
-            f"the check of a map does not know models with windows or stages yet, and {model.name} is one; "
-            "measure its sources with va.evaluate_maps instead"
-        )
+    require_flat(model, "the tests of one map")
     target = capture.class_or_predicted(settings.target)
     settings = replace(settings, target=target)
     capture = complete_capture(model, capture, settings)

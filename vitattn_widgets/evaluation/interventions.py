@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..capture.cache import remembered
-from ..capture.forward import require_same_model
+from ..capture.forward import require_flat, require_same_model
 from ..capture.recorder import MATMULS, Forward, model_lock, plain_forwards, replaced_forward, watched_forward
 from ..capture.sites import SiteCalls
 from ..models.families import attention_sites, blocks, trunk
@@ -126,10 +126,11 @@ def silence_every_head(
 
     Raises:
         SettingsError: no such class, or a model without a classifier.
-        ModelError: another model than the capture's.
+        ModelError: another model than the capture's, or one with windows or stages.
     """
     target = capture.class_or_predicted(target)
     require_same_model(model, capture)
+    require_flat(model, "the effects of silenced heads")
 
     def lost() -> tuple[np.ndarray, ...]:
         tensor = model.preprocessing.tensor(capture.pixels)[None].to(model.device, model.dtype)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -38,6 +38,7 @@ class Windows:
         """Number of keys, padding included."""
         return int(self.keys.max()) + 1
 
+    @cached_property
     def places(self) -> np.ndarray:
         """The window and the slot of each query, int64 ``(query, 2)``."""
         window, slot = np.nonzero(self.queries >= 0)
@@ -45,6 +46,7 @@ class Windows:
         places[self.queries[window, slot]] = np.stack([window, slot], 1)
         return places
 
+    @cached_property
     def key_places(self) -> np.ndarray:
         """One window and slot of each key, int64 ``(key, 2)``; overlapping windows hold a key several times."""
         places = np.empty((self.num_keys, 2), np.int64)
@@ -90,7 +92,7 @@ class Partition(ABC):
     def reach(self, row: int, col: int) -> np.ndarray:
         """The cells of the key grid that a query reaches, bool ``(rows, cols)``."""
         windows = windows_of(self)
-        window, slot = windows.places()[row * self.query_grid[1] + col]
+        window, slot = windows.places[row * self.query_grid[1] + col]
         keys = windows.keys[window]
         if windows.allowed is not None:
             keys = keys[windows.allowed[window, slot]]

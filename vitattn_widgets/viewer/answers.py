@@ -48,7 +48,9 @@ def answer_parts(capture: AttentionCapture, unavailable: str) -> tuple[dict[str,
         no such parts of the heads. And the tensors of those classes.
     """
     facts = {"unavailable": unavailable, "first": 0, "leaders": [], "classes": [], "sentence": ""}
-    facts |= {"no_direct": "", "no_silenced": _too_many_heads(capture)}
+    no_silenced = _no_silenced(capture)
+    flat = not any(layer.staged for layer in capture.layers)
+    facts |= {"no_direct": "" if flat else no_silenced, "no_silenced": no_silenced}
     answers = capture.answers
     if answers is None:
         return facts, {}
@@ -106,14 +108,16 @@ def silenced_tensors(model: AttentionModel, capture: AttentionCapture, target: i
     Raises:
         ModelError: it would take more than `MOST_PASSES`.
     """
-    if refusal := _too_many_heads(capture):
+    if refusal := _no_silenced(capture):
         raise ModelError(refusal)
     lost = silence_every_head(model, capture, target)
     return {f"heads/{capture.class_or_predicted(target)}/silenced": _table(lost)}
 
 
-def _too_many_heads(capture: AttentionCapture) -> str:
+def _no_silenced(capture: AttentionCapture) -> str:
     """Why a viewer does not silence each head of a model; empty if it does."""
+    if any(layer.staged for layer in capture.layers):
+        return f"{capture.model_name} has windows or stages; parts of heads are known for flat models alone"
     passes = silencing_passes(capture)
     if passes <= MOST_PASSES:
         return ""
