@@ -26,6 +26,7 @@ from ..errors import ModelError
 from ..models.families import blocks, projection_layer
 from .backward import free_from_inference_mode, require_same_answer
 from .forward import require_flat, require_same_model
+from .linearised import linear_layer_norm, linear_rms_norm
 from .recorder import Forward, model_lock, replaced_forward, watched_forward
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class _Linearised(TorchFunctionMode):
         if func is F.layer_norm:
             return self._layer_norm(*args, **given)
         if func is F.rms_norm:
-            return _rms_norm(*args, **given)
+            return linear_rms_norm(*args, **given)
         if func is F.linear:
             return self._linear(*args, **given)
         result = func(*args, **given)
@@ -115,29 +116,13 @@ class _Linearised(TorchFunctionMode):
     def _layer_norm(
         self, x: Tensor, shape: Any, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
     ) -> Tensor:
-        axes = tuple(range(-len(shape), 0))
-        centred = x - x.mean(axes, keepdim=True)
-        result = centred * _normaliser(centred, axes, eps)
-        return self._shifted(result if weight is None else result * weight, bias)
+        return self._shifted(linear_layer_norm(x, shape, weight, eps), bias)
 
     def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return self._shifted(F.linear(x, weight), bias)
 
     def _shifted(self, x: Tensor, bias: Tensor | None) -> Tensor:
         return x if bias is None else x + self.leaves.cut(bias, "biases")
-
-
-def _rms_norm(x: Tensor, shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
-    axes = tuple(range(-len(shape), 0))
-    eps = torch.finfo(x.dtype).eps if eps is None else eps
-    result = x * _normaliser(x, axes, eps)
-    return result if weight is None else result * weight
-
-
-def _normaliser(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
-    """1 / sqrt(mean square) of the last axes, a constant; the squares of half precision overflow."""
-    wide = x.detach().to(torch.promote_types(x.dtype, torch.float32))
-    return (wide.square().mean(axes, keepdim=True) + eps).rsqrt().to(x.dtype)
 
 
 def capture_head_contributions(

@@ -8,7 +8,7 @@ Propagation", ICML; Achtibat et al. 2024, "AttnLRP", arXiv:2402.05602). The valu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -94,7 +94,7 @@ class LinearisedForward(TorchFunctionMode):
         if func is F.layer_norm:
             return self._layer_norm(*args, **kwargs)
         if func is F.rms_norm:
-            return _rms_norm(*args, **kwargs)
+            return linear_rms_norm(*args, **kwargs)
         if func is F.group_norm:
             return self._group_norm(*args, **kwargs)
         if func is F.linear:
@@ -133,14 +133,12 @@ class LinearisedForward(TorchFunctionMode):
     def _layer_norm(
         self,
         input: Tensor,
-        normalized_shape: Iterable[int],
+        normalized_shape: Sequence[int],
         weight: Tensor | None = None,
         bias: Tensor | None = None,
         eps: float = 1e-5,
     ) -> Tensor:
-        axes = tuple(range(-len(tuple(normalized_shape)), 0))
-        centred = input - input.mean(axes, keepdim=True)
-        return self._scaled(centred * _inverse_size(centred, axes, eps), weight, bias)
+        return self._shifted(linear_layer_norm(input, normalized_shape, weight, eps), bias)
 
     def _group_norm(
         self,
@@ -151,16 +149,12 @@ class LinearisedForward(TorchFunctionMode):
         eps: float = 1e-5,
     ) -> Tensor:
         groups = input.reshape(input.shape[0], num_groups, -1)
-        centred = groups - groups.mean(-1, keepdim=True)
-        scaled = (centred * _inverse_size(centred, (-1,), eps)).reshape(input.shape)
+        values = linear_layer_norm(groups, groups.shape[-1:], None, eps).reshape(input.shape)
         shape = (-1, *[1] * (input.ndim - 2))
-        return self._scaled(
-            scaled, None if weight is None else weight.reshape(shape), None if bias is None else bias.reshape(shape)
-        )
+        values = values if weight is None else values * weight.reshape(shape)
+        return self._shifted(values, None if bias is None else bias.reshape(shape))
 
-    def _scaled(self, values: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-        if weight is not None:
-            values = values * weight
+    def _shifted(self, values: Tensor, bias: Tensor | None) -> Tensor:
         return values if bias is None else values + (self.constant(bias) if _depends(values) else bias)
 
 
@@ -183,16 +177,24 @@ def _gated(func: Callable[..., Any], input: Tensor, *args: Any, **kwargs: Any) -
     return input * gate
 
 
-def _rms_norm(
-    input: Tensor,
-    normalized_shape: Iterable[int],
-    weight: Tensor | None = None,
-    eps: float | None = None,
-) -> Tensor:
-    axes = tuple(range(-len(tuple(normalized_shape)), 0))
-    values = input * _inverse_size(input, axes, torch.finfo(input.dtype).eps if eps is None else eps)
+def linear_layer_norm(input: Tensor, shape: Sequence[int], weight: Tensor | None = None, eps: float = 1e-5) -> Tensor:
+    """Layer norm without its bias, linear: its normaliser is a constant, its mean is not."""
+    axes = tuple(range(-len(shape), 0))
+    centred = input - input.mean(axes, keepdim=True)
+    values = centred * _normaliser(centred, axes, eps)
     return values if weight is None else values * weight
 
 
-def _inverse_size(values: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
-    return (values.detach().square().mean(axes, keepdim=True) + eps).rsqrt()
+def linear_rms_norm(
+    input: Tensor, shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
+) -> Tensor:
+    """RMS norm, linear: its normaliser is a constant."""
+    axes = tuple(range(-len(shape), 0))
+    values = input * _normaliser(input, axes, torch.finfo(input.dtype).eps if eps is None else eps)
+    return values if weight is None else values * weight
+
+
+def _normaliser(values: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
+    """1 / sqrt(mean square) over some axes, a constant; the squares of half precision would overflow."""
+    wide = values.detach().to(torch.promote_types(values.dtype, torch.float32))
+    return (wide.square().mean(axes, keepdim=True) + eps).rsqrt().to(values.dtype)
