@@ -195,9 +195,12 @@ def test_the_map_of_a_padded_grid_lies_where_its_patches_are() -> None:
 
 def test_what_is_measured_over_many_photos_lies_on_one_grid() -> None:
     model = load("swin")
-    require_one_grid(model.name, model.partitions, [2, 3, -1])
+    require_one_grid(model.name, model.partitions, (64, 96), [2, 3, -1])
     with pytest.raises(va.errors.SettingsError, match=r"layer 1 .* has 16 x 24 patches.* 8 x 12; .*: layers 2, 3"):
-        require_one_grid(model.name, model.partitions, [-1, 1])
+        require_one_grid(model.name, model.partitions, (64, 96), [-1, 1])
+    padded = load("swin_padded")
+    with pytest.raises(va.errors.SettingsError, match=r"7 x 11 patches .* do not divide its input of 56 x 84"):
+        require_one_grid(padded.name, padded.partitions, (56, 84), [-1])
 
 
 def test_a_check_says_that_it_knows_flat_models_alone() -> None:

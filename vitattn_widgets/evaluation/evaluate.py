@@ -92,7 +92,7 @@ def evaluate_maps(
     unknown = [source for source in sources if source not in SOURCES]
     if unknown:
         raise SettingsError(f"source {unknown[0]!r} does not exist; possible: {', '.join(SOURCES)}")
-    require_one_grid(model.name, model.partitions, layers)
+    require_one_grid(model.name, model.partitions, model.preprocessing.size, layers)
     variants = [(source, sink) for source in sources for sink in sinks]
     passes = _full_passes(model, photos, sources) if {*variants} - {PLAIN} else _row_passes(model, photos, batch_size)
     known_keys = frozenset(map(class_key, model.class_names))

@@ -16,6 +16,7 @@ from torch import nn
 from ..errors import ModelError, WeightsError
 from .families import FAMILY_MODULES, require_supported
 from .hub import address_problem, download_error, fetch
+from .stage_sites import KINDS
 from .start_values import NoRandomStart
 
 DEMO = "demo"
@@ -116,7 +117,8 @@ def require_known(name: str) -> None:
         return  # a hub repository or a local folder, which timm resolves, or the embedded model
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
-        near = difflib.get_close_matches(architecture, timm.list_models(module=sorted(FAMILY_MODULES)), n=3)
+        modules = sorted(FAMILY_MODULES | {file for file, _ in KINDS})
+        near = difflib.get_close_matches(architecture, timm.list_models(module=modules), n=3)
         hint = f"near names: {', '.join(near)}" if near else "timm.list_models('*vit*') lists names"
         raise ModelError(f"timm has no model {name!r}; {hint}")
     tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]

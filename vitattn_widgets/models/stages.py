@@ -52,18 +52,26 @@ def stage_layout(
     )
 
 
-def require_one_grid(name: str, partitions: Mapping[str, Partition], layers: Iterable[int]) -> None:
-    """Raise if some layers lie on another grid than the last one, so that maps of many photos cannot be added up.
+def require_one_grid(
+    name: str, partitions: Mapping[str, Partition], size: tuple[int, int], layers: Iterable[int]
+) -> None:
+    """Raise if the maps of some layers cannot be measured on one grid of whole patches, as those of many photos are.
 
     Args:
         name: of the model.
         partitions: of its layers; none in a flat model.
+        size: height and width of its input.
         layers: layer numbers; negative ones count from the end.
 
     Raises:
-        SettingsError: names the first such layer, and those on the last one's grid.
+        SettingsError: the last layer's patches do not divide the input, or a layer lies on another grid than that one.
     """
     grids = [partition.key_grid for partition in partitions.values()]
+    if grids and (size[0] % grids[-1][0] or size[1] % grids[-1][1]):
+        raise SettingsError(
+            f"the {grids[-1][0]} x {grids[-1][1]} patches of the last layer of {name} do not divide its input of "
+            f"{size[0]} x {size[1]} pixels, and photos are measured on whole patches; choose another img_size"
+        )
     for layer in layers if grids else ():
         (rows, cols), (last_rows, last_cols) = grids[layer], grids[-1]
         if (rows, cols) != grids[-1]:

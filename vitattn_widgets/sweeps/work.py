@@ -110,7 +110,7 @@ class Request:
             raise SettingsError("a sweep needs at least one layer; -1 is the last")
         count = len(self.model.sites)
         layers = {resolve_index(layer, count, "layer", self.model.name) for layer in self.layers}
-        require_one_grid(self.model.name, self.model.partitions, layers)
+        require_one_grid(self.model.name, self.model.partitions, self.model.preprocessing.size, layers)
         checked = replace(self, layers=tuple(sorted(layers)))
         for layer, site in zip(checked.layers, checked.sites, strict=True):
             heads = getattr(self.model.sites[site], "num_heads", None)
