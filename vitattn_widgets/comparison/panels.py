@@ -101,7 +101,7 @@ def _facets(panel: Panel) -> list[Facet | None]:
         Facet(source.title, source.title),
         Facet(f"layer {layer}", capture.layer_words(layer)),
         heads,
-        Facet(query, f"query: {query}"),
+        None if source.no_query else Facet(query, f"query: {query}"),
         target,
         sinks,
         _smoothing(panel),

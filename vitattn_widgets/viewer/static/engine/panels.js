@@ -118,7 +118,7 @@ function facetsOf({ capsule, settings }) {
     facet(source.title),
     facet(`layer ${layer}`, layers[layer].words),
     headsFacet(capsule, settings, resolved.head, heads),
-    facet(query, `query: ${query}`),
+    source.no_query ? null : facet(query, `query: ${query}`),
     target === null ? null : facet(target, `class ${target}`),
     LEFT_OUT.includes(settings.sinks) ? facet("without sinks", "sinks left out") : facet("with sinks", ""),
     smoothingFacet(capsule, settings),
