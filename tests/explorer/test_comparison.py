@@ -12,6 +12,7 @@ from vitattn_widgets.capture.capture import AttentionCapture
 from vitattn_widgets.comparison.compare import compare_views
 from vitattn_widgets.comparison.panels import Panel
 from vitattn_widgets.explorer.views import along
+from vitattn_widgets.maps.sources import CATALOGUE
 from vitattn_widgets.view.settings import with_look
 from vitattn_widgets.viewer.settings import START
 
@@ -155,7 +156,7 @@ def test_a_scale_or_a_difference_that_cannot_be_is_reported(explorer):
 
 
 PRESETS = {
-    "sources": {"sources": list(va.SOURCES)},
+    "sources": {"sources": [name for name, source in CATALOGUE.items() if not source.signed]},
     "layers": {"layers": [0, 1, 2]},
     "heads": {"heads": [0, 1, 2]},
     "aggregations": {"aggregations": ["mean", "max", "mean_over_std"]},
