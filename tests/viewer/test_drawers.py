@@ -259,6 +259,7 @@ def test_a_difference_is_in_sight_on_a_phone(open_viewer: Open) -> None:
 def test_rows_are_pythons(open_viewer: Open, name: str) -> None:
     viewing = open_viewer()
     viewing.drawer("compare")
+    viewing.page.wait_for_timeout(1500)  # what is asked ahead is asked by now
     before = viewing.lab("asked.length")
     drawn = viewing.preset(name)
     assert viewing.lab("asked.length") == before
