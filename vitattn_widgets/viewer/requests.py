@@ -23,7 +23,7 @@ NEEDS = ("operands", "row", "maps", "colors", "answers", "direct", "silenced")
 """What can be asked for."""
 
 SLOW = ("silenced",)
-"""What takes many passes: about a second for ViT-Tiny, 20 for ViT-Base on two cores."""
+"""What takes many forward passes: about 20 of ViT-Tiny, 78 of ViT-Base."""
 
 MAX_TEXT = 100
 """Longest name or query in a request, and longest part of one that a message repeats."""
