@@ -1,8 +1,8 @@
-"""What a capture costs against a plain forward pass, and how long a moved control takes.
+"""What a capture costs against plain passes, and how long a moved control takes.
 
     python -m tests.benchmarks.bench_core
 
-Prints two tables. Every variant runs once a round, in random order, so that all see the same machine; a ratio is the
+Prints three tables. Every variant runs once a round, in random order, so that all see the same machine; a ratio is the
 median of the rounds' own ratios. With real ViT-Tiny weights where they are, else with random ones.
 """
 
@@ -117,6 +117,34 @@ def bench_capture(scale: float) -> None:
         )
 
 
+def bench_backward(scale: float) -> None:
+    """What a class's gradients and contributions cost against a plain forward and backward pass to the input."""
+    print("\nof one class, over a plain forward and backward pass\n")
+    print(f"{'model':<26}{'size':>5}{'plain':>11}{'gradients':>11}{'contributions':>15}")
+    for name, size, rounds in MODELS:
+        model = load(name)
+        if not model.class_names:
+            continue
+        capture = va.capture_attention(model, SAMPLES / "coffee.jpg")
+        tensor = model.preprocessing.tensor(capture.pixels)[None]
+
+        def plain(model: va.models.AttentionModel = model, tensor: Tensor = tensor) -> Tensor:
+            start = tensor.clone().requires_grad_()
+            return torch.autograd.grad(model.module(start)[0, 0], start)[0]
+
+        variants: dict[str, Callable[[], object]] = {
+            "plain": plain,
+            "gradients": lambda model=model, capture=capture: va.capture.capture_gradients(model, capture, 0),
+            "contributions": lambda model=model, capture=capture: va.capture.capture_contributions(model, capture, 0),
+        }
+        times = timed_rounds(variants, max(3, round(rounds * scale / 2)))
+        print(
+            f"{name:<26}{size:>5}{statistics.median(times['plain']):>8.1f} ms{ratio(times, 'gradients'):>11.3f}"
+            f"{ratio(times, 'contributions'):>15.3f}",
+            flush=True,
+        )
+
+
 def plain_way(capture: va.capture.AttentionCapture, settings: va.ViewSettings) -> bytes:
     """The same map with scipy's filters, drawn with a matplotlib figure."""
     import matplotlib.pyplot as plt
@@ -169,4 +197,5 @@ if __name__ == "__main__":
     options = parser.parse_args()
     random.seed(0)
     bench_capture(options.scale)
+    bench_backward(options.scale)
     bench_control(options.scale)
