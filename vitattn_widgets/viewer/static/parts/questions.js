@@ -17,6 +17,9 @@ const EXPLAINED = {
   believe: "A test of what it used: the reddest patches are taken away, and the answer is asked again.",
 };
 
+/** The same of a model with windows, which has no contributions. */
+const OF_WINDOWS = "Gradient x attention, summed up to this layer: what raised the score of the answer.";
+
 /**
  * The question that settings belong to: where they come from outside, the tab is told by the source.
  * @param {Capsule} capsule
@@ -119,7 +122,9 @@ export function questionsOf(viewer) {
         tab.setAttribute("aria-selected", String(chosen));
         tab.tabIndex = chosen ? 0 : -1;
       }
-      setText(line, EXPLAINED[state.question] ?? "");
+      const { source } = questionSettings(capsule, state.question);
+      const other = state.question === "use" && !capsule.source(source).signed;
+      setText(line, other ? OF_WINDOWS : (EXPLAINED[state.question] ?? ""));
     },
   };
 }
