@@ -27,7 +27,7 @@ from vitattn_widgets.view.encode import map_bytes
 from vitattn_widgets.view.recipe import python_code
 
 from ..conftest import SAMPLES
-from ..lab import CHROMIUM, running_browser
+from ..lab import CHROMIUM
 from .twin_lab import Subject
 from .viewer_lab import Viewing
 
@@ -100,12 +100,6 @@ class Without(Drawers):
 
 
 Open = Callable[..., Drawers]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

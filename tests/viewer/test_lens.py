@@ -19,7 +19,7 @@ from vitattn_widgets.evaluation.interventions import silence_every_head
 from vitattn_widgets.viewer.answers import answers_sentence, followed_classes
 
 from ..conftest import SAMPLES
-from ..lab import CHROMIUM, running_browser
+from ..lab import CHROMIUM
 from .test_drawers import Drawers
 from .twin_lab import Subject
 
@@ -64,12 +64,6 @@ class Lens(Drawers):
 
 
 Open = Callable[..., Lens]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -12,19 +12,13 @@ import vitattn_widgets as va
 from vitattn_widgets.maps.sources import CATALOGUE
 
 from ..conftest import SAMPLES
-from ..lab import CHROMIUM, running_browser
+from ..lab import CHROMIUM
 from .twin_lab import Subject
 from .viewer_lab import Viewing
 
 pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"), pytest.mark.usefixtures("one_thread")]
 
 Open = Callable[..., Viewing]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from .cache import remembered
 from .contributions import ClassContributions
 from .layer_answers import LayerAnswers
 from .patch_attention import split_prefix
+
+Added = TypeVar("Added", "ClassGradients", ClassContributions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,9 +149,14 @@ class AttentionCapture:
         return sum(shared.values()) + sum(array.nbytes for array in arrays)
 
     @property
+    def staged(self) -> bool:
+        """Whether the model has windows or stages; all others are flat."""
+        return any(layer.staged for layer in self.layers)
+
+    @property
     def followed(self) -> bool:
         """Whether attention can be followed from layer to layer: all are known, all on one grid (flat models, SAM)."""
-        if not any(layer.staged for layer in self.layers):
+        if not self.staged:
             return True
         names = [f".blocks.{number}.attn" for number in range(self.num_layers)]
         one_after_another = all(f".{layer.name}".endswith(name) for layer, name in zip(self.layers, names, strict=True))
@@ -254,13 +262,7 @@ class AttentionCapture:
             SettingsError: no such class, or its gradients were not added.
         """
         target = self.class_or_predicted(target)
-        gradients = next((added for added in self.gradients if added.target == target), None)
-        if gradients is None:
-            raise SettingsError(
-                f"this capture holds no gradients of class {target} ({self.class_names[target]}), which only "
-                "the model can give; add them first: capture = va.complete_capture(model, capture, settings)"
-            )
-        return gradients
+        return _of_target(self.gradients, target, f"gradients of class {target} ({self.class_names[target]})")
 
     def class_contributions(self, target: int | None = None) -> ClassContributions:
         """The contributions to a class's logit, or to the features without a classifier, that were added.
@@ -269,13 +271,7 @@ class AttentionCapture:
             SettingsError: no such class, or its contributions were not added.
         """
         target = self.class_or_features(target)
-        found = next((added for added in self.contributions if added.target == target), None)
-        if found is None:
-            raise SettingsError(
-                f"this capture holds no contributions to {self.answer_words(target)}, which only the model can give; "
-                "add them first: capture = va.complete_capture(model, capture, settings)"
-            )
-        return found
+        return _of_target(self.contributions, target, f"contributions to {self.answer_words(target)}")
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
         """The `k` most probable classes, ``(class name, probability)``; empty without a classifier."""
@@ -379,6 +375,21 @@ class AttentionCapture:
         vars(self).update(state)
         for name in ("layers", "gradients"):
             vars(self)[name] = rebuild(getattr(self, name), np.ndarray, torch.from_numpy)
+
+
+def _of_target(kept: Sequence[Added], target: int | None, what: str) -> Added:
+    """What was added to a capture for a class.
+
+    Raises:
+        SettingsError: nothing was; `what` it lacks, in the plural.
+    """
+    found = next((added for added in kept if added.target == target), None)
+    if found is None:
+        raise SettingsError(
+            f"this capture holds no {what}, which only the model can give; add them first: "
+            "capture = va.complete_capture(model, capture, settings)"
+        )
+    return found
 
 
 def _largest_difference(layer: CapturedLayer) -> float:

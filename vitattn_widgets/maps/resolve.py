@@ -89,7 +89,7 @@ def _target(capture: AttentionCapture, source: Source, target: int | None) -> in
 
 def unavailable(capture: AttentionCapture, source: Source) -> str:
     """Why a source does not exist for a capture's model; empty if it does."""
-    if source.signed and any(layer.staged for layer in capture.layers):
+    if source.signed and capture.staged:
         return (
             "contributions are divided among the tokens of flat models alone, and this one has windows or stages; "
             f"choose one of {', '.join(OF_ONE_LAYER)}"

@@ -49,8 +49,7 @@ def answer_parts(capture: AttentionCapture, unavailable: str) -> tuple[dict[str,
     """
     facts = {"unavailable": unavailable, "first": 0, "leaders": [], "classes": [], "sentence": ""}
     no_silenced = _no_silenced(capture)
-    flat = not any(layer.staged for layer in capture.layers)
-    facts |= {"no_direct": "" if flat else no_silenced, "no_silenced": no_silenced}
+    facts |= {"no_direct": no_silenced if capture.staged else "", "no_silenced": no_silenced}
     answers = capture.answers
     if answers is None:
         return facts, {}
@@ -116,7 +115,7 @@ def silenced_tensors(model: AttentionModel, capture: AttentionCapture, target: i
 
 def _no_silenced(capture: AttentionCapture) -> str:
     """Why a viewer does not silence each head of a model; empty if it does."""
-    if any(layer.staged for layer in capture.layers):
+    if capture.staged:
         return f"{capture.model_name} has windows or stages; parts of heads are known for flat models alone"
     passes = silencing_passes(capture)
     if passes <= MOST_PASSES:
