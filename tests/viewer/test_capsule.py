@@ -193,18 +193,6 @@ def test_operands_give_the_rows_of_every_patch(
 
 
 WINDOWED = ("swin_padded", "swinv2_cr", "hiera", "hieradet", "maxvit", "sam", "twins", "gcvit", "halonet", "levit")
-    "swin_padded",
-    "swinv2_cr",
-    "hiera",
-    "hieradet",
-    "maxvit",
-    "sam",
-    "twins",
-    "gcvit",
-    "halonet",
-    "levit",
-    "pit",
-)
 """Models with each kind of window and of bias, and with none."""
 
 

@@ -225,6 +225,16 @@ def test_panels_are_compared_as_python_compares_them(twin: Twin, pair: list[Subj
 
 
 @pytest.mark.parametrize("scale", ["shared", "robust"])
+def test_patches_with_windows_are_compared_as_python_compares_them(twin: Twin, scale: str) -> None:
+    size = stage_zoo.MODELS["swin"].size
+    one = Subject(va.load_model(stage_zoo.build("swin"), img_size=size), noise_photo(size))
+    both = [va.ViewSettings(layer=0, query=(3, 7)), va.ViewSettings(layer=1, query=(3, 7), head=1)]
+    expected = va.compare_views([va.comparison.Panel(one.capture, settings) for settings in both], scale)
+    compared = twin.call("compareAll", [(twin.add(one), settings, "") for settings in both], scale)
+    assert np.allclose(compared["limits"], expected.limits, rtol=1e-5)
+
+
+@pytest.mark.parametrize("scale", ["shared", "robust"])
 @pytest.mark.parametrize("seed", range(8))
 def test_differences_are_drawn_as_python_draws_them(twin: Twin, pair: list[Subject], seed: int, scale: str) -> None:
     chance = random.Random(seed)

@@ -9,6 +9,7 @@ import { reach } from "../../vitattn_widgets/viewer/static/engine/partitions.js"
 import { pythonCode } from "../../vitattn_widgets/viewer/static/engine/recipe.js";
 import { drawView, prepareView } from "../../vitattn_widgets/viewer/static/engine/render.js";
 import { fitSettings } from "../../vitattn_widgets/viewer/static/engine/resolve.js";
+import { contour } from "../../vitattn_widgets/viewer/static/parts/contour.js";
 
 /** Requests that one map may take: queries and keys or a row or maps, and colours. */
 const MOST_REQUESTS = 2;
@@ -113,6 +114,10 @@ async function reached(key, layer) {
   });
 }
 
+function outline(cells, grid) {
+  return contour(Uint8Array.from(cells), grid);
+}
+
 /** The pixels of the capsule's view, as Chromium decodes them. */
 async function viewPixels(key) {
   const { capsule } = await subjectOf(key);
@@ -123,4 +128,4 @@ async function viewPixels(key) {
   return asText(surface.getImageData(0, 0, ...size).data);
 }
 
-globalThis.twin = { drawAll, compareAll, subtract, fitAll, presetsOf, reached, viewPixels };
+globalThis.twin = { drawAll, compareAll, subtract, fitAll, presetsOf, reached, viewPixels, outline };

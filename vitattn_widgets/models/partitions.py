@@ -139,6 +139,21 @@ def cell_shape(size: tuple[int, int], grid: Grid) -> tuple[int, int]:
     return height, width
 
 
+def cell_pixels(cells: np.ndarray, size: tuple[int, int], covered: tuple[int, int]) -> np.ndarray:
+    """The pixels of an input of `size` whose middle lies in some cells of a grid, bool ``(H, W)``.
+
+    Args:
+        cells: bool ``(rows, cols)``.
+        size: height and width of the input in pixels.
+        covered: height and width in pixels of what the grid covers, at least the input.
+    """
+    rows, cols = (
+        ((np.arange(pixels) + 0.5) * count / whole).astype(int)
+        for pixels, count, whole in zip(size, cells.shape, covered, strict=True)
+    )
+    return cells[np.ix_(rows, cols)]
+
+
 def _cell(pixels: int, count: int) -> int:
     if pixels % count == 0:
         return pixels // count

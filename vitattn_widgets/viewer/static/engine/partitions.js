@@ -2,6 +2,7 @@
 // Which keys a query can reach: the windows of a layer, as the capsule's tables say them.
 
 /** @typedef {import("./capsule.js").Capsule} Capsule */
+/** @typedef {import("./resolve.js").ResolvedMap} ResolvedMap */
 
 /**
  * @typedef {Object} Windows   See `Windows` in Python.
@@ -53,4 +54,36 @@ export function reach(capsule, layer, [row, col]) {
     if (keys[at] >= padding && (!regions || regions[at] === regions[place])) reached[keys[at] - padding] = 1;
   }
   return reached;
+}
+
+/**
+ * The cells of a map that its query can reach; null if it is no patch, reaches all, or the map goes through layers.
+ *
+ * @param {Capsule} capsule
+ * @param {ResolvedMap} resolved
+ * @returns {Uint8Array | null} (rows * cols,)
+ */
+export function reachOf(capsule, { query, layer, source }) {
+  const cells = typeof query === "string" || source.span !== "layer" ? null : reach(capsule, layer, query);
+  return cells?.includes(0) ? cells : null;
+}
+
+/**
+ * The pixels of an input whose middle lies in some cells of a grid.
+ *
+ * @param {Uint8Array} cells (rows * cols,)
+ * @param {[number, number]} grid rows and columns
+ * @param {[number, number]} size height and width of the input in pixels
+ * @param {[number, number]} covered height and width in pixels of what the grid covers, at least the input
+ * @returns {Uint8Array} (height * width,)
+ */
+export function cellPixels(cells, [rows, cols], [height, width], [down, across]) {
+  const pixels = new Uint8Array(height * width);
+  for (let y = 0; y < height; y++) {
+    const row = Math.floor(((y + 0.5) * rows) / down);
+    for (let x = 0; x < width; x++) {
+      pixels[y * width + x] = cells[row * cols + Math.floor(((x + 0.5) * cols) / across)];
+    }
+  }
+  return pixels;
 }

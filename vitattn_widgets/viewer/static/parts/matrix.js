@@ -3,7 +3,6 @@
 
 import { lateLayers } from "../engine/attribution.js";
 import { renderOverview } from "../engine/overview.js";
-import { queryText } from "../engine/tokens.js";
 import { element, setText } from "./dom.js";
 import { withTerms } from "./terms.js";
 
@@ -152,8 +151,7 @@ export function matrixOf(viewer) {
     ].join();
     if (painted === wanted) return;
     painted = wanted;
-    const { query } = now.settings;
-    others = query === null ? 0 : overview.queries.filter((one) => one !== queryText(query)).length;
+    others = overview.others;
     writeNote();
     const sheet = new OffscreenCanvas(overview.width, overview.height);
     sheet
