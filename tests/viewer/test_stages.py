@@ -96,3 +96,49 @@ def test_patches_ask_python_once_for_each_layer(open_viewer: Open) -> None:
 
     viewing.asks_nothing(move)
     assert all(request["need"] != "row" for request in viewing.lab("asked"))
+
+
+@pytest.mark.parametrize("size", [(1440, 900), (390, 844)])
+def test_layers_stand_in_stages(open_viewer: Open, size: tuple[int, int]) -> None:
+    viewing = open_viewer(size=size)
+    page = viewing.page
+    heads = page.locator(".va-stages [title]")
+    assert [head.get_attribute("title") for head in heads.all()] == [
+        "16 x 24 patches, 2 heads",
+        "8 x 12 patches, 3 heads",
+    ]
+    assert page.evaluate("document.documentElement.scrollWidth") == size[0]
+    cells = [page.get_by_role("gridcell", name=f"layer {layer}, all heads").bounding_box() for layer in range(4)]
+    boxes = [head.bounding_box() for head in heads.all()]
+    # the words of a stage stand above its columns, which have a gap to the next ones
+    for box, (first, last) in zip(boxes, [(0, 1), (2, 3)], strict=True):
+        assert box["x"] == pytest.approx(cells[first]["x"], abs=0.1)
+        assert box["x"] + box["width"] == pytest.approx(cells[last]["x"] + cells[last]["width"], abs=0.1)
+    lefts = [cell["x"] for cell in cells]
+    assert lefts[2] - lefts[1] > lefts[1] - lefts[0] + 4
+    canvas = page.locator(".va-plane canvas").bounding_box()
+    assert canvas
+    assert canvas["x"] == pytest.approx(lefts[0], abs=0.1)
+    assert canvas["x"] + canvas["width"] == pytest.approx(lefts[3] + cells[3]["width"], abs=0.1)
+
+
+def test_keys_go_from_stage_to_stage_and_the_frame_with_them(open_viewer: Open) -> None:
+    viewing = open_viewer()
+    page = viewing.page
+    page.get_by_role("gridcell", name="layer 1, head 1").click()
+    for key, place in (("ArrowRight", (2, 1)), ("ArrowDown", (2, 2)), ("ArrowLeft", (2, 2)), ("ArrowRight", (3, 2))):
+        page.keyboard.press(key)
+        viewing.wait_for(layer=place[0], head=place[1])
+    page.wait_for_timeout(400)  # the frame glides
+    frame, cell = page.locator(".va-here").bounding_box(), page.locator(".va-cells [aria-selected=true]").bounding_box()
+    assert frame == pytest.approx(cell)
+    assert page.locator(".va-note-line").inner_text() == "Layers 2 and 3 have 8 x 12 patches and 3 heads."
+
+
+def test_the_matrix_shows_the_patch_at_the_same_place_in_every_stage(open_viewer: Open) -> None:
+    viewing = open_viewer()
+    choose(viewing, 3, [5, 9])
+    choose(viewing, 1, [11, 19])  # the capsule holds the queries and keys of both layers now
+    viewing.page.wait_for_timeout(300)
+    note = viewing.page.locator(".va-note-line").inner_text()
+    assert note.startswith("2 of 4 layers show their usual query")
