@@ -187,10 +187,17 @@ export function pictureOf(viewer, over) {
     press = { x: event.clientX, y: event.clientY, from: patchOf(event), moved: false, held: false, timer };
   });
   stage.addEventListener("pointermove", (event) => {
+    if (press && !press.moved && !press.held) {
+      const [across, down] = [event.clientX - press.x, event.clientY - press.y].map(Math.abs);
+      if (Math.max(across, down) > SLACK) {
+        // the last moves before the browser takes a swipe for scrolling
+        if (event.pointerType === "touch" && down >= across) return release();
+        press.moved = true;
+      }
+    }
     const patch = patchOf(event);
     point(patch);
     if (!press || press.held) return;
-    if (Math.hypot(event.clientX - press.x, event.clientY - press.y) > SLACK) press.moved = true;
     if (press.moved && patch && !sameValue(patch, viewer.store.get().query)) choose(patch);
   });
   stage.addEventListener("pointerup", (event) => {
