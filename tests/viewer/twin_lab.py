@@ -20,6 +20,7 @@ import vitattn_widgets as va
 from vitattn_widgets.capture.attention import SoftmaxAttention
 from vitattn_widgets.capture.cache import remembered
 from vitattn_widgets.capture.directions import add_direction
+from vitattn_widgets.capture.window_attention import WindowAttention
 from vitattn_widgets.maps.resolve import unavailable
 from vitattn_widgets.maps.settings import SINKS
 from vitattn_widgets.maps.sources import CATALOGUE
@@ -99,8 +100,8 @@ def rounded(capture: va.capture.AttentionCapture, bits: int) -> va.capture.Atten
     """The capture with queries and keys in fixed point, where a capsule can hold them."""
 
     def near(values: torch.Tensor) -> torch.Tensor:
-        integers, scale = fixed_point(values[0].numpy(), bits)
-        return torch.from_numpy(integers * scale[..., None].astype(np.float64))[None]
+        integers, scale = fixed_point(values.flatten(0, -3).numpy(), bits)
+        return torch.from_numpy(integers * scale[..., None].astype(np.float64)).reshape(values.shape)
 
     layers = []
     for number, layer in enumerate(capture.layers):
@@ -108,6 +109,8 @@ def rounded(capture: va.capture.AttentionCapture, bits: int) -> va.capture.Atten
         if isinstance(attention, SoftmaxAttention) and has_operands(capture, number):
             scores = attention.scores
             attention = SoftmaxAttention(replace(scores, q=near(scores.q), k=near(scores.k)))
+        elif isinstance(attention, WindowAttention):
+            attention = replace(attention, q=near(attention.q), k=near(attention.k))
         layers.append(replace(layer, attention=attention))
     return replace(capture, layers=tuple(layers))
 
