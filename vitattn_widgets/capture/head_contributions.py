@@ -24,7 +24,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..errors import ModelError
 from ..models.families import blocks, projection_layer
-from .backward import free_from_inference_mode, require_same_answer
+from .backward import free_from_inference_mode, require_gradient, require_same_answer
 from .forward import require_flat, require_same_model
 from .linearised import linear_layer_norm, linear_rms_norm
 from .recorder import Forward, model_lock, replaced_forward, watched_forward
@@ -153,11 +153,7 @@ def capture_head_contributions(
             logits = watched_forward(model.module, model.parts, {}, tensor, lambda *_: None, gradients=True)
         require_same_answer(model, capture, logits)
         logit = logits[0, target]
-        if not logit.requires_grad:
-            raise ModelError(
-                f"no gradient flows through {model.name}: its forward pass runs under torch.no_grad or detaches its "
-                "tokens, so what heads give directly cannot be found; only silencing shows what they give"
-            )
+        require_gradient(model, (logit,))
         gradients = torch.autograd.grad(logit, leaves.tensors, allow_unused=True)
     return _summed(model, capture, target, float(logit.detach()), leaves, gradients, reads)
 
