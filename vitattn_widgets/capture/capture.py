@@ -107,6 +107,8 @@ class AttentionCapture:
         answers: the classifier's answer after every layer, if `capture_attention` was asked for it or
             `capture_layer_answers` added it.
         unsure_below: of the model (`AttentionModel`), 0..1.
+        undivided: why the model's answers cannot be divided into contributions of tokens; empty if nothing is known
+            against it, and `capture_contributions` finds out.
     """
 
     model_name: str
@@ -123,6 +125,7 @@ class AttentionCapture:
     contributions: tuple[ClassContributions, ...] = ()
     answers: LayerAnswers | None = None
     unsure_below: float = 0.0
+    undivided: str = ""
 
     @property
     def num_layers(self) -> int:

@@ -18,12 +18,29 @@ from torch.overrides import TorchFunctionMode
 
 from .recorder import SOFTMAXES
 
-_GATED = frozenset({F.gelu, F.silu, F.mish, F.hardswish, F.elu, F.celu, F.selu, F.leaky_relu, torch.tanh, Tensor.tanh})
+_GATED = frozenset(
+    {
+        F.gelu,
+        F.silu,
+        F.mish,
+        F.hardswish,
+        F.relu6,
+        F.hardtanh,
+        F.elu,
+        F.celu,
+        F.selu,
+        F.leaky_relu,
+        torch.square,
+        torch.tanh,
+        Tensor.tanh,
+    }
+)
 """Activations with ``f(0) = 0``: each is its input times a gate."""
 
 _CONSTANT = SOFTMAXES | {
     torch.sigmoid,
     Tensor.sigmoid,
+    Tensor.sigmoid_,
     F.sigmoid,
     F.hardsigmoid,
     torch.rsqrt,
@@ -55,6 +72,11 @@ _SUMS = frozenset(
         Tensor.__isub__,
     }
 )
+
+_POWERS = frozenset({torch.pow, Tensor.pow, Tensor.__pow__})
+
+_WEIGHTED = frozenset({F.linear, F.conv1d, F.conv2d, F.conv3d, F.conv_transpose2d})
+"""Functions of an input, a weight and a bias."""
 
 _JOINS = frozenset({torch.cat, torch.concat, torch.concatenate})
 
@@ -89,7 +111,7 @@ class LinearisedForward(TorchFunctionMode):
             return self._attention(*args, **kwargs)
         if func in _CONSTANT:
             return func(*args, **kwargs).detach()
-        if func in _GATED:
+        if func in _GATED or (func in _POWERS and isinstance(args[1], int | float) and args[1] >= 1):
             return _gated(func, *args, **kwargs)
         if func is F.layer_norm:
             return self._layer_norm(*args, **kwargs)
@@ -97,8 +119,10 @@ class LinearisedForward(TorchFunctionMode):
             return linear_rms_norm(*args, **kwargs)
         if func is F.group_norm:
             return self._group_norm(*args, **kwargs)
-        if func is F.linear:
-            return self._linear(*args, **kwargs)
+        if func is F.batch_norm and _depends(args[0]):  # some models standardise their weights with it
+            return self._batch_norm(*args, **kwargs)
+        if func in _WEIGHTED:
+            return self._weighted(func, *args, **kwargs)
         if func in _PRODUCTS and len(args) == 2 and all(map(_depends, args)):
             one, other = args
             return (one * other.detach() + one.detach() * other) / 2
@@ -123,12 +147,41 @@ class LinearisedForward(TorchFunctionMode):
             key, value = key.repeat_interleave(groups, -3), value.repeat_interleave(groups, -3)
             kwargs.pop("enable_gqa", None)
         self.values.append(value)
-        return F.scaled_dot_product_attention(query.detach(), key.detach(), value, *args, **kwargs)
+        # a mask too can depend on the photo: biases by position that are multiplied by the queries
+        rest: list[Any] = [one.detach() if isinstance(one, Tensor) else one for one in args]
+        named: dict[str, Any] = {name: one.detach() if isinstance(one, Tensor) else one for name, one in kwargs.items()}
+        return F.scaled_dot_product_attention(query.detach(), key.detach(), value, *rest, **named)
 
-    def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    def _weighted(
+        self,
+        func: Callable[..., Tensor],
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Tensor:
         if bias is not None and _depends(input):
             bias = self.constant(bias)
-        return F.linear(input, weight, bias)
+        return func(input, weight, bias, *args, **kwargs)
+
+    def _batch_norm(
+        self,
+        input: Tensor,
+        running_mean: Tensor,
+        running_var: Tensor,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        training: bool = False,  # noqa: ARG002 the model runs in eval mode
+        momentum: float = 0.1,  # noqa: ARG002
+        eps: float = 1e-5,
+    ) -> Tensor:
+        scale = (running_var + eps).rsqrt()
+        scale = scale if weight is None else scale * weight
+        offset = -running_mean * scale
+        offset = offset if bias is None else offset + bias
+        shape = (-1, *[1] * (input.ndim - 2))
+        return self._shifted(input * scale.reshape(shape), offset.reshape(shape))
 
     def _layer_norm(
         self,

@@ -89,11 +89,8 @@ def _target(capture: AttentionCapture, source: Source, target: int | None) -> in
 
 def unavailable(capture: AttentionCapture, source: Source) -> str:
     """Why a source does not exist for a capture's model; empty if it does."""
-    if source.signed and capture.staged:
-        return (
-            "contributions are divided among the tokens of flat models alone, and this one has windows or stages; "
-            f"choose one of {', '.join(OF_ONE_LAYER)}"
-        )
+    if source.signed:
+        return f"{capture.undivided}; choose one of {', '.join(OF_ONE_LAYER)}" if capture.undivided else ""
     if source.span != "first to layer" or capture.followed:
         return ""
     return (
