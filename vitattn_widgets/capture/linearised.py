@@ -116,7 +116,7 @@ class LinearisedForward(TorchFunctionMode):
         if func is F.layer_norm:
             return self._layer_norm(*args, **kwargs)
         if func is F.rms_norm:
-            return linear_rms_norm(*args, **kwargs)
+            return _linear_rms_norm(*args, **kwargs)
         if func is F.group_norm:
             return self._group_norm(*args, **kwargs)
         if func is F.batch_norm and _depends(args[0]):  # some models standardise their weights with it
@@ -131,15 +131,22 @@ class LinearisedForward(TorchFunctionMode):
         if func in _SUMS and len(args) == 2 and any(map(_depends, args)):
             return func(*map(self.constant, args), **kwargs)
         if func in _JOINS and any(map(_depends, args[0])):
-            return func([self.constant(part) for part in args[0]], *args[1:], **kwargs)
+            parts = [self.join(part) if _is_constant(part) else part for part in args[0]]
+            return func(parts, *args[1:], **kwargs)
         return func(*args, **kwargs)
 
     def constant(self, value: Any) -> Any:
         """A tensor that does not depend on the photo as a leaf of the graph; anything else as it is."""
-        if not isinstance(value, Tensor) or value.requires_grad or not value.is_floating_point():
-            return value
-        self.constants.append(value.detach().clone().requires_grad_())
+        return self.add(value) if _is_constant(value) else value
+
+    def add(self, constant: Tensor) -> Tensor:
+        """Keep a constant that is added; returns it as a leaf of the graph."""
+        self.constants.append(constant.detach().clone().requires_grad_())
         return self.constants[-1]
+
+    def join(self, tokens: Tensor) -> Tensor:
+        """Keep tokens that join others and do not depend on the photo; returns them as a leaf of the graph."""
+        return self.add(tokens)
 
     def _attention(self, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         groups = query.shape[-3] // value.shape[-3]
@@ -191,7 +198,7 @@ class LinearisedForward(TorchFunctionMode):
         bias: Tensor | None = None,
         eps: float = 1e-5,
     ) -> Tensor:
-        return self._shifted(linear_layer_norm(input, normalized_shape, weight, eps), bias)
+        return self._shifted(_linear_layer_norm(input, normalized_shape, weight, eps), bias)
 
     def _group_norm(
         self,
@@ -202,7 +209,7 @@ class LinearisedForward(TorchFunctionMode):
         eps: float = 1e-5,
     ) -> Tensor:
         groups = input.reshape(input.shape[0], num_groups, -1)
-        values = linear_layer_norm(groups, groups.shape[-1:], None, eps).reshape(input.shape)
+        values = _linear_layer_norm(groups, groups.shape[-1:], None, eps).reshape(input.shape)
         shape = (-1, *[1] * (input.ndim - 2))
         values = values if weight is None else values * weight.reshape(shape)
         return self._shifted(values, None if bias is None else bias.reshape(shape))
@@ -215,6 +222,10 @@ def _outside(value: Any) -> Any:
     if isinstance(value, list | tuple) and any(isinstance(part, nn.Parameter) for part in value):
         return [_outside(part) for part in value]
     return value.detach() if isinstance(value, nn.Parameter) else value
+
+
+def _is_constant(value: Any) -> bool:
+    return isinstance(value, Tensor) and not value.requires_grad and value.is_floating_point()
 
 
 def _depends(value: Any) -> bool:
@@ -230,7 +241,7 @@ def _gated(func: Callable[..., Any], input: Tensor, *args: Any, **kwargs: Any) -
     return input * gate
 
 
-def linear_layer_norm(input: Tensor, shape: Sequence[int], weight: Tensor | None = None, eps: float = 1e-5) -> Tensor:
+def _linear_layer_norm(input: Tensor, shape: Sequence[int], weight: Tensor | None = None, eps: float = 1e-5) -> Tensor:
     """Layer norm without its bias, linear: its normaliser is a constant, its mean is not."""
     axes = tuple(range(-len(shape), 0))
     centred = input - input.mean(axes, keepdim=True)
@@ -238,7 +249,7 @@ def linear_layer_norm(input: Tensor, shape: Sequence[int], weight: Tensor | None
     return values if weight is None else values * weight
 
 
-def linear_rms_norm(
+def _linear_rms_norm(
     input: Tensor, shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
     """RMS norm, linear: its normaliser is a constant."""
