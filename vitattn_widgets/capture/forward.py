@@ -21,7 +21,7 @@ from .capture import AttentionCapture, CapturedLayer
 from .layer_answers import AnswersReader, LayerAnswers, reading_answers
 from .recorder import watched_forward
 from .sites import SiteAttention, SiteCalls, layer_tokens, read_site
-from .stage_sites import added_by_key, arranged_by, read_stage_site
+from .stage_sites import added_by_key, arranged_by, laid_out, read_stage_site
 
 if TYPE_CHECKING:
     from ..models.loading import AttentionModel
@@ -186,6 +186,18 @@ def key_arrangement(model: AttentionModel, name: str, calls: SiteCalls) -> Calla
     """What adds up the parts of a layer's values, laid out as these, by head and key: ``(batch, head, key)``."""
     partition = model.partitions.get(name)
     return (lambda parts: parts.sum(-1)) if partition is None else added_by_key(model.sites[name], calls, partition)
+
+
+def head_factors(model: AttentionModel, name: str, factors: Tensor) -> Callable[[int], Tensor]:
+    """Factors ``(batch, head)`` of what a layer's heads compute from the values, laid out like these.
+
+    Returns:
+        From the number of axes of the module's results to factors that can be multiplied by them.
+    """
+    partition = model.partitions.get(name)
+    if partition is None:
+        return lambda _: factors[:, :, None, None]
+    return lambda axes: laid_out(model.sites[name], partition, factors, axes)
 
 
 def require_flat(model: AttentionModel, what: str) -> None:

@@ -58,6 +58,19 @@ class _Layout:
             return tensor.transpose(1, 2)
         return tensor.reshape(-1, self.windows, *tensor.shape[1:])
 
+    def factors(self, by_head: Tensor, axes: int) -> Tensor:
+        """One number for each photo and head, ``(batch, head)``, as factors of a tensor with so many axes."""
+        whole = by_head[:, None].expand(-1, self.windows, -1)  # batch window head
+        if self.axes == ALL_FOLDED:
+            whole = whole.reshape(-1)
+        elif self.axes == HEADS_FOLDED:
+            whole = by_head.reshape(-1, 1)
+        elif self.axes == HEADS_FIRST and axes == 5:
+            whole = by_head[:, :, None]
+        elif self.axes != WINDOWS_APART:
+            whole = whole.flatten(0, 1)
+        return whole[..., None, None]
+
 
 def read_stage_site(
     site: nn.Module, calls: SiteCalls, partition: Partition, prefix: tuple[str, ...], name: str
@@ -138,10 +151,19 @@ def added_by_key(site: nn.Module, calls: SiteCalls, partition: Partition) -> Cal
     return add
 
 
+def laid_out(site: nn.Module, partition: Partition, by_head: Tensor, axes: int) -> Tensor:
+    """One number for each photo and head, ``(batch, head)``, as factors of a module's results with so many axes."""
+    return _layout(site, partition).factors(by_head, axes)
+
+
+def _layout(site: nn.Module, partition: Partition) -> _Layout:
+    kind = kind_of(site)
+    return _Layout("" if kind is None else kind.axes, len(windows_of(partition).queries), _heads(site))
+
+
 def _windowed_by(site: nn.Module, calls: SiteCalls, partition: Partition) -> Callable[[Tensor], Tensor]:
     """What brings values or results of a module to ``(batch, window, head, token, width)``."""
-    kind = kind_of(site)
-    layout = _Layout("" if kind is None else kind.axes, len(windows_of(partition).queries), _heads(site))
+    layout = _layout(site, partition)
     turned = not calls.fused and values_first(calls)
     return lambda tensor: layout.windowed(tensor.mT if turned else tensor)
 
