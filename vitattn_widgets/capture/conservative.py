@@ -18,6 +18,7 @@ from ..errors import ModelError
 from ..models.families import block_of
 from .backward import MAX_CLASSES, free_from_inference_mode, require_same_answer
 from .contributions import ClassContributions, LayerContributions
+from .directions import reading_answer
 from .forward import require_flat, require_same_model
 from .linearised import LinearisedForward
 from .recorder import Forward, model_lock, replaced_forward, watched_forward
@@ -67,8 +68,9 @@ def capture_contributions(
     Args:
         model: the model of the capture.
         capture: from `capture_attention`.
-        target: number of the class; None is the predicted one. Without a classifier there is none, and the answer is
-            the model's feature vector along its own direction, so that its length is divided.
+        target: number of the class or of a direction (`add_direction`); None is the predicted class. Without a
+            classifier there is none, and the answer is the model's feature vector along its own direction, so that its
+            length is divided.
 
     Returns:
         The same capture with the contributions; the capture itself if it has them already.
@@ -78,7 +80,7 @@ def capture_contributions(
         ModelError: another model than the capture's, one that no gradient flows through, or one with a part that is
             not linear even so: the contributions would not add up.
     """
-    target = capture.class_or_features(target)
+    target = capture.resolve_target(target)
     if any(added.target == target for added in capture.contributions):
         return capture
     require_same_model(model, capture)
@@ -106,7 +108,7 @@ def capture_contributions(
     with model_lock(model.module), torch.inference_mode(False), torch.enable_grad():
         free_from_inference_mode(model)
         tensor = model.preprocessing.tensor(capture.pixels)[None].to(model.device, model.dtype).requires_grad_()
-        with replaced_forward(parts, enter), mode:
+        with reading_answer(model, capture, target) as answer, replaced_forward(parts, enter), mode:
             logits = watched_forward(model.module, model.parts, model.sites, tensor, keep, gradients=True)
         if not logits.requires_grad:
             raise ModelError(
@@ -117,8 +119,8 @@ def capture_contributions(
         states = [state for entrance in entrances.values() for state in entrance.states]
         leaves = [*(state.entry for state in states), *values.values(), *mode.constants]
         points = [*(state.values for state in states), *(leaf.detach() for leaf in leaves[len(states) :])]
-        answer = logits[0, target] if target is not None else _feature_length(capture, logits[0])
-        found = torch.autograd.grad(answer, leaves, allow_unused=True)
+        explained = answer(logits)
+        found = torch.autograd.grad(explained, leaves, allow_unused=True)
     shares = iter(
         [
             torch.zeros(point.shape[:-1]) if gradient is None else (point * gradient).sum(-1, dtype=torch.float64).cpu()
@@ -131,7 +133,7 @@ def capture_contributions(
     constants = np.array([float(share.sum()) for share in shares])
     whole = ClassContributions(
         target,
-        float(answer.detach()),
+        float(explained.detach()),
         tuple(
             LayerContributions(
                 _by_token(_parts(entrances, blocks[name]), capture.layout.num_patches),
@@ -148,14 +150,6 @@ def capture_contributions(
             "'gradient_late' or 'relevance' instead"
         )
     return replace(capture, contributions=(*capture.contributions, whole)[-MAX_CLASSES:])
-
-
-def _feature_length(capture: AttentionCapture, output: Tensor) -> Tensor:
-    """The features along their own direction, which is held constant: a linear answer, equal to their length."""
-    features = output.reshape(-1, output.shape[-1])  # one row, unless the model does not pool its tokens
-    patches = capture.layout.num_patches
-    features = features[0] if capture.layout.default_query == "class" else features[-patches:].mean(0)
-    return (features * (features / features.norm()).detach()).sum()
 
 
 def _entry(value: Any, states: list[_State], mode: LinearisedForward) -> Any:

@@ -82,7 +82,7 @@ def evaluate_maps(
 
     Raises:
         DataError: the split has no photos.
-        SettingsError: a layer, aggregation or source does not exist, or a source needs a classifier.
+        SettingsError: a layer, aggregation or source does not exist.
     """
     import pandas
     from tqdm.auto import tqdm

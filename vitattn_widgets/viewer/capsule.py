@@ -194,6 +194,7 @@ def _model_facts(model: AttentionModel, capture: AttentionCapture) -> Facts:
         "default_query": layout.default_query,
         "read": layout.read,
         "classes": capture.class_names,
+        "directions": [{"name": one.name, "cosine": one.cosine} for one in capture.directions],
     }
 
 
@@ -220,8 +221,6 @@ def _layer_facts(capture: AttentionCapture, layer: int) -> Facts:
 
 def _source_facts(source: Source, capture: AttentionCapture, no_norms: str) -> Facts:
     unavailable = no_norms if source.norms else unavailable_source(capture, source)
-    if source.needs_classifier and not capture.class_names:
-        unavailable = "this model has no classifier"
     values = {field.name: getattr(source, field.name) for field in fields(source)}
-    derived = ("no_aggregation", "plain", "fuses_heads", "needs_classifier")
+    derived = ("no_aggregation", "plain", "fuses_heads")
     return values | {name: getattr(source, name) for name in derived} | {"unavailable": unavailable}

@@ -178,9 +178,10 @@ def _parts(
             facts["answers"]["no_direct"] = str(error)
         return tensors
 
-    first, likely = capture.class_or_features(settings.target), likely_classes(capture.probabilities, classes)
+    first, likely = capture.resolve_target(settings.target), likely_classes(capture.probabilities, classes)
     targets = list(dict.fromkeys([first, *likely]))
-    in_answer = [(("tables", target), partial(tables, target)) for target in targets if target is not None]
+    shown = [target for target in targets if target is not None and target < len(capture.class_names)]
+    in_answer = [(("tables", target), partial(tables, target)) for target in shown]
     kinds = [kind for kind in reversed(BY_CLASS) if any(_kind(source) == kind for source in here)]
     by_class = [[((kind, target), partial(maps, kind, target)) for kind in kinds] for target in targets]
     operands = [
