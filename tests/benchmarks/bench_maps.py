@@ -76,7 +76,7 @@ def faithfulness(
     model: va.models.AttentionModel, capture: va.capture.AttentionCapture, maps: dict[str, np.ndarray]
 ) -> dict[str, tuple[float, float, float]]:
     """Deletion and insertion area and SaCo of each map and baseline for the predicted class."""
-    grid, target = capture.layout.grid, capture.class_or_predicted()
+    grid, shape, target = capture.layout.grid, capture.layout.patch_shape, capture.class_or_predicted()
     counts = perturbation.removed_counts(grid[0] * grid[1], STEPS)
     picture = capture.pixels
     grey = np.broadcast_to(np.rint(255 * np.array(model.preprocessing.mean)).astype(np.uint8), picture.shape)
@@ -88,8 +88,8 @@ def faithfulness(
     for name, values in maps.items():
         order = perturbation.map_order(values)
         for under, over in ((picture, grey), (blank, picture)):
-            pictures.append(perturbation.altered_pictures(under, over, order, counts[1:-1], grid))
-        without, members[name] = perturbation.without_groups(picture, grey, order, GROUPS, grid)
+            pictures.append(perturbation.altered_pictures(under, over, order, counts[1:-1], grid, shape))
+        without, members[name] = perturbation.without_groups(picture, grey, order, GROUPS, grid, shape)
         pictures.append(without)
     answers = probabilities_of(model, np.concatenate(pictures))[:, target].astype(float)
     (whole, empty, blind), rest = answers[:3], answers[3:].reshape(len(maps), -1)

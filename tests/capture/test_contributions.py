@@ -160,7 +160,7 @@ def test_a_model_that_is_not_linear_even_so_is_refused() -> None:
     ).eval()
     model = va.load_model(module, img_size=32)
     capture = va.capture_attention(model, noise_photo((40, 40)))
-    with pytest.raises(va.errors.ModelError, match=r"would not add up \(.*% of its logit is left\).*gradient_late"):
+    with pytest.raises(va.errors.ModelError, match=r"would not add up: .*% of its logit is left.*gradient_late"):
         va.complete_capture(model, capture, va.ViewSettings(source="contribution"))
 
 

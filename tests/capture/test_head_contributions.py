@@ -154,7 +154,7 @@ def test_an_attention_pool_is_refused_with_the_reason(family: str) -> None:
 
 def test_a_step_that_is_not_linear_is_refused_with_the_reason() -> None:
     module = model_zoo.build("vit")
-    module.fc_norm = nn.Tanh()
+    module.fc_norm = nn.Softplus()
     with pytest.raises(va.errors.ModelError, match="something on the way is not linear"):
         capture_head_contributions(*loaded(module))
 

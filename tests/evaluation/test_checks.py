@@ -63,7 +63,7 @@ def test_altered_pictures_show_the_ground_in_the_first_patches_of_the_order() ->
     rng = np.random.default_rng(0)
     picture, ground = rng.integers(0, 256, (2, 13, 18, 3), np.uint8)  # a pixel is left over on each axis
     order = rng.permutation(6)
-    pictures = perturbation.altered_pictures(picture, ground, order, np.array([0, 2, 5, 6]), (2, 3))
+    pictures = perturbation.altered_pictures(picture, ground, order, np.array([0, 2, 5, 6]), (2, 3), (6, 6))
     for count, found in zip((0, 2, 5, 6), pictures, strict=True):
         expected = picture.copy()
         for patch in order[:count]:

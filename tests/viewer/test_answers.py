@@ -19,7 +19,7 @@ from vitattn_widgets.viewer.capsule import make_capsule
 from vitattn_widgets.viewer.file_capsule import make_file_capsule
 from vitattn_widgets.viewer.requests import answer
 
-from .. import model_zoo
+from .. import model_zoo, stage_zoo
 from ..conftest import noise_photo
 
 NAMES = ("cat", "cup", "dog")
@@ -205,3 +205,15 @@ def test_a_file_says_that_the_tables_did_not_fit(
     facts, tensors = read(gzip.decompress(content), tmp_path_factory)
     assert not any(name.startswith("heads/") for name in tensors)
     assert "The tables of each head's part in the answer did not fit." in facts["left_out"]
+
+
+def test_heads_in_windows_are_silenced_and_have_no_direct_parts() -> None:
+    model = va.load_model(stage_zoo.build("swin"), img_size=stage_zoo.MODELS["swin"].size)
+    capture = va.capture_attention(model, noise_photo((50, 70)))
+    facts = answers_module.answer_parts(capture, "")[0]
+    assert facts["no_silenced"] == ""
+    assert "for flat models alone" in facts["no_direct"]
+    content = answer(model, capture, {"need": "silenced", "target": 1}).content
+    table = safetensors.numpy.load(content)["heads/1/silenced"]
+    np.testing.assert_allclose(table[3], silence_every_head(model, capture, 1)[3], atol=1e-6)
+    assert np.isnan(table).tolist() == [[False, False, True]] * 2 + [[False] * 3] * 2

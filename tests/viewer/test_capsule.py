@@ -19,6 +19,7 @@ from PIL import Image
 import vitattn_widgets as va
 from vitattn_widgets.capture.attention import OffsetBias, SoftmaxAttention
 from vitattn_widgets.maps.attribution import source_maps
+from vitattn_widgets.maps.resolve import fit_settings
 from vitattn_widgets.maps.settings import MapSettings
 from vitattn_widgets.maps.sources import CATALOGUE
 from vitattn_widgets.view.arrange import screen_capture
@@ -450,3 +451,14 @@ def test_any_safetensors_reader_opens_a_capsule(
     with safetensors.safe_open(path, framework="pt") as capsule:
         assert json.loads(capsule.metadata()["vitattn"])["picture"]["name"] == "“photo” with ümlauts"
         assert capsule.get_tensor("layer0.row.class").shape == (3, 25)
+
+
+@pytest.mark.parametrize(("key", "source"), [("swin", "contribution_sum"), ("iformer", "gradient_late")])
+def test_the_questions_ask_for_what_the_model_can_give(key: str, source: str) -> None:
+    model = va.load_model(stage_zoo.build(key), img_size=stage_zoo.MODELS[key].size)
+    capture = va.capture_attention(model, noise_photo((50, 70)))
+    facts, _ = read(make_capsule(model, capture))
+    assert [question["settings"]["source"] for question in facts["questions"]] == ["attention", source, source]
+    assert fit_settings(va.ViewSettings.recommended(), capture).source == source
+    unavailable = {one["name"]: one["unavailable"] for one in facts["sources"]}
+    assert bool(unavailable["contribution"]) == (key == "iformer")

@@ -7,7 +7,7 @@ is, fused attention included; no matrix is ever built, and a class takes a quart
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -68,11 +68,7 @@ def capture_gradients(model: AttentionModel, capture: AttentionCapture, target: 
         with reading_answer(model, capture, target) as answer:
             tensor.requires_grad_()
             logits = watched_forward(model.module, model.parts, model.sites, tensor, keep, gradients=True)
-        if not (logits.requires_grad and all(product.requires_grad for product in products)):
-            raise ModelError(
-                f"no gradient flows through {model.name}: its forward pass runs under torch.no_grad or detaches its "
-                "tokens; gradient sources need one, the sources 'attention', 'norm' and 'rollout' do not"
-            )
+        require_gradient(model, (logits, *products))
         require_same_answer(model, capture, logits)
         # unused is allowed: a layer that the logit does not depend on has a gradient of zero
         gradients = torch.autograd.grad(answer(logits), products, allow_unused=True)
@@ -82,6 +78,20 @@ def capture_gradients(model: AttentionModel, capture: AttentionCapture, target: 
     }
     outputs = tuple(by_name[layer.name].detach().to("cpu", torch.float32) for layer in capture.layers)
     return replace(capture, gradients=(*capture.gradients, ClassGradients(target, outputs))[-MAX_CLASSES:])
+
+
+def require_gradient(model: AttentionModel, results: Iterable[Tensor]) -> None:
+    """Raise if a result of a pass that was to be recorded is no part of autograd's graph.
+
+    Raises:
+        ModelError: for that reason, with what can be chosen instead.
+    """
+    if not all(result.requires_grad for result in results):
+        raise ModelError(
+            f"no gradient flows through {model.name}: its forward pass runs under torch.no_grad or detaches its "
+            "tokens; choose what needs none: the sources 'attention', 'norm' and 'rollout', or heads silenced one by "
+            "one"
+        )
 
 
 def require_same_answer(model: AttentionModel, capture: AttentionCapture, logits: Tensor) -> None:

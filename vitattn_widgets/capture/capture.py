@@ -108,6 +108,8 @@ class AttentionCapture:
         answers: the classifier's answer after every layer, if `capture_attention` was asked for it or
             `capture_layer_answers` added it.
         unsure_below: of the model (`AttentionModel`), 0..1.
+        undivided: why the model's answers cannot be divided into contributions of tokens; empty if nothing is known
+            against it, and `capture_contributions` finds out.
     """
 
     model_name: str
@@ -125,6 +127,7 @@ class AttentionCapture:
     directions: tuple[Direction, ...] = ()
     answers: LayerAnswers | None = None
     unsure_below: float = 0.0
+    undivided: str = ""
 
     @property
     def num_layers(self) -> int:

@@ -13,11 +13,13 @@ class LayerContributions:
     """The parts of a logit at one layer, in logit units: positive for the class, negative against it.
 
     Attributes:
-        tokens: float32 ``(prefix + patches,)``, what each token that enters the layer's block adds.
+        tokens: float32 ``(prefix + patches,)``, what each token that enters the layer's block adds. In a model with
+            windows or stages the patches are those of the layer's keys: where finer ones enter the block, those of each
+            cell are added up.
         constants: what enters from there on and belongs to no token: biases, and tokens that join later. With the sum
             of `tokens` it is the logit.
         heads: float32 ``(head, key)``, what each token adds through this layer's attention alone, by head; the keys are
-            the layer's own prefix, then the patches. A part of the logit, for the rest passes the layer by.
+            the layer's own prefix and padding, then the patches. A part of the logit, for the rest passes the layer by.
     """
 
     tokens: np.ndarray
@@ -48,6 +50,6 @@ class ClassContributions:
         """
         return max(
             abs(self.logit - layer.constants - float(layer.tokens.sum(dtype=np.float64)))
-            / (np.abs(layer.tokens).sum(dtype=np.float64) + abs(layer.constants))
+            / max(np.abs(layer.tokens).sum(dtype=np.float64) + abs(layer.constants), np.finfo(float).tiny)
             for layer in self.layers
         )

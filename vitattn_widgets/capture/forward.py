@@ -12,15 +12,16 @@ from torch import Tensor
 
 from ..errors import ModelError
 from ..images import Picture, load_picture
-from ..models.families import is_latent_pool
+from ..models.families import is_latent_pool, model_inside
 from ..models.preprocess import View
+from ..models.stages import undivided
 from ..models.tokens import LayerTokens
 from .attention import rebuild
 from .capture import AttentionCapture, CapturedLayer
 from .layer_answers import AnswersReader, LayerAnswers, reading_answers
 from .recorder import watched_forward
 from .sites import SiteAttention, SiteCalls, layer_tokens, read_site
-from .stage_sites import arranged_by, read_stage_site
+from .stage_sites import added_by_key, arranged_by, laid_out, read_stage_site
 
 if TYPE_CHECKING:
     from ..models.loading import AttentionModel
@@ -96,6 +97,7 @@ def capture_attention(model: AttentionModel, picture: Picture, *, answers: bool 
         class_names=model.class_names,
         answers=read,
         unsure_below=model.unsure_below,
+        undivided=undivided(model_inside(model.module)[1]),
     )
 
 
@@ -178,6 +180,24 @@ def arrangement(model: AttentionModel, name: str, calls: SiteCalls) -> Callable[
     """What brings a layer's results, as its module lays them out, into the order of `CapturedLayer.output`."""
     partition = model.partitions.get(name)
     return (lambda result: result) if partition is None else arranged_by(model.sites[name], calls, partition)
+
+
+def key_arrangement(model: AttentionModel, name: str, calls: SiteCalls) -> Callable[[Tensor], Tensor]:
+    """What adds up the parts of a layer's values, laid out as these, by head and key: ``(batch, head, key)``."""
+    partition = model.partitions.get(name)
+    return (lambda parts: parts.sum(-1)) if partition is None else added_by_key(model.sites[name], calls, partition)
+
+
+def head_factors(model: AttentionModel, name: str, factors: Tensor) -> Callable[[int], Tensor]:
+    """Factors ``(batch, head)`` of what a layer's heads compute from the values, laid out like these.
+
+    Returns:
+        From the number of axes of the module's results to factors that can be multiplied by them.
+    """
+    partition = model.partitions.get(name)
+    if partition is None:
+        return lambda _: factors[:, :, None, None]
+    return lambda axes: laid_out(model.sites[name], partition, factors, axes)
 
 
 def require_flat(model: AttentionModel, what: str) -> None:

@@ -11,22 +11,20 @@ leaf of the graph, which leaves the residual stream alone between the leaves and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from ..errors import ModelError
 from ..models.families import blocks, projection_layer
-from .backward import free_from_inference_mode, require_same_answer
+from .backward import free_from_inference_mode, require_gradient, require_same_answer
 from .forward import require_flat, require_same_model
-from .linearised import linear_layer_norm, linear_rms_norm
+from .linearised import LinearisedForward
 from .recorder import Forward, model_lock, replaced_forward, watched_forward
 
 if TYPE_CHECKING:
@@ -43,7 +41,7 @@ class HeadContributions:
 
     A head's term is what it gives through its columns of the output projection, whatever gate or norm lies before it,
     to the tokens that the classifier reads. What later layers make of a head's result is in their terms, not in its
-    own. The normalisers of the norms on the way are held constant.
+    own. Normalisers and gates on the way are held constant.
 
     Attributes:
         target: number of the class.
@@ -89,40 +87,18 @@ class _Leaves:
         return leaf
 
 
-class _Linearised(TorchFunctionMode):
-    """Makes norms linear, by holding their normalisers constant, and collects the biases on the way."""
+class _Linearised(LinearisedForward):
+    """Makes the way past the blocks linear, and collects what joins it there."""
 
     def __init__(self, leaves: _Leaves) -> None:
         super().__init__()
         self.leaves = leaves
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        given = kwargs or {}
-        if func is F.layer_norm:
-            return self._layer_norm(*args, **given)
-        if func is F.rms_norm:
-            return linear_rms_norm(*args, **given)
-        if func is F.linear:
-            return self._linear(*args, **given)
-        result = func(*args, **given)
-        if func in (torch.rsqrt, Tensor.rsqrt):  # norms that are written out
-            return result.detach()
-        if func is Tensor.expand and isinstance(args[0], nn.Parameter):  # a class token that joins after some blocks
-            return self.leaves.cut(result, "start")
-        return result
+    def add(self, constant: Tensor) -> Tensor:
+        return self.leaves.cut(constant, "biases")
 
-    def _layer_norm(
-        self, x: Tensor, shape: Any, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
-    ) -> Tensor:
-        return self._shifted(linear_layer_norm(x, shape, weight, eps), bias)
-
-    def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        return self._shifted(F.linear(x, weight), bias)
-
-    def _shifted(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        return x if bias is None else x + self.leaves.cut(bias, "biases")
+    def join(self, tokens: Tensor) -> Tensor:
+        return self.leaves.cut(tokens, "start")
 
 
 def capture_head_contributions(
@@ -153,11 +129,7 @@ def capture_head_contributions(
             logits = watched_forward(model.module, model.parts, {}, tensor, lambda *_: None, gradients=True)
         require_same_answer(model, capture, logits)
         logit = logits[0, target]
-        if not logit.requires_grad:
-            raise ModelError(
-                f"no gradient flows through {model.name}: its forward pass runs under torch.no_grad or detaches its "
-                "tokens, so what heads give directly cannot be found; only silencing shows what they give"
-            )
+        require_gradient(model, (logit,))
         gradients = torch.autograd.grad(logit, leaves.tensors, allow_unused=True)
     return _summed(model, capture, target, float(logit.detach()), leaves, gradients, reads)
 

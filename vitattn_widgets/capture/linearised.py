@@ -18,12 +18,29 @@ from torch.overrides import TorchFunctionMode
 
 from .recorder import SOFTMAXES
 
-_GATED = frozenset({F.gelu, F.silu, F.mish, F.hardswish, F.elu, F.celu, F.selu, F.leaky_relu, torch.tanh, Tensor.tanh})
+_GATED = frozenset(
+    {
+        F.gelu,
+        F.silu,
+        F.mish,
+        F.hardswish,
+        F.relu6,
+        F.hardtanh,
+        F.elu,
+        F.celu,
+        F.selu,
+        F.leaky_relu,
+        torch.square,
+        torch.tanh,
+        Tensor.tanh,
+    }
+)
 """Activations with ``f(0) = 0``: each is its input times a gate."""
 
 _CONSTANT = SOFTMAXES | {
     torch.sigmoid,
     Tensor.sigmoid,
+    Tensor.sigmoid_,
     F.sigmoid,
     F.hardsigmoid,
     torch.rsqrt,
@@ -55,6 +72,11 @@ _SUMS = frozenset(
         Tensor.__isub__,
     }
 )
+
+_POWERS = frozenset({torch.pow, Tensor.pow, Tensor.__pow__})
+
+_WEIGHTED = frozenset({F.linear, F.conv1d, F.conv2d, F.conv3d, F.conv_transpose2d})
+"""Functions of an input, a weight and a bias."""
 
 _JOINS = frozenset({torch.cat, torch.concat, torch.concatenate})
 
@@ -89,16 +111,18 @@ class LinearisedForward(TorchFunctionMode):
             return self._attention(*args, **kwargs)
         if func in _CONSTANT:
             return func(*args, **kwargs).detach()
-        if func in _GATED:
+        if func in _GATED or (func in _POWERS and isinstance(args[1], int | float) and args[1] >= 1):
             return _gated(func, *args, **kwargs)
         if func is F.layer_norm:
             return self._layer_norm(*args, **kwargs)
         if func is F.rms_norm:
-            return linear_rms_norm(*args, **kwargs)
+            return _linear_rms_norm(*args, **kwargs)
         if func is F.group_norm:
             return self._group_norm(*args, **kwargs)
-        if func is F.linear:
-            return self._linear(*args, **kwargs)
+        if func is F.batch_norm and _depends(args[0]):  # some models standardise their weights with it
+            return self._batch_norm(*args, **kwargs)
+        if func in _WEIGHTED:
+            return self._weighted(func, *args, **kwargs)
         if func in _PRODUCTS and len(args) == 2 and all(map(_depends, args)):
             one, other = args
             return (one * other.detach() + one.detach() * other) / 2
@@ -107,15 +131,22 @@ class LinearisedForward(TorchFunctionMode):
         if func in _SUMS and len(args) == 2 and any(map(_depends, args)):
             return func(*map(self.constant, args), **kwargs)
         if func in _JOINS and any(map(_depends, args[0])):
-            return func([self.constant(part) for part in args[0]], *args[1:], **kwargs)
+            parts = [self.join(part) if _is_constant(part) else part for part in args[0]]
+            return func(parts, *args[1:], **kwargs)
         return func(*args, **kwargs)
 
     def constant(self, value: Any) -> Any:
         """A tensor that does not depend on the photo as a leaf of the graph; anything else as it is."""
-        if not isinstance(value, Tensor) or value.requires_grad or not value.is_floating_point():
-            return value
-        self.constants.append(value.detach().clone().requires_grad_())
+        return self.add(value) if _is_constant(value) else value
+
+    def add(self, constant: Tensor) -> Tensor:
+        """Keep a constant that is added; returns it as a leaf of the graph."""
+        self.constants.append(constant.detach().clone().requires_grad_())
         return self.constants[-1]
+
+    def join(self, tokens: Tensor) -> Tensor:
+        """Keep tokens that join others and do not depend on the photo; returns them as a leaf of the graph."""
+        return self.add(tokens)
 
     def _attention(self, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         groups = query.shape[-3] // value.shape[-3]
@@ -123,12 +154,41 @@ class LinearisedForward(TorchFunctionMode):
             key, value = key.repeat_interleave(groups, -3), value.repeat_interleave(groups, -3)
             kwargs.pop("enable_gqa", None)
         self.values.append(value)
-        return F.scaled_dot_product_attention(query.detach(), key.detach(), value, *args, **kwargs)
+        # a mask too can depend on the photo: biases by position that are multiplied by the queries
+        rest: list[Any] = [one.detach() if isinstance(one, Tensor) else one for one in args]
+        named: dict[str, Any] = {name: one.detach() if isinstance(one, Tensor) else one for name, one in kwargs.items()}
+        return F.scaled_dot_product_attention(query.detach(), key.detach(), value, *rest, **named)
 
-    def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    def _weighted(
+        self,
+        func: Callable[..., Tensor],
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Tensor:
         if bias is not None and _depends(input):
             bias = self.constant(bias)
-        return F.linear(input, weight, bias)
+        return func(input, weight, bias, *args, **kwargs)
+
+    def _batch_norm(
+        self,
+        input: Tensor,
+        running_mean: Tensor,
+        running_var: Tensor,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        training: bool = False,  # noqa: ARG002 the model runs in eval mode
+        momentum: float = 0.1,  # noqa: ARG002
+        eps: float = 1e-5,
+    ) -> Tensor:
+        scale = (running_var + eps).rsqrt()
+        scale = scale if weight is None else scale * weight
+        offset = -running_mean * scale
+        offset = offset if bias is None else offset + bias
+        shape = (-1, *[1] * (input.ndim - 2))
+        return self._shifted(input * scale.reshape(shape), offset.reshape(shape))
 
     def _layer_norm(
         self,
@@ -138,7 +198,7 @@ class LinearisedForward(TorchFunctionMode):
         bias: Tensor | None = None,
         eps: float = 1e-5,
     ) -> Tensor:
-        return self._shifted(linear_layer_norm(input, normalized_shape, weight, eps), bias)
+        return self._shifted(_linear_layer_norm(input, normalized_shape, weight, eps), bias)
 
     def _group_norm(
         self,
@@ -149,7 +209,7 @@ class LinearisedForward(TorchFunctionMode):
         eps: float = 1e-5,
     ) -> Tensor:
         groups = input.reshape(input.shape[0], num_groups, -1)
-        values = linear_layer_norm(groups, groups.shape[-1:], None, eps).reshape(input.shape)
+        values = _linear_layer_norm(groups, groups.shape[-1:], None, eps).reshape(input.shape)
         shape = (-1, *[1] * (input.ndim - 2))
         values = values if weight is None else values * weight.reshape(shape)
         return self._shifted(values, None if bias is None else bias.reshape(shape))
@@ -162,6 +222,10 @@ def _outside(value: Any) -> Any:
     if isinstance(value, list | tuple) and any(isinstance(part, nn.Parameter) for part in value):
         return [_outside(part) for part in value]
     return value.detach() if isinstance(value, nn.Parameter) else value
+
+
+def _is_constant(value: Any) -> bool:
+    return isinstance(value, Tensor) and not value.requires_grad and value.is_floating_point()
 
 
 def _depends(value: Any) -> bool:
@@ -177,7 +241,7 @@ def _gated(func: Callable[..., Any], input: Tensor, *args: Any, **kwargs: Any) -
     return input * gate
 
 
-def linear_layer_norm(input: Tensor, shape: Sequence[int], weight: Tensor | None = None, eps: float = 1e-5) -> Tensor:
+def _linear_layer_norm(input: Tensor, shape: Sequence[int], weight: Tensor | None = None, eps: float = 1e-5) -> Tensor:
     """Layer norm without its bias, linear: its normaliser is a constant, its mean is not."""
     axes = tuple(range(-len(shape), 0))
     centred = input - input.mean(axes, keepdim=True)
@@ -185,7 +249,7 @@ def linear_layer_norm(input: Tensor, shape: Sequence[int], weight: Tensor | None
     return values if weight is None else values * weight
 
 
-def linear_rms_norm(
+def _linear_rms_norm(
     input: Tensor, shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
     """RMS norm, linear: its normaliser is a constant."""

@@ -116,6 +116,16 @@ def weighted_values(calls: SiteCalls) -> Tensor:
     return calls.fused[0].result if calls.fused else calls.matmuls[-1].result
 
 
+def values_first(calls: SiteCalls) -> bool:
+    """Whether values stand before eager attention in their product, so that results lie ``(width, query)``."""
+    return calls.matmuls[-1].operands[1].data_ptr() == calls.softmaxes[-1].result.data_ptr()
+
+
+def eager_values(calls: SiteCalls) -> Tensor:
+    """The values of attention that is written out, as its product gets them."""
+    return calls.matmuls[-1].operands[0 if values_first(calls) else 1]
+
+
 def _read_fused(site: nn.Module, calls: Sequence[Call], layout: TokenLayout, name: str) -> SiteAttention:
     scores = [_fused_scores(call, layout) for call in calls]
     values = _ungrouped(calls[0], calls[0].operands[2])

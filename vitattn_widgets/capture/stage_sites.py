@@ -15,8 +15,8 @@ from ..models.partitions import Partition, windows_of
 from ..models.stage_sites import ALL_FOLDED, HEADS_FIRST, HEADS_FOLDED, WINDOWS_APART, Kind, kind_of
 from ..models.tokens import LayerTokens
 from .attention import Attention, Bias, DenseBias, Scores, SoftmaxAttention, TalkingHeadsAttention, compact_bias
-from .sites import Call, SiteAttention, SiteCalls, weighted_values
-from .window_attention import MASKED, WindowAttention, on_keys, on_queries
+from .sites import Call, SiteAttention, SiteCalls, eager_values, values_first, weighted_values
+from .window_attention import MASKED, WindowAttention, added_on_keys, on_keys, on_queries
 
 
 class _Operands(NamedTuple):
@@ -57,6 +57,19 @@ class _Layout:
         if self.axes == HEADS_FIRST and tensor.ndim == 5:
             return tensor.transpose(1, 2)
         return tensor.reshape(-1, self.windows, *tensor.shape[1:])
+
+    def factors(self, by_head: Tensor, axes: int) -> Tensor:
+        """One number for each photo and head, ``(batch, head)``, as factors of a tensor with so many axes."""
+        whole = by_head[:, None].expand(-1, self.windows, -1)  # batch window head
+        if self.axes == ALL_FOLDED:
+            whole = whole.reshape(-1)
+        elif self.axes == HEADS_FOLDED:
+            whole = by_head.reshape(-1, 1)
+        elif self.axes == HEADS_FIRST and axes == 5:
+            whole = by_head[:, :, None]
+        elif self.axes != WINDOWS_APART:
+            whole = whole.flatten(0, 1)
+        return whole[..., None, None]
 
 
 def read_stage_site(
@@ -110,16 +123,49 @@ def arranged_by(site: nn.Module, calls: SiteCalls, partition: Partition) -> Call
     Returns:
         From `weighted_values` of the calls to ``(batch, head, query, width)``.
     """
-    kind = kind_of(site)
-    windows = windows_of(partition)
-    layout = _Layout("" if kind is None else kind.axes, len(windows.queries), _heads(site))
-    turned = not calls.fused and _turned(calls)
+    windowed = _windowed_by(site, calls, partition)
 
     def arrange(result: Tensor) -> Tensor:
-        whole = layout.windowed(result.mT if turned else result)
-        return on_queries(whole, partition) if _apart(partition) else _in_grid(whole[:, 0], windows.queries[0])
+        whole = windowed(result)
+        if _apart(partition):
+            return on_queries(whole, partition)
+        return _in_grid(whole[:, 0], windows_of(partition).queries[0])
 
     return arrange
+
+
+def added_by_key(site: nn.Module, calls: SiteCalls, partition: Partition) -> Callable[[Tensor], Tensor]:
+    """What adds up parts of a module's values, laid out as these, by key.
+
+    Returns:
+        From such parts to ``(batch, head, key)``; where windows overlap, the parts of a key in all of them are added.
+    """
+    windowed = _windowed_by(site, calls, partition)
+
+    def add(parts: Tensor) -> Tensor:
+        whole = windowed(parts).sum(-1, keepdim=True)
+        if _apart(partition):
+            return added_on_keys(whole, partition)[..., 0]
+        return _in_grid(whole[:, 0], windows_of(partition).keys[0])[..., 0]
+
+    return add
+
+
+def laid_out(site: nn.Module, partition: Partition, by_head: Tensor, axes: int) -> Tensor:
+    """One number for each photo and head, ``(batch, head)``, as factors of a module's results with so many axes."""
+    return _layout(site, partition).factors(by_head, axes)
+
+
+def _layout(site: nn.Module, partition: Partition) -> _Layout:
+    kind = kind_of(site)
+    return _Layout("" if kind is None else kind.axes, len(windows_of(partition).queries), _heads(site))
+
+
+def _windowed_by(site: nn.Module, calls: SiteCalls, partition: Partition) -> Callable[[Tensor], Tensor]:
+    """What brings values or results of a module to ``(batch, window, head, token, width)``."""
+    layout = _layout(site, partition)
+    turned = not calls.fused and values_first(calls)
+    return lambda tensor: layout.windowed(tensor.mT if turned else tensor)
 
 
 def _apart(partition: Partition) -> bool:
@@ -132,20 +178,15 @@ def _heads(site: nn.Module) -> int:
     return int(getattr(site, "num_heads", getattr(site, "heads", 1)))
 
 
-def _turned(calls: SiteCalls) -> bool:
-    """Whether values stand before the attention in their product, so that results lie ``(width, query)``."""
-    return calls.matmuls[-1].operands[1].data_ptr() == calls.softmaxes[-1].result.data_ptr()
-
-
 def _operands(site: nn.Module, kind: Kind, calls: SiteCalls) -> _Operands:
     if calls.fused:
         call: Call = calls.fused[0]
         q, k, values = call.operands
         scale = q.shape[-1] ** -0.5 if call.scale is None else call.scale
         return _Operands(q, k, values, scale, None, call.mask)
-    product, weighting, softmax = calls.matmuls[0], calls.matmuls[-1], calls.softmaxes[0]
+    product, softmax = calls.matmuls[0], calls.softmaxes[0]
     q, k = product.operands[0], product.operands[1].mT
-    values = weighting.operands[0].mT if _turned(calls) else weighting.operands[1]
+    values = eager_values(calls).mT if values_first(calls) else eager_values(calls)
     return _Operands(q, k, values, kind.scale(site), softmax.operands[0], None)
 
 

@@ -94,3 +94,11 @@ def on_keys(tensor: Tensor, partition: Partition) -> Tensor:
     """Values in windows, ``(batch, window, head, key slot, width)``, to ``(batch, head, key, width)``."""
     window, slot = windows_of(partition).key_places.T
     return tensor[:, window, :, slot].permute(1, 2, 0, 3)
+
+
+def added_on_keys(tensor: Tensor, partition: Partition) -> Tensor:
+    """As `on_keys`, but where windows overlap, what a key has in all of them is added up."""
+    windows = windows_of(partition)
+    slots = tensor.transpose(1, 2).flatten(2, 3)  # batch head (window slot) width
+    whole = slots.new_zeros((*slots.shape[:2], windows.num_keys, slots.shape[-1]))
+    return whole.index_add_(2, torch.from_numpy(windows.keys.ravel()).to(slots.device), slots)

@@ -12,7 +12,8 @@ from scipy import stats
 
 from ..capture.cache import remembered
 from ..capture.capture import AttentionCapture
-from ..capture.forward import capture_again, require_flat, require_same_model
+from ..capture.forward import capture_again, require_same_model
+from ..errors import SettingsError
 from ..maps.attribution import grid_map
 from ..maps.completion import complete_capture
 from ..view.settings import ViewSettings
@@ -44,10 +45,12 @@ class MapCheck:
         insertion: the same as they are restored on a blurred picture.
         random_deletion: the deletion curve of each random order, float ``(orders, points)``.
         random_insertion: the insertion curve of each random order, float ``(orders, points)``.
-        shuffled_from: number of the first block whose weights were shuffled.
+        shuffled_from: number of the first block whose weights were shuffled; of a model with windows or stages, of the
+            first layer.
         similarity: Spearman's rank correlation between the map and the shuffled model's; NaN where one is constant.
         layer: number of the layer whose heads were silenced.
         silenced: the class's probability with each head of that layer silenced in turn, float ``(heads,)``.
+        shuffled_part: what `shuffled_from` counts, ``"block"`` or ``"layer"``.
     """
 
     settings: ViewSettings
@@ -62,6 +65,7 @@ class MapCheck:
     similarity: float
     layer: int
     silenced: np.ndarray
+    shuffled_part: str = "block"
 
     def deletion_area(self, order: str = "map") -> float:
         """Mean probability while patches are removed in an order; the lower, the more the early ones mattered."""
@@ -97,7 +101,7 @@ class MapCheck:
         return (
             f"Removing patches in the order of this map hurts {self.class_name} {removing} ({deletion}).",
             f"Restoring patches in this order helps {self.class_name} {restoring} ({insertion}).",
-            shuffled_words(self.shuffled_from, self.similarity),
+            shuffled_words(self.shuffled_from, self.shuffled_part, self.similarity),
             silenced_words(self.class_name, self.layer, self.probability, self.silenced, head),
         )
 
@@ -138,6 +142,7 @@ class MapCheck:
             },
             "intervals": {"deletion": list(self.deletion_interval), "insertion": list(self.insertion_interval)},
             "shuffled_from": self.shuffled_from,
+            "shuffled_part": self.shuffled_part,
             "similarity": None if np.isnan(self.similarity) else self.similarity,
             "layer": self.layer,
             "silenced": self.silenced.tolist(),
@@ -169,7 +174,7 @@ def check_map(
     """Test the map of one picture; takes a few seconds for a tiny model on two cores.
 
     - **Deletion and insertion** (Petsiuk, Das and Saenko 2018, RISE, arXiv:1806.07421): how the class's probability
-      falls as patches are removed in the order of the raw grid map, and rises as they are restored on a blurred
+      falls as patches of the map's own grid are removed in its order, and rises as they are restored on a blurred
       picture. Removed patches show the model's mean colour. The baselines are random order (`RANDOM_ORDERS` of them),
       from the centre outwards and from the edge inwards. The model never saw pictures with missing patches in
       training, so only the comparison between orders counts; which differences count, `findings.outcomes` defines.
@@ -189,20 +194,25 @@ def check_map(
         The numbers, with sentences that state what they mean.
 
     Raises:
-        SettingsError: the model has no classifier, or the capture does not have what the settings name.
-        ModelError: the capture is of another model, or of one with windows or stages.
+        SettingsError: the model has no classifier, the capture does not have what the settings name, or the layer has a
+            single patch.
+        ModelError: the capture is of another model, or the model cannot give the map.
     """
     settings = settings or ViewSettings()
     require_same_model(model, capture)
-    require_flat(model, "the tests of one map")
     target = capture.class_or_predicted(settings.target)
     settings = replace(settings, target=target)
     capture = complete_capture(model, capture, settings)
     strength = _strength(capture, settings)
     layer = capture.layer_index(settings.layer)
+    if strength.size == 1:
+        raise SettingsError(
+            f"{capture.layer_words(layer)} of {model.name} has a single patch, so its map has no order to test; choose "
+            "another layer"
+        )
     name = capture.layer_names[layer]
 
-    deletion, insertion = _curves(model, capture, strength, target, workers)
+    deletion, insertion = _curves(model, capture, strength, layer, target, workers)
     first_block = first_shuffled_block(model, name)
     shuffled = _shuffled_map(model, capture, settings, first_block)
     constant = np.ptp(strength) == 0 or np.ptp(shuffled) == 0
@@ -216,6 +226,7 @@ def check_map(
         random_deletion=deletion["random"],
         random_insertion=insertion["random"],
         shuffled_from=first_block,
+        shuffled_part="layer" if capture.staged else "block",
         similarity=np.nan if constant else float(stats.spearmanr(strength.ravel(), shuffled.ravel()).statistic),
         layer=layer,
         silenced=silence_heads(model, capture.pixels, name, capture.num_heads(layer))[:, target],
@@ -236,11 +247,12 @@ def _curves(
     model: AttentionModel,
     capture: AttentionCapture,
     strength: np.ndarray,
+    layer: int,
     target: int,
     workers: Callable[[], int],
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """The deletion and the insertion curves by name of the order, each float ``(orders of this name, points)``."""
-    picture, grid = capture.pixels, capture.layout.grid
+    picture, grid, shape = capture.pixels, (strength.shape[0], strength.shape[1]), capture.patch_shape(layer)
     counts = removed_counts(strength.size, _steps(strength))
     grey = np.broadcast_to(np.rint(255 * np.array(model.preprocessing.mean)).astype(np.uint8), picture.shape)
     blank = blurred(picture, capture.layout.patch_size)
@@ -251,7 +263,7 @@ def _curves(
 
     def altered(names: Iterable[str]) -> list[np.ndarray]:
         return [
-            altered_pictures(under, over, order, counts[1:-1], grid)
+            altered_pictures(under, over, order, counts[1:-1], grid, shape)
             for order in chain.from_iterable(orders[name] for name in names)
             for under, over in ((picture, grey), (blank, picture))
         ]
@@ -261,8 +273,8 @@ def _curves(
         ends = [picture[None], grey[None], blank[None]]
         return probabilities_of(model, np.concatenate(ends + altered(BASELINE_ORDERS)), workers)
 
-    # nine tenths of the pictures are the same for every map of a photo: kept with what completed captures share
-    baselines = remembered(capture.layers[0], "baselines of a check", None, run_baselines)
+    # nine tenths of the pictures are the same for every map on a grid: kept with what completed captures share
+    baselines = remembered(capture.layers[0], "baselines of a check", grid, run_baselines)
     own = probabilities_of(model, np.concatenate(altered(["map"])), workers)
     answers = np.concatenate([baselines[:3], own, baselines[3:]])[:, target].astype(float)
     on_whole, on_grey, on_blank = answers[:3]

@@ -86,15 +86,21 @@ def verdict_words(deletion: Mapping[str, int], insertion: Mapping[str, int], sim
     return f"{verdict[0].upper()}{verdict[1:]}."
 
 
-def shuffled_words(first_block: int, similarity: float) -> str:
-    """What the map of the model with shuffled weights says."""
-    start = f"With the weights shuffled from block {first_block} on,"
+def shuffled_words(first: int, part: str, similarity: float) -> str:
+    """What the map of the model with shuffled weights says.
+
+    Args:
+        first: number of the first part with shuffled weights.
+        part: ``"block"`` or ``"layer"``.
+        similarity: rank correlation of the two maps; may be NaN.
+    """
+    start = f"With the weights shuffled from {part} {first} on,"
     if np.isnan(similarity):
         return f"{start} there is nothing to compare: one of the two maps is constant."
     number = f"(rank correlation {similarity:.2f})"
     if similarity >= HARDLY_CHANGED:
-        return f"{start} the map hardly changes {number}: it does not show what these blocks have learnt."
-    return f"{start} the map changes {number}: it depends on what these blocks have learnt."
+        return f"{start} the map hardly changes {number}: it does not show what these {part}s have learnt."
+    return f"{start} the map changes {number}: it depends on what these {part}s have learnt."
 
 
 def silenced_words(name: str, layer: int, before: float, silenced: np.ndarray, head: int | None) -> str:

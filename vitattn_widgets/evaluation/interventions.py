@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..capture.cache import remembered
-from ..capture.forward import require_flat, require_same_model
+from ..capture.forward import head_factors, require_same_model
 from ..capture.recorder import MATMULS, Forward, model_lock, plain_forwards, replaced_forward, watched_forward
 from ..capture.sites import SiteCalls
-from ..models.families import attention_sites, blocks, trunk
+from ..models.families import blocks, trunk
 
 if TYPE_CHECKING:
     from ..capture.capture import AttentionCapture
@@ -69,22 +69,26 @@ class _Silence(TorchFunctionMode):
 
     Fused attention is a single call. Where attention is written out, its product with the values is the `matmul`-th
     matrix product of the layer, counting from 1.
+
+    Args:
+        factors: gives the factors of a result, from the number of its axes.
+        matmul: see above; 0 if attention is fused.
     """
 
-    def __init__(self, keep: Tensor, matmul: int) -> None:
+    def __init__(self, factors: Callable[[int], Tensor], matmul: int) -> None:
         super().__init__()
-        self.keep, self.matmul, self.seen = keep, matmul, 0
+        self.factors, self.matmul, self.seen = factors, matmul, 0
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         if func is F.scaled_dot_product_attention:
-            return result * self.keep
-        if func in MATMULS and result.ndim == 4:
+            return result * self.factors(result.ndim)
+        if func in MATMULS and result.ndim >= 3:  # as `SiteCalls` counts them
             self.seen += 1
             if self.seen == self.matmul:
-                return result * self.keep
+                return result * self.factors(result.ndim)
         return result
 
 
@@ -126,11 +130,10 @@ def silence_every_head(
 
     Raises:
         SettingsError: no such class, or a model without a classifier.
-        ModelError: another model than the capture's, or one with windows or stages.
+        ModelError: another model than the capture's.
     """
     target = capture.class_or_predicted(target)
     require_same_model(model, capture)
-    require_flat(model, "the effects of silenced heads")
 
     def lost() -> tuple[np.ndarray, ...]:
         tensor = model.preprocessing.tensor(capture.pixels)[None].to(model.device, model.dtype)
@@ -151,7 +154,12 @@ def silence_every_head(
 
 
 def silencing_passes(capture: AttentionCapture) -> float:
-    """How many forward passes `silence_every_head` takes, about: a layer's heads run from its block on."""
+    """How many forward passes `silence_every_head` takes, about: a layer's heads run from its block on.
+
+    In a model with windows or stages, at most this many.
+    """
+    if capture.staged:
+        return float(sum(layer.num_heads for layer in capture.layers))
     order = list(dict.fromkeys(layer.block for layer in capture.layers))
     return sum(layer.num_heads * (len(order) - order.index(layer.block)) / len(order) for layer in capture.layers)
 
@@ -205,8 +213,8 @@ def _silenced_logits(
         clean: of the pass of this picture.
     """
     site = {layer: model.sites[layer]}
-    keep = 1 - torch.eye(count, device=model.device, dtype=model.dtype)[heads.start : heads.stop]
-    keep = keep[:, :, None, None]  # picture head 1 1
+    keep = 1 - torch.eye(count, device=model.device, dtype=model.dtype)[heads.start : heads.stop]  # picture head
+    factors = head_factors(model, layer, keep)
     before: dict[str, nn.Module] = {}
     for name, block in blocks(model.module).items():
         if _inside(layer, name):
@@ -215,7 +223,7 @@ def _silenced_logits(
 
     def silence(_: str, forward: Forward) -> Forward:
         def silenced(*args: Any, **kwargs: Any) -> Any:
-            with _Silence(keep, clean.matmuls[layer]):
+            with _Silence(factors, clean.matmuls[layer]):
                 return forward(*args, **kwargs)
 
         return silenced
@@ -229,15 +237,18 @@ def _silenced_logits(
 
 
 def _repeated(output: Any, count: int) -> Any:
-    """What a block returned for one picture, for a batch of the same picture; TNT's returns two tensors."""
-    if isinstance(output, tuple):
-        return tuple(_repeated(part, count) for part in output)
+    """What a block returned for one picture, for a batch of the same picture; TNT's and CrossViT's return two."""
+    if isinstance(output, tuple | list):
+        return type(output)(_repeated(part, count) for part in output)
     return output.repeat(count, *[1] * (output.ndim - 1))
 
 
 def first_shuffled_block(model: AttentionModel, layer: str) -> int:
-    """Where `shuffled_copy` starts for a map of a layer: at the last third of the blocks, or at its own if earlier."""
-    names = list(blocks(model.module))
+    """Where `shuffled_copy` starts for a map of a layer: at the last third of the blocks, or at its own if earlier.
+
+    In a model with windows or stages, layers are counted in place of blocks.
+    """
+    names = list(model.sites if model.partitions else blocks(model.module))
     own = next((number for number, name in enumerate(names) if _inside(layer, name)), len(names) - 1)
     return min(len(names) - -(-len(names) // 3), own)
 
@@ -250,20 +261,31 @@ def shuffled_copy(model: AttentionModel, first_block: int, seed: int = 0) -> Att
 
     Args:
         model: from `load_model`; it is left unchanged.
-        first_block: number of the first shuffled block.
+        first_block: number of the first shuffled block; in a model with windows or stages, of the layer from which on
+            all weights are shuffled, in the order in which the model holds them.
         seed: of the shuffling.
     """
     with model_lock(model.module):
         module = copy.deepcopy(model.module)
-    prefix = trunk(module)[0]
-    parts = [*list(blocks(module))[first_block:], *_AFTER_BLOCKS, *(f"{prefix}{name}" for name in _AFTER_BLOCKS)]
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            if any(_inside(name, part) for part in parts):
-                order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
-                parameter.copy_(parameter.flatten()[order].view_as(parameter))
-    return replace(model, module=module, sites=attention_sites(module), parts=tuple(module.modules()), loaded_with=None)
+        for parameter in _parameters_from(model, module, first_block):
+            order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
+            parameter.copy_(parameter.flatten()[order].view_as(parameter))
+    sites = {name: module.get_submodule(name) for name in model.sites}
+    return replace(model, module=module, sites=sites, parts=tuple(module.modules()), loaded_with=None)
+
+
+def _parameters_from(model: AttentionModel, module: nn.Module, first: int) -> list[nn.Parameter]:
+    """The parameters of a copy of a model from a block, or a layer of a model with stages, up to the classifier."""
+    named = list(module.named_parameters())
+    if model.partitions:
+        layer = list(model.sites)[first]
+        start = next(number for number, (name, _) in enumerate(named) if _inside(name, layer))
+        return [parameter for _, parameter in named[start:]]
+    prefix = trunk(module)[0]
+    parts = [*list(blocks(module))[first:], *_AFTER_BLOCKS, *(f"{prefix}{name}" for name in _AFTER_BLOCKS)]
+    return [parameter for name, parameter in named if any(_inside(name, part) for part in parts)]
 
 
 def _inside(name: str, part: str) -> bool:

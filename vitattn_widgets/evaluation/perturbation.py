@@ -33,7 +33,12 @@ def removed_counts(patches: int, steps: int) -> np.ndarray:
 
 
 def altered_pictures(
-    picture: np.ndarray, ground: np.ndarray, order: np.ndarray, counts: np.ndarray, grid: tuple[int, int]
+    picture: np.ndarray,
+    ground: np.ndarray,
+    order: np.ndarray,
+    counts: np.ndarray,
+    grid: tuple[int, int],
+    patch_shape: tuple[int, int],
 ) -> np.ndarray:
     """A picture with the first patches of an order replaced, once for each count.
 
@@ -42,7 +47,9 @@ def altered_pictures(
         ground: uint8 ``(H, W, 3)``, what a replaced patch shows.
         order: the patches in the order in which they are replaced.
         counts: how many to replace.
-        grid: ``(rows, cols)``; where it does not divide the picture, the last row and column take the remaining pixels.
+        grid: ``(rows, cols)``.
+        patch_shape: height and width of a patch in pixels; of pixels that are left over, the last row and column take
+            care, and patches may exceed the picture.
 
     Returns:
         uint8 ``(len(counts), H, W, 3)``.
@@ -50,14 +57,19 @@ def altered_pictures(
     rank = np.empty(order.size, int)
     rank[order] = np.arange(order.size)
     height, width = picture.shape[:2]
-    rows = np.minimum(np.arange(height) // max(1, height // grid[0]), grid[0] - 1)
-    cols = np.minimum(np.arange(width) // max(1, width // grid[1]), grid[1] - 1)
+    rows = np.minimum(np.arange(height) // patch_shape[0], grid[0] - 1)
+    cols = np.minimum(np.arange(width) // patch_shape[1], grid[1] - 1)
     replaced = rank.reshape(grid)[rows][:, cols] < counts[:, None, None]  # (count, H, W)
     return np.where(replaced[..., None], ground, picture)
 
 
 def without_groups(
-    picture: np.ndarray, ground: np.ndarray, order: np.ndarray, groups: int, grid: tuple[int, int]
+    picture: np.ndarray,
+    ground: np.ndarray,
+    order: np.ndarray,
+    groups: int,
+    grid: tuple[int, int],
+    patch_shape: tuple[int, int],
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """A picture without each of some groups of patches in turn; the groups are of one size, in an order.
 
@@ -67,6 +79,7 @@ def without_groups(
         order: the patches, from the first to the last.
         groups: how many.
         grid: ``(rows, cols)``.
+        patch_shape: height and width of a patch in pixels.
 
     Returns:
         uint8 ``(groups, H, W, 3)``, and the patches of each group.
@@ -74,7 +87,7 @@ def without_groups(
     members = np.array_split(order, groups)
     rest = [np.concatenate([group, np.setdiff1d(order, group)]) for group in members]
     pictures = [
-        altered_pictures(picture, ground, first, np.array([len(group)]), grid)
+        altered_pictures(picture, ground, first, np.array([len(group)]), grid, patch_shape)
         for first, group in zip(rest, members, strict=True)
     ]
     return np.concatenate(pictures), members

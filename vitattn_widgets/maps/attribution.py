@@ -13,6 +13,7 @@ from ..capture.cache import remembered
 from ..capture.capture import AttentionCapture, ClassGradients
 from ..capture.contributions import ClassContributions
 from ..errors import SettingsError
+from ..models.partitions import spread
 from ..models.tokens import Query
 from .aggregate import aggregate_heads
 from .propagation import positive_terms, relevance_row, rollout_row
@@ -235,25 +236,6 @@ def late_gradient_row(
     return total
 
 
-def spread(grid_map: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """A map on another grid of the same area: each patch's value is spread evenly over its area, so the sum stays.
-
-    Args:
-        grid_map: float64 ``(rows, cols)``.
-        grid: ``(rows, cols)`` of the result.
-    """
-    down, across = (_overlaps(old, new) for old, new in zip(grid_map.shape, grid, strict=True))
-    return np.asarray(down @ grid_map @ across.T)
-
-
-def _overlaps(old: int, new: int) -> np.ndarray:
-    """The share of each old cell of a line that lies in each new one, ``(new, old)``."""
-    starts, ends = np.arange(new) / new, np.arange(1, new + 1) / new
-    from_, to = np.arange(old) / old, np.arange(1, old + 1) / old
-    common = np.minimum(ends[:, None], to) - np.maximum(starts[:, None], from_)
-    return np.asarray(common.clip(0) * old)
-
-
 def late_layers(capture: AttentionCapture, layer: int) -> range:
     """The layers that `late_gradient_row` sums: up to `layer`, as many as a third of the model's, rounded up."""
     last = capture.layer_index(layer)
@@ -269,13 +251,15 @@ def contribution_maps(capture: AttentionCapture, resolved: ResolvedMap) -> Sourc
     - ``"contribution_sum"``: the sum of three maps, each divided by the sum of its absolute values: of the tokens that
       enter the layer's block; through the attention of the late layers up to this one (`late_layers`); through that
       of all layers up to this one. Where a token enters late it has seen more, and what passes through attention shows
-      where that came from; which sum serves best, ``docs/maps.md`` measures.
+      where that came from; which sum serves best, ``docs/maps.md`` measures. Layers of other grids are brought onto
+      that of this layer (`spread`).
 
     Raises:
         SettingsError: a capture without the contributions of the class.
     """
     found = capture.class_contributions(resolved.target)
-    layer, patches, grid = resolved.layer, capture.layout.num_patches, capture.layout.grid
+    layer, grid = resolved.layer, capture.layers[resolved.layer].tokens.grid
+    patches = grid[0] * grid[1]
     whole = found.layers[layer]
     by_head, tokens = whole.heads.astype(np.float64), whole.tokens.astype(np.float64)
     match resolved.source.name:
@@ -284,7 +268,7 @@ def contribution_maps(capture: AttentionCapture, resolved: ResolvedMap) -> Sourc
         case "contribution_heads":
             maps = by_head[:, -patches:]
         case _:
-            maps = _summed(found, late_layers(capture, layer), patches)[None]
+            maps = _summed(capture, found, late_layers(capture, layer)).reshape(1, -1)
     # of the summed source, the parts of its first map: that one alone divides the whole logit
     told = by_head.sum(0) if resolved.source.name == "contribution_heads" else tokens
     # in single precision, which a browser holds too: both then write the same sentence
@@ -296,17 +280,22 @@ def contribution_maps(capture: AttentionCapture, resolved: ResolvedMap) -> Sourc
     )
 
 
-def _summed(contributions: ClassContributions, late: range, patches: int) -> np.ndarray:
-    """The values of ``"contribution_sum"``, float64 ``(patches,)``: prefix tokens are no part of it."""
+def _summed(capture: AttentionCapture, contributions: ClassContributions, late: range) -> np.ndarray:
+    """The values of ``"contribution_sum"``, float64 ``(rows, cols)``: prefix tokens are no part of it."""
+    layer = late[-1]
+    grid = capture.layers[layer].tokens.grid
+
+    def on_patches(values: np.ndarray, index: int) -> np.ndarray:
+        own = capture.layers[index].tokens.grid
+        return spread(values[-own[0] * own[1] :].reshape(own), grid)
 
     def through(layers: range) -> np.ndarray:
-        heads = [contributions.layers[index].heads[:, -patches:].sum(0, dtype=np.float64) for index in layers]
-        return np.sum(heads, axis=0)
+        maps = (on_patches(contributions.layers[index].heads.sum(0, dtype=np.float64), index) for index in layers)
+        return sum(maps, np.zeros(grid))
 
-    layer = late[-1]
-    tokens = contributions.layers[layer].tokens[-patches:].astype(np.float64)
+    tokens = on_patches(contributions.layers[layer].tokens.astype(np.float64), layer)
     maps = (tokens, through(late), through(range(layer + 1)))
-    return sum((_by_size(one) for one in maps), np.zeros(patches)) / len(maps)
+    return sum((_by_size(one) for one in maps), np.zeros(grid)) / len(maps)
 
 
 def _by_size(values: np.ndarray) -> np.ndarray:

@@ -83,11 +83,8 @@ def resolve(capture: AttentionCapture, settings: MapSettings) -> ResolvedMap:
 
 def unavailable(capture: AttentionCapture, source: Source) -> str:
     """Why a source does not exist for a capture's model; empty if it does."""
-    if source.signed and capture.staged:
-        return (
-            "contributions are divided among the tokens of flat models alone, and this one has windows or stages; "
-            f"choose one of {', '.join(OF_ONE_LAYER)}"
-        )
+    if source.signed:
+        return f"{capture.undivided}; choose one of {', '.join(OF_ONE_LAYER)}" if capture.undivided else ""
     if source.span != "first to layer" or capture.followed:
         return ""
     return (

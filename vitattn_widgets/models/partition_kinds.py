@@ -235,12 +235,15 @@ class MaskUnits(Partition):
         cols = np.ptp(self.key_cells()[0] % self.grid[1]) + 1
         return f"mask units of {rows} x {cols} patches" if self.units > 1 else ""
 
+    def sequence(self) -> np.ndarray:
+        return _unrolled(self.grid, self.strides)
+
     def query_cells(self) -> np.ndarray:
         left = self.strides if self.stride == (1, 1) else self.strides[1:]
         return _unrolled(self.query_grid, left).reshape(-1, self.units).T.copy()
 
     def key_cells(self) -> np.ndarray:
-        return _unrolled(self.grid, self.strides).reshape(-1, self.units).T.copy()
+        return self.sequence().reshape(-1, self.units).T.copy()
 
 
 def _unrolled(grid: Grid, strides: tuple[Grid, ...]) -> np.ndarray:

@@ -90,6 +90,10 @@ class Partition(ABC):
         """The number of the key cell, int64 ``(window, slot)``; negative, different for each one, for padding."""
         return self.query_cells()
 
+    def sequence(self) -> np.ndarray:
+        """The number of the key cell at each place of the sequence that enters the layer's block, int64 ``(key,)``."""
+        return np.arange(self.key_grid[0] * self.key_grid[1])
+
     def regions(self) -> np.ndarray | None:
         """The region of each slot, int64 ``(window, slot)``; pairs of two regions are masked. None if none is."""
         return None
@@ -159,3 +163,22 @@ def _cell(pixels: int, count: int) -> int:
         return pixels // count
     power = 1 << round(float(np.log2(pixels / count)))
     return power if -(-pixels // power) == count else max(1, round(pixels / count))
+
+
+def spread(grid_map: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """A map on another grid of the same area: each patch's value is spread evenly over its area, so the sum stays.
+
+    Args:
+        grid_map: float64 ``(rows, cols)``.
+        grid: ``(rows, cols)`` of the result.
+    """
+    down, across = (_overlaps(old, new) for old, new in zip(grid_map.shape, grid, strict=True))
+    return np.asarray(down @ grid_map @ across.T)
+
+
+def _overlaps(old: int, new: int) -> np.ndarray:
+    """The share of each old cell of a line that lies in each new one, ``(new, old)``."""
+    starts, ends = np.arange(new) / new, np.arange(1, new + 1) / new
+    from_, to = np.arange(old) / old, np.arange(1, old + 1) / old
+    common = np.minimum(ends[:, None], to) - np.maximum(starts[:, None], from_)
+    return np.asarray(common.clip(0) * old)

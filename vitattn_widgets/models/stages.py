@@ -12,6 +12,22 @@ from .stage_sites import kind_of
 from .tokens import TokenLayout
 from .tracing import SiteCall, Trace, trace
 
+UNDIVIDED = {
+    "IFormer": "its attention adds up gates of the tokens, which contributions hold constant",
+    "MobileNetV5": "its last layers are one of several ways to its classifier, which reads earlier stages too",
+    "MobileNetV5Encoder": "its last layers are one of several ways to its features, which earlier stages are in too",
+}
+"""Models with stages whose answer contributions cannot divide at every layer, by the name of timm's class, and why."""
+
+
+def undivided(module: nn.Module) -> str:
+    """Why the answer of a model cannot be divided into contributions of tokens; empty if nothing is known against it.
+
+    Args:
+        module: timm's model.
+    """
+    return next((UNDIVIDED[cls.__name__] for cls in type(module).__mro__ if cls.__name__ in UNDIVIDED), "")
+
 
 def traced(module: nn.Module, size: tuple[int, int]) -> Trace:
     """The partition of each attention layer of a model with windows or stages, from a forward pass of shapes.

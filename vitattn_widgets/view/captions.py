@@ -41,7 +41,7 @@ def caption_of(capture: AttentionCapture, raw: RawMap, sinks: np.ndarray) -> str
     if windows := windows_words(capture, resolved.layer):
         parts.append(f"attention inside {windows}")
     if raw.parts is not None:
-        parts.append(_logit_words(raw.parts, resolved.source, capture.layout.prefix))
+        parts.append(_logit_words(capture, raw.parts, resolved))
     elif _has_prefix(capture, resolved):
         parts.append(f"{raw.share:.1%} of this {resolved.source.title} went to prefix tokens and is left out")
     elif raw.share > NOTHING and capture.layers[resolved.layer].tokens.padding:
@@ -109,10 +109,13 @@ def share_words(share: float) -> str:
     return "less than 1%" if 0 < share < 0.005 else f"{share:.0%}"
 
 
-def _logit_words(parts: LogitParts, source: Source, prefix: Sequence[str]) -> str:
+def _logit_words(capture: AttentionCapture, parts: LogitParts, resolved: ResolvedMap) -> str:
     """How the logit is divided: what a map of contributions shows of it, and what it leaves out."""
-    tokens = f", {parts.prefix:.2f} on prefix tokens" if prefix else ""
-    rest = "on biases" if source.no_head else "past this attention"
+    whole = bool(resolved.source.no_head)
+    padded = capture.layers[resolved.layer].tokens.padding and not whole  # no padding enters a block
+    others = "prefix tokens" if capture.layout.prefix else "padding" if padded else ""
+    tokens = f", {parts.prefix:.2f} on {others}" if others else ""
+    rest = "on biases" if whole else "past this attention"
     return f"of the logit {parts.logit:.2f}, {parts.patches:.2f} on patches{tokens}, {parts.rest:.2f} {rest}"
 
 

@@ -48,8 +48,7 @@ def answer_parts(capture: AttentionCapture, unavailable: str) -> tuple[dict[str,
         no such parts of the heads. And the tensors of those classes.
     """
     facts = {"unavailable": unavailable, "first": 0, "leaders": [], "classes": [], "sentence": ""}
-    no_silenced = _no_silenced(capture)
-    facts |= {"no_direct": no_silenced if capture.staged else "", "no_silenced": no_silenced}
+    facts |= {"no_direct": _no_direct(capture), "no_silenced": _no_silenced(capture)}
     answers = capture.answers
     if answers is None:
         return facts, {}
@@ -113,10 +112,15 @@ def silenced_tensors(model: AttentionModel, capture: AttentionCapture, target: i
     return {f"heads/{capture.class_or_predicted(target)}/silenced": _table(lost)}
 
 
+def _no_direct(capture: AttentionCapture) -> str:
+    """Why a model's heads give nothing directly, as far as is known without a pass; empty if they may."""
+    if not capture.staged:
+        return ""
+    return f"{capture.model_name} has windows or stages; what heads give directly is known for flat models alone"
+
+
 def _no_silenced(capture: AttentionCapture) -> str:
     """Why a viewer does not silence each head of a model; empty if it does."""
-    if capture.staged:
-        return f"{capture.model_name} has windows or stages; parts of heads are known for flat models alone"
     passes = silencing_passes(capture)
     if passes <= MOST_PASSES:
         return ""

@@ -164,7 +164,7 @@ def capsule_facts(
 
 
 def _questions(capture: AttentionCapture) -> list[Question]:
-    """The questions. Where the model has windows, another source than contributions answers.
+    """The questions. Where an answer cannot be divided, another source than contributions answers.
 
     Without a classifier they are as they are: the tabs of a class rest, and say why.
     """
@@ -189,6 +189,7 @@ def _model_facts(model: AttentionModel, capture: AttentionCapture) -> Facts:
         "code": python_code(model, ViewSettings()).split("\n")[:2],
         "grid": layout.grid,
         "followed": capture.followed,
+        "divisible": not capture.undivided,
         "prefix": layout.prefix,
         "patch_size": layout.patch_size,
         "default_query": layout.default_query,

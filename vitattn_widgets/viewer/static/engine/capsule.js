@@ -15,6 +15,7 @@ import { queryIndices, resolveIndex } from "./tokens.js";
  * @property {string[]} code             lines of Python that load the model
  * @property {[number, number]} grid     rows and columns of the patches of the last layer
  * @property {boolean} followed          whether attention can be followed from layer to layer
+ * @property {boolean} divisible         whether its answer can be divided into contributions of tokens
  * @property {string[]} prefix           names of the tokens before the patches
  * @property {number} patch_size         in pixels of the view
  * @property {string} default_query

@@ -42,7 +42,7 @@ export function captionOf(capsule, raw, sinks) {
   const { windows, padding } = layers[layer];
   if (windows) parts.push(`attention inside ${windows}`);
   const lost = `${percent(raw.share, 1)} of this ${source.title}`;
-  if (raw.parts) parts.push(logitPart(raw.parts, source, model.prefix));
+  if (raw.parts) parts.push(logitPart(capsule, raw.parts, raw.resolved));
   else if (hasPrefix(capsule, raw.resolved)) parts.push(`${lost} went to prefix tokens and is left out`);
   else if (raw.share > NOTHING && padding) parts.push(`${lost} went to padding beyond the edges and is left out`);
   if (countSinks(sinks)) parts.push(sinksPart(raw, sinks));
@@ -117,12 +117,14 @@ export function shareWords(share) {
 /**
  * How the logit is divided: what a map of contributions shows of it, and what it leaves out.
  *
+ * @param {Capsule} capsule
  * @param {LogitParts} parts
- * @param {import("./capsule.js").SourceFacts} source
- * @param {string[]} prefix
+ * @param {ResolvedMap} resolved
  */
-function logitPart({ patches, prefix: onPrefix, logit, rest }, source, prefix) {
-  const tokens = prefix.length ? `, ${fixed(onPrefix, 2)} on prefix tokens` : "";
+function logitPart(capsule, { patches, prefix, logit, rest }, { source, layer }) {
+  const padded = capsule.facts.layers[layer].padding > 0 && !source.no_head; // no padding enters a block
+  const others = capsule.facts.model.prefix.length ? "prefix tokens" : padded ? "padding" : "";
+  const tokens = others ? `, ${fixed(prefix, 2)} on ${others}` : "";
   const where = source.no_head ? "on biases" : "past this attention";
   return `of the logit ${fixed(logit, 2)}, ${fixed(patches, 2)} on patches${tokens}, ${fixed(rest, 2)} ${where}`;
 }

@@ -63,13 +63,13 @@ export function resolve(capsule, settings) {
 }
 
 /**
- * Whether a source's maps can be computed through as many layers as it takes.
+ * Whether a model has a source: its answer can be divided, or attention followed through as many layers as it takes.
  *
  * @param {Capsule} capsule
  * @param {SourceFacts} source
  */
 function exists(capsule, source) {
-  if (source.signed && capsule.facts.layers.some((layer) => layer.staged)) return false;
+  if (source.signed) return capsule.facts.model.divisible;
   return source.span !== "first to layer" || capsule.facts.model.followed;
 }
 

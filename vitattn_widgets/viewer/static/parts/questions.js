@@ -17,8 +17,8 @@ const EXPLAINED = {
   believe: "A test of what it used: the reddest patches are taken away, and the answer is asked again.",
 };
 
-/** The same of a model with windows, which has no contributions. */
-const OF_WINDOWS = "Gradient x attention, summed up to this layer: what raised the score of the answer.";
+/** The same of a model whose answer cannot be divided into contributions. */
+const UNDIVIDED = "Gradient x attention, summed up to this layer: what raised the score of the answer.";
 
 /**
  * The question that settings belong to: where they come from outside, the tab is told by the source.
@@ -124,7 +124,7 @@ export function questionsOf(viewer) {
       }
       const { source } = questionSettings(capsule, state.question);
       const other = state.question === "use" && !capsule.source(source).signed;
-      setText(line, other ? OF_WINDOWS : (EXPLAINED[state.question] ?? ""));
+      setText(line, other ? UNDIVIDED : (EXPLAINED[state.question] ?? ""));
     },
   };
 }
