@@ -14,7 +14,7 @@ from vitattn_widgets.maps.attribution import gradient_rows, late_gradient_row, l
 from vitattn_widgets.maps.resolve import fit_settings
 from vitattn_widgets.models.families import output_projection
 from vitattn_widgets.models.partitions import windows_of
-from vitattn_widgets.models.stages import require_one_grid
+from vitattn_widgets.models.stages import patch_grids
 from vitattn_widgets.view.captions import caption, sentence
 
 from .. import stage_zoo
@@ -194,14 +194,15 @@ def test_the_map_of_a_padded_grid_lies_where_its_patches_are() -> None:
         np.testing.assert_array_equal(column, column[:, :1].repeat(column.shape[1], 1))
 
 
-def test_what_is_measured_over_many_photos_lies_on_one_grid() -> None:
+def test_each_layer_is_measured_over_many_photos_on_its_own_grid_of_whole_patches() -> None:
     model = load("swin")
-    require_one_grid(model.name, model.partitions, (64, 96), [2, 3, -1])
-    with pytest.raises(va.errors.SettingsError, match=r"layer 1 .* has 16 x 24 patches.* 8 x 12; .*: layers 2, 3"):
-        require_one_grid(model.name, model.partitions, (64, 96), [-1, 1])
+    found = patch_grids(model.name, model.layout, model.partitions, (64, 96), [-1, 0])
+    assert found == [((8, 12), (8, 8)), ((16, 24), (4, 4))]
+    assert found[1].size == (64, 96)
     padded = load("swin_padded")
-    with pytest.raises(va.errors.SettingsError, match=r"7 x 11 patches .* do not divide its input of 56 x 84"):
-        require_one_grid(padded.name, padded.partitions, (56, 84), [-1])
+    assert patch_grids(padded.name, padded.layout, padded.partitions, (56, 84), [1])[0].grid == (14, 21)
+    with pytest.raises(va.errors.SettingsError, match=r"7 x 11 patches of layer 3 .* do not divide its input"):
+        patch_grids(padded.name, padded.layout, padded.partitions, (56, 84), [1, -1])
 
 
 def test_what_is_known_of_flat_models_alone_is_said() -> None:
