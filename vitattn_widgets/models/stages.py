@@ -21,6 +21,34 @@ UNDIVIDED = {
 """Models with stages whose answer contributions cannot divide at every layer, by the name of timm's class, and why."""
 
 
+CHAINED = frozenset(
+    {
+        "Hiera",
+        "HieraDet",
+        "MaxxVit",
+        "Nest",
+        "PyramidVisionTransformerV2",
+        "SwinTransformer",
+        "SwinTransformerV2",
+        "SwinTransformerV2Cr",
+        "Twins",
+        "VisionTransformerSAM",
+    }
+)
+"""Models whose attention layers follow one another, with residual connections, poolings of whole patches between them,
+and convolutions, which look at neighbours; by the name of timm's class."""
+
+
+def is_chained(module: nn.Module) -> bool:
+    """Whether a model's attention can be followed from layer to layer, as far as its kind says; see `CHAINED`.
+
+    Args:
+        module: timm's model.
+    """
+    side_by_side = any(type(part).__name__ == "ParallelPartitionAttention" for part in module.modules())
+    return not side_by_side and any(cls.__name__ in CHAINED for cls in type(module).__mro__)
+
+
 def undivided(module: nn.Module) -> str:
     """Why the answer of a model cannot be divided into contributions of tokens; empty if nothing is known against it.
 
