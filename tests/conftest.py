@@ -12,6 +12,9 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 os.environ["HF_HUB_OFFLINE"] = "1"
 if (SHARED / "hf").is_dir():
     os.environ["HF_HOME"] = str(SHARED / "hf")
+# before torch is imported: test processes side by side, and what they start, share the cores
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(workers))))
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402

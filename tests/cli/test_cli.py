@@ -280,3 +280,28 @@ def test_help_waits_for_nothing_heavy() -> None:
     code = f"{parser}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_map_explains_what_two_photos_have_in_common(
+    tmp_path: Path, tiny: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, other = tmp_path / "map.png", str(SAMPLES / "coffee.jpg")
+    given = ["map", CAT, "-o", str(out), *tiny]
+    assert cli.main([*given, "--source", "contribution", "--like", other]) == 0
+    model = va.load_model(None, checkpoint=tiny[1])
+    capture = va.capture.add_direction(
+        model, va.capture_attention(model, CAT), va.capture_attention(model, other), "coffee.jpg"
+    )
+    settings = va.ViewSettings(source="contribution", target=4)
+    expected = va.render_view(va.complete_capture(model, capture, settings), settings)
+    np.testing.assert_array_equal(np.asarray(Image.open(out)), expected.image)
+    assert f"shown: {expected.caption}" in capsys.readouterr().out
+    assert cli.main([*given, "--source", "gradient", "--like", "5,8"]) == 0
+    assert "for the likeness to patch 5, 8" in capsys.readouterr().out
+    for wrong, message in (
+        (["--like", other], "--like has no effect on the source 'attention'"),
+        (["--like", other, "--source", "gradient", "--target", "a"], "give either --target or --like"),
+        (["--like", str(tmp_path / "none.jpg"), "--source", "gradient"], "none.jpg"),
+    ):
+        assert cli.main([*given, *wrong]) == 2
+        assert message in capsys.readouterr().err

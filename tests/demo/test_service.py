@@ -270,10 +270,10 @@ def test_a_layer_that_counts_from_the_last_is_said_as_its_number(several: DemoSe
 
 
 def test_all_bad_parts_of_a_link_are_reported_together(several: DemoService) -> None:
-    opened = open_link(several, {"model": "headless", "source": "relevance", "query": "pool", "layer": "1"})
+    opened = open_link(several, {"model": "headless", "source": "saliency", "query": "pool", "layer": "1"})
     assert opened["state"]["source"] == "attention"
     assert opened["state"]["layer"] == 1
-    assert "no classifier" in opened["message"]
+    assert "source 'saliency' does not exist" in opened["message"]
     assert "query 'pool' does not exist" in opened["message"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
@@ -90,9 +91,12 @@ def test_areas_by_hand() -> None:
 
 def test_pictures_run_side_by_side_and_leave_the_model_as_it_was(wide_model: va.models.AttentionModel) -> None:
     passes = []
-    hook = wide_model.module.head.register_forward_pre_hook(
-        lambda _, tokens: passes.append((threading.get_ident(), len(tokens[0])))
-    )
+
+    def slow_pass(_: object, tokens: tuple[Tensor, ...]) -> None:
+        time.sleep(0.05)  # so long that a second batch needs a second thread
+        passes.append((threading.get_ident(), len(tokens[0])))
+
+    hook = wide_model.module.head.register_forward_pre_hook(slow_pass)
     pictures = np.stack([noise_photo((32, 48), seed) for seed in range(19)])
     with torch.no_grad():
         alone = [wide_model.module(wide_model.preprocessing.tensor(one)[None]).softmax(-1)[0] for one in pictures]

@@ -3,6 +3,7 @@
 import io
 import json
 import urllib.request
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import vitattn_widgets as va
 from vitattn_widgets.viewer.settings import START
 
 from ..lab import CHROMIUM, open_and_run, running_browser, running_lab, write_notebook
-from .lab import CELL, VIEWER, cell_capture, run_cell, shown, slide, wait_for
+from .lab import CELL, VIEWER, cell_capture, cell_model, run_cell, shown, slide, wait_for
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; install it with apt install chromium")
 
@@ -25,8 +26,9 @@ CELLS = (
     "print(explorer.layer, explorer.head, explorer.query, round(explorer.opacity, 2), explorer.picture)",
     "explorer.layer = 99",
     "print(len(explorer.panels), explorer.status)",
+    "explorer.source = 'gradient_late'; explorer.add_direction((1, 2))",
 )
-SHOW, SET_LAYER, PRINT, WRONG_LAYER, PANELS = range(len(CELLS))
+SHOW, SET_LAYER, PRINT, WRONG_LAYER, PANELS, DIRECTION = range(len(CELLS))
 
 
 class Opened:
@@ -132,6 +134,21 @@ def test_a_clicked_patch_is_the_query(page):
     stage.focus()
     page.keyboard.press("Escape")
     wait_for(page, query=None)
+
+
+def test_a_direction_is_a_target_beside_the_classes(page):
+    run_cell(page, DIRECTION)
+    wait_for(page, target=5, source="gradient_late")
+    row = page.locator(f"{VIEWER} .va-class[data-class='5']")
+    assert row.get_attribute("aria-pressed") == "true"
+    assert row.inner_text().startswith("likeness to patch 1, 2")
+    model, settings = cell_model(), va.ViewSettings(**(vars(START) | {"source": "gradient_late", "target": 5}))
+    capture = va.capture.add_direction(model, cell_capture(), (1, 2))
+    settings = replace(settings, layer=shown(page)["layer"])
+    capture = va.complete_capture(model, capture, settings)
+    assert page.locator(f"{VIEWER} .va-caption").text_content() == va.render_view(capture, settings).caption
+    run_cell(page, DIRECTION, "explorer.source, explorer.target = 'attention', None")
+    wait_for(page, target=None, source="attention")
 
 
 def test_a_kept_view_is_the_same_for_python(page):

@@ -4,6 +4,7 @@ import gc
 import html
 import io
 import json
+import re
 import weakref
 from base64 import b64decode
 from dataclasses import replace
@@ -359,6 +360,31 @@ def test_a_saved_notebook_holds_the_capsule_of_the_current_photo(explorer, model
     assert explorer._capsule["content"] == make_capsule(model, explorer.capture, "mine", str(path))
 
 
+def test_a_direction_is_a_target_of_its_photo_and_is_reported_when_it_cannot_be():
+    model = small_model()
+    explorer = va.AttentionExplorer(model, PHOTOS, source="contribution")
+    explorer.add_direction("second")
+    other = va.capture_attention(model, PHOTOS["second"])
+    expected = va.capture.add_direction(model, va.capture_attention(model, PHOTOS["first"]), other, "second")
+    assert explorer.target == len(model.class_names)
+    assert explorer.capture.directions[0].cosine == pytest.approx(expected.directions[0].cosine)
+    settings = va.ViewSettings(source="contribution", target=explorer.target)
+    wanted = va.render_view(va.complete_capture(model, expected, settings), explorer.settings)
+    np.testing.assert_array_equal(explorer.render().image, wanted.image)
+    assert va.from_recipe(explorer.recipe(), model, PHOTOS["first"]).caption == wanted.caption
+    assert "va.capture.add_direction(model, capture, like)" in explorer.code()
+    explorer.add_direction((0, 3))
+    assert explorer.capture.target_names[explorer.target] == "patch 0, 3"
+    for wrong, message in (("third", "no picture 'third'"), ((9, 9), "no patch (9, 9)"), ((0, 3), "already")):
+        with pytest.raises(va.errors.VitattnError, match=re.escape(message)):
+            explorer.add_direction(wrong)
+    explorer.picture = "second"
+    assert explorer.target is None
+    explorer.picture = "first"
+    explorer.target = 6
+    assert (explorer.status, explorer.capture.target_names[6]) == ("", "patch 0, 3")
+
+
 def test_an_explorer_without_pictures_waits_for_an_upload(model):
     explorer = va.AttentionExplorer(model, [])
     assert "upload" in explorer.status
@@ -465,10 +491,11 @@ def test_another_model_keeps_the_class_by_name_or_goes_back_to_the_prediction():
     explorer.model = "one"
     assert (explorer.target, explorer.source) == (None, "gradient")
     explorer.model = "blind"
-    assert (explorer.target, explorer.source, explorer.status) == (None, "attention", "")
-    explorer.source = "relevance"
-    assert "has no classifier" in explorer.status
-    assert explorer.source == "attention"
+    assert (explorer.target, explorer.source, explorer.status) == (None, "gradient", "")
+    assert "for its feature vector (this model has no classifier)" in explorer.render().caption
+    explorer.target = 0
+    assert "there is no class 0; maps are of its feature vector" in explorer.status
+    assert explorer.target is None
 
 
 def test_the_check_is_of_what_is_shown(explorer, model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -156,6 +157,20 @@ def test_the_words_name_the_grid_the_windows_and_what_the_classifier_reads() -> 
     assert "query: mean of the patches of 7 x 11, which the classifier reads" in last
     assert "% of this attention went to padding beyond the edges and is left out" in last
     assert "Attention stays inside windows of 4 x 4 patches" in sentence(capture, va.ViewSettings())
+
+
+def test_a_robust_scale_is_taken_over_what_the_query_can_reach() -> None:
+    capture = va.capture_attention(load("swin"), noise_photo((50, 70)))
+    plain = va.ViewSettings(query=(5, 9), layer=0, scale="robust", bilinear=False, median=False, gaussian=False)
+    low, high = va.render_view(capture, plain).value_range
+    window = capture.patch_attention(0, (5, 9)).mean(0)[4:8, 8:12]  # 4% of the picture: the rest is zero
+    assert (low, high) == pytest.approx(tuple(np.percentile(np.kron(window, np.ones((4, 4))), (5, 95))))
+    row = va.compare_views([va.comparison.Panel(capture, plain)], "robust")
+    assert row.limits == pytest.approx((low * 16 * 24, high * 16 * 24), rel=1e-5)
+    everywhere = replace(plain, query=None)
+    values = va.maps.grid_map(capture, everywhere)
+    expected = np.percentile(np.kron(values, np.ones((4, 4))), (5, 95))
+    assert va.render_view(capture, everywhere).value_range == pytest.approx(tuple(expected))
 
 
 def test_a_patch_that_does_not_exist_is_refused_with_the_layers_own_grid() -> None:

@@ -18,7 +18,7 @@ from vitattn_widgets.models.partition_kinds import (
     Shifted,
     Tiled,
 )
-from vitattn_widgets.models.partitions import Partition, cell_shape, windows_of
+from vitattn_widgets.models.partitions import Partition, cell_pixels, cell_shape, windows_of
 
 TWO = (2, 2)
 
@@ -159,3 +159,9 @@ def test_a_halo_reaches_its_rim_and_no_further() -> None:
 )
 def test_the_size_of_a_cell(size: tuple[int, int], grid: tuple[int, int], shape: tuple[int, int]) -> None:
     assert cell_shape(size, grid) == shape
+
+
+def test_the_pixels_of_cells_that_lie_partly_beyond_the_edge() -> None:
+    cells = np.random.default_rng(0).random((7, 11)) < 0.4
+    whole = np.kron(cells, np.ones((8, 8), bool))
+    np.testing.assert_array_equal(cell_pixels(cells, (56, 84), (56, 88)), whole[:, :84])

@@ -30,6 +30,7 @@ import {
  * The answer.
  */
 export async function answer(value) {
+  // The reason.
   const importance = 1; /** @type {number} */
   return say(half(new Twice(value).result) + importance);
 }
@@ -90,6 +91,7 @@ def test_each_module_comes_once_after_those_that_it_imports(tmp_path: Path) -> N
         "export default { answer };",
     ]
     assert "The answer." not in text
+    assert "The reason." not in text
     # a comment with code after it stays, with the code
     assert '/** @type {string} */ const START = "half of two is ";' in text
 

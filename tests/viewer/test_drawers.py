@@ -168,7 +168,10 @@ def test_photos_are_added(open_viewer: Open, way: str) -> None:
 def test_predictions_are_pythons(open_viewer: Open) -> None:
     viewing = open_viewer()
     rows = [row.inner_text().split("\n") for row in viewing.page.locator(".va-class").all()]
-    for (name, share), (expected, probability) in zip(rows, viewing.picture.capture.top(5), strict=True):
+    capture = viewing.picture.capture
+    (direction,) = capture.directions
+    assert rows.pop() == ["likeness to other.jpg", f"cosine {direction.cosine:.2f}"]
+    for (name, share), (expected, probability) in zip(rows, capture.top(5), strict=True):
         assert name == expected
         if share.startswith("<"):
             assert probability < float(share.strip("<%")) / 100

@@ -30,6 +30,9 @@ pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"), pyt
 STAGED = ("swin", "swin_padded", "hiera", "hieradet", "maxvit", "sam", "pvt_v2", "mvitv2_class", "levit", "pit", "volo")
 """Models with each kind of window and of grid."""
 
+REACHING = ("swin", "swin_padded", "hiera", "hieradet", "maxvit", "sam", "halonet", "pvt_v2")
+"""Models with each kind of partition."""
+
 EACH = 8
 """Random settings for each family and size: 584 in all."""
 
@@ -103,6 +106,31 @@ def test_models_with_windows_and_stages_are_drawn_as_python_draws_them(twin: Twi
     one = Subject(model, noise_photo((70, 110), number), seed=number if number % 2 else None)
     chance = random.Random(number)
     check(twin, one, [random_settings(one.capture, chance) for _ in range(EACH)])
+
+
+@pytest.mark.parametrize("key", ["swin_padded", "hiera"])
+def test_rounded_queries_and_keys_inside_windows_are_drawn_as_python_draws_them(twin: Twin, key: str) -> None:
+    model = va.load_model(stage_zoo.build(key), img_size=stage_zoo.MODELS[key].size)
+    one = Subject(model, noise_photo((70, 110)), bits=16)
+    chance = random.Random(0)
+    layers = [chance.randrange(one.capture.num_layers) for _ in range(4)]
+    check(twin, one, [va.ViewSettings(layer=layer, query=(1, chance.randrange(4))) for layer in layers])
+
+
+@pytest.mark.parametrize("key", REACHING)
+def test_patches_reach_in_the_browser_what_they_reach_in_python(twin: Twin, key: str) -> None:
+    size = stage_zoo.MODELS[key].size
+    one = Subject(va.load_model(stage_zoo.build(key), img_size=size), noise_photo(size))
+    number = twin.add(one)
+    for layer, captured in enumerate(one.capture.layers):
+        partition = captured.tokens.partition
+        assert partition is not None
+        rows, cols = partition.query_grid
+        reached = twin.call("reached", number, layer)
+        assert len(reached) == rows * cols
+        for patch, cells in enumerate(reached):
+            expected = np.flatnonzero(partition.reach(*divmod(patch, cols)))
+            assert np.array_equal(np.arange(np.prod(partition.key_grid)) if cells is None else cells, expected)
 
 
 @pytest.mark.parametrize("photo", ["chelsea.jpg", "coffee.jpg"])
@@ -194,6 +222,16 @@ def test_panels_are_compared_as_python_compares_them(twin: Twin, pair: list[Subj
     assert np.allclose(compared["limits"], expected.limits, rtol=1e-5)
     for (key, settings, _), text, view in zip(theirs, compared["images"], expected.views, strict=True):
         assert np.abs(twin.image(key, settings.on, text) - view.image.astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize("scale", ["shared", "robust"])
+def test_patches_with_windows_are_compared_as_python_compares_them(twin: Twin, scale: str) -> None:
+    size = stage_zoo.MODELS["swin"].size
+    one = Subject(va.load_model(stage_zoo.build("swin"), img_size=size), noise_photo(size))
+    both = [va.ViewSettings(layer=0, query=(3, 7)), va.ViewSettings(layer=1, query=(3, 7), head=1)]
+    expected = va.compare_views([va.comparison.Panel(one.capture, settings) for settings in both], scale)
+    compared = twin.call("compareAll", [(twin.add(one), settings, "") for settings in both], scale)
+    assert np.allclose(compared["limits"], expected.limits, rtol=1e-5)
 
 
 @pytest.mark.parametrize("scale", ["shared", "robust"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -219,6 +220,30 @@ def test_patches_by_mouse(open_viewer: Open) -> None:
     viewing.page.mouse.up()
     viewing.click_patch(4, 5)  # once more: back to the default
     viewing.wait_for(query=None)
+
+
+def test_a_finger_taps_drags_and_scrolls(open_viewer: Open) -> None:
+    viewing = open_viewer(size=(390, 844), touch=True)
+    session = viewing.page.context.new_cdp_session(viewing.page)
+
+    def drag(*patches: tuple[int, int]) -> None:
+        """Put a finger on the first patch and draw it to the others in small steps."""
+        places = [viewing.patch(*patch) for patch in patches]
+        steps = [places[0]]
+        for start, end in itertools.pairwise(places):
+            steps += [tuple(a + (b - a) * step / 8 for a, b in zip(start, end, strict=True)) for step in range(1, 9)]
+        for kind, (x, y) in [("touchStart", steps[0]), *(("touchMove", step) for step in steps[1:])]:
+            session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+        session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+    drag((3, 2))
+    viewing.wait_for(query=[3, 2])
+    drag((3, 2), (3, 6), (6, 6))  # aside first, then in any direction
+    viewing.wait_for(query=[6, 6])
+    assert viewing.page.evaluate("scrollY") == 0
+    drag((7, 4), (1, 4))
+    viewing.page.wait_for_function("scrollY > 60")
+    assert viewing.shown["query"] == [6, 6]
 
 
 def test_pressing_shows_the_bare_photo(open_viewer: Open) -> None:

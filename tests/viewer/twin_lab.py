@@ -6,7 +6,7 @@ import json
 import random
 from base64 import b64decode
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from playwright.sync_api import Page, Route
 import vitattn_widgets as va
 from vitattn_widgets.capture.attention import SoftmaxAttention
 from vitattn_widgets.capture.cache import remembered
+from vitattn_widgets.capture.directions import add_direction
+from vitattn_widgets.capture.window_attention import WindowAttention
 from vitattn_widgets.maps.resolve import unavailable
 from vitattn_widgets.maps.settings import SINKS
 from vitattn_widgets.maps.sources import CATALOGUE
@@ -30,6 +32,7 @@ from vitattn_widgets.viewer.requests import answer
 from vitattn_widgets.viewer.settings import json_settings
 from vitattn_widgets.viewer.tensors import fixed_point, has_operands, operand_tensors, pack
 
+from ..conftest import noise_photo
 from ..lab import running_browser
 
 ADDRESS = "http://viewer.test"
@@ -51,6 +54,9 @@ class Subject:
     ) -> None:
         self.model, self.bits = model, bits
         self.capture = with_norms(model, screen_capture(va.capture_attention(model, photo)))[0]
+        with suppress(va.errors.ModelError):  # of two classifiers
+            other = va.capture_attention(model, noise_photo((40, 40), 7))
+            self.capture = add_direction(model, self.capture, other, "other.jpg")
         if seed is None:
             self.sinks = [va.find_sinks(self.capture, layer) for layer in range(self.capture.num_layers)]
         else:
@@ -94,8 +100,8 @@ def rounded(capture: va.capture.AttentionCapture, bits: int) -> va.capture.Atten
     """The capture with queries and keys in fixed point, where a capsule can hold them."""
 
     def near(values: torch.Tensor) -> torch.Tensor:
-        integers, scale = fixed_point(values[0].numpy(), bits)
-        return torch.from_numpy(integers * scale[..., None].astype(np.float64))[None]
+        integers, scale = fixed_point(values.flatten(0, -3).numpy(), bits)
+        return torch.from_numpy(integers * scale[..., None].astype(np.float64)).reshape(values.shape)
 
     layers = []
     for number, layer in enumerate(capture.layers):
@@ -103,6 +109,8 @@ def rounded(capture: va.capture.AttentionCapture, bits: int) -> va.capture.Atten
         if isinstance(attention, SoftmaxAttention) and has_operands(capture, number):
             scores = attention.scores
             attention = SoftmaxAttention(replace(scores, q=near(scores.q), k=near(scores.k)))
+        elif isinstance(attention, WindowAttention):
+            attention = replace(attention, q=near(attention.q), k=near(attention.k))
         layers.append(replace(layer, attention=attention))
     return replace(capture, layers=tuple(layers))
 
@@ -111,14 +119,12 @@ def random_settings(capture: va.capture.AttentionCapture, chance: random.Random)
     """Settings that the capture has, of every kind."""
     layer = chance.randrange(capture.num_layers)
     heads = capture.num_heads(layer)
-    by_class = bool(capture.class_names)
     names = [
         source.name
         for source in CATALOGUE.values()
-        if (by_class or not source.needs_classifier)
-        and not unavailable(capture, source)
-        and (capture.value_norms or not source.norms)
+        if not unavailable(capture, source) and (capture.value_norms or not source.norms)
     ]
+    targets = [None, *(chance.randrange(len(capture.target_names)) for _ in capture.target_names[:1])]
     source = CATALOGUE[chance.choice([*names, "attention", "attention"])]
     possible = source.possible(heads) or ("mean",)
     queries: list[Any] = [None, None, chance.choice(capture.queries(layer))]
@@ -130,7 +136,7 @@ def random_settings(capture: va.capture.AttentionCapture, chance: random.Random)
         aggregation=chance.choice(possible),
         query=chance.choice(queries),
         source=source.name,
-        target=chance.choice([None, chance.randrange(len(capture.class_names))]) if by_class else None,
+        target=chance.choice(targets),
         sinks=chance.choice(SINKS),
         bilinear=chance.random() < 0.7,
         median=chance.random() < 0.7,

@@ -5,9 +5,11 @@ import { Capsule } from "../../vitattn_widgets/viewer/static/engine/capsule.js";
 import { valueUnit } from "../../vitattn_widgets/viewer/static/engine/captions.js";
 import { compareViews, differenceGround, differenceView } from "../../vitattn_widgets/viewer/static/engine/compare.js";
 import { PRESETS } from "../../vitattn_widgets/viewer/static/engine/presets.js";
+import { reach } from "../../vitattn_widgets/viewer/static/engine/partitions.js";
 import { pythonCode } from "../../vitattn_widgets/viewer/static/engine/recipe.js";
 import { drawView, prepareView } from "../../vitattn_widgets/viewer/static/engine/render.js";
 import { fitSettings } from "../../vitattn_widgets/viewer/static/engine/resolve.js";
+import { contour } from "../../vitattn_widgets/viewer/static/parts/contour.js";
 
 /** Requests that one map may take: queries and keys or a row or maps, and colours. */
 const MOST_REQUESTS = 2;
@@ -102,6 +104,20 @@ async function presetsOf(key, settings) {
   });
 }
 
+/** What each patch of a layer reaches, as the numbers of the cells; null where it is everything. */
+async function reached(key, layer) {
+  const { capsule } = await subjectOf(key);
+  const [rows, cols] = capsule.facts.layers[layer].query_grid;
+  return Array.from({ length: rows * cols }, (_, patch) => {
+    const cells = reach(capsule, layer, [Math.floor(patch / cols), patch % cols]);
+    return cells && Array.from(cells.keys()).filter((cell) => cells[cell]);
+  });
+}
+
+function outline(cells, grid) {
+  return contour(Uint8Array.from(cells), grid);
+}
+
 /** The pixels of the capsule's view, as Chromium decodes them. */
 async function viewPixels(key) {
   const { capsule } = await subjectOf(key);
@@ -112,4 +128,4 @@ async function viewPixels(key) {
   return asText(surface.getImageData(0, 0, ...size).data);
 }
 
-globalThis.twin = { drawAll, compareAll, subtract, fitAll, presetsOf, viewPixels };
+globalThis.twin = { drawAll, compareAll, subtract, fitAll, presetsOf, reached, viewPixels, outline };

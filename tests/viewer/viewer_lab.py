@@ -26,15 +26,20 @@ class Viewing:
         browser: Chromium.
         subjects: the photos "0", "1", ... and the model of each.
         size: width and height of the window in pixels.
+        touch: whether it is a phone's.
     """
 
     script = "viewer_page.js"
     query = ""
 
-    def __init__(self, browser: Browser, subjects: list[Subject], size: tuple[int, int] = (1440, 900)) -> None:
+    def __init__(
+        self, browser: Browser, subjects: list[Subject], size: tuple[int, int] = (1440, 900), touch: bool = False
+    ) -> None:
         self.subjects = subjects
         self.errors: list[str] = []
-        self.page: Page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+        self.page: Page = browser.new_page(
+            viewport={"width": size[0], "height": size[1]}, has_touch=touch, is_mobile=touch
+        )
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.route("**/*", self._serve)
         self.page.goto(f"{ADDRESS}/{self.query}")

@@ -4,10 +4,12 @@ from .capture import (
     AttentionCapture as AttentionCapture,
     CapturedLayer as CapturedLayer,
     ClassGradients as ClassGradients,
+    Direction as Direction,
     Verification as Verification,
 )
 from .conservative import capture_contributions as capture_contributions
 from .contributions import ClassContributions as ClassContributions, LayerContributions as LayerContributions
+from .directions import add_direction as add_direction
 from .forward import capture_attention as capture_attention, capture_layer_answers as capture_layer_answers
 from .head_contributions import (
     HeadContributions as HeadContributions,

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..errors import ModelError
 from .capture import ClassGradients
+from .directions import reading_answer
 from .forward import arrangement, require_same_model
 from .recorder import model_lock, watched_forward
 from .sites import SiteCalls, weighted_values
@@ -38,16 +39,16 @@ def capture_gradients(model: AttentionModel, capture: AttentionCapture, target: 
     Args:
         model: the model of the capture.
         capture: from `capture_attention`.
-        target: number of the class; None is the predicted one.
+        target: as in `conservative.capture_contributions`.
 
     Returns:
         The same capture with the gradients; the capture itself if it has them already.
 
     Raises:
-        SettingsError: no such class, or a model without a classifier.
+        SettingsError: no such class or direction.
         ModelError: another model than the capture's, or one that no gradient flows through.
     """
-    target = capture.class_or_predicted(target)
+    target = capture.resolve_target(target)
     if any(added.target == target for added in capture.gradients):
         return capture
     require_same_model(model, capture)
@@ -64,11 +65,13 @@ def capture_gradients(model: AttentionModel, capture: AttentionCapture, target: 
         free_from_inference_mode(model)
         tensor = model.preprocessing.tensor(capture.pixels)[None].to(model.device, model.dtype)
         # asking for the input's gradient makes everything after it part of the graph, frozen weights or not
-        logits = watched_forward(model.module, model.parts, model.sites, tensor.requires_grad_(), keep, gradients=True)
+        with reading_answer(model, capture, target) as answer:
+            tensor.requires_grad_()
+            logits = watched_forward(model.module, model.parts, model.sites, tensor, keep, gradients=True)
         require_gradient(model, (logits, *products))
         require_same_answer(model, capture, logits)
         # unused is allowed: a layer that the logit does not depend on has a gradient of zero
-        gradients = torch.autograd.grad(logits[0, target], products, allow_unused=True)
+        gradients = torch.autograd.grad(answer(logits), products, allow_unused=True)
     by_name = {
         name: arrange(torch.zeros_like(product) if gradient is None else gradient)
         for name, arrange, product, gradient in zip(names, arranged, products, gradients, strict=True)

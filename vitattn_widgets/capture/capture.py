@@ -104,6 +104,7 @@ class AttentionCapture:
             until `complete_capture` adds them.
         gradients: of the classes that `complete_capture` or `capture_gradients` added, the newest last.
         contributions: of the classes that `complete_capture` or `capture_contributions` added, the newest last.
+        directions: the targets that `add_direction` added beside the classes.
         answers: the classifier's answer after every layer, if `capture_attention` was asked for it or
             `capture_layer_answers` added it.
         unsure_below: of the model (`AttentionModel`), 0..1.
@@ -125,6 +126,7 @@ class AttentionCapture:
     value_norms: tuple[np.ndarray, ...] = ()
     gradients: tuple[ClassGradients, ...] = ()
     contributions: tuple[ClassContributions, ...] = ()
+    directions: tuple[Direction, ...] = ()
     answers: LayerAnswers | None = None
     unsure_below: float = 0.0
     undivided: str = ""
@@ -241,41 +243,58 @@ class AttentionCapture:
             SettingsError: no such class, or a model without a classifier.
         """
         if not len(self.class_names):
-            raise SettingsError(
-                f"{self.model_name} has no classifier, so there is no map of a class; choose a source that needs none"
-            )
+            raise SettingsError(f"{self.model_name} has no classifier, so it gives no answer to follow")
         if target is None:
             return int(self.probabilities.argmax())
         return resolve_index(target, len(self.class_names), "class", self.model_name)
 
-    def class_or_features(self, target: int | None = None) -> int | None:
-        """As `class_or_predicted`; None, for the feature vector, where the model has no classifier.
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """The names of the targets, by number: the classes, then the directions."""
+        return (*self.class_names, *(direction.name for direction in self.directions))
+
+    def resolve_target(self, target: int | None = None) -> int | None:
+        """The number of a target: `target`, a class or a direction, or the most probable class for None.
+
+        Returns:
+            None for the model's own feature vector: what None means where there is no classifier.
 
         Raises:
-            SettingsError: no such class.
+            SettingsError: no such class or direction.
         """
-        return None if target is None and not self.class_names else self.class_or_predicted(target)
+        if target is None:
+            return int(self.probabilities.argmax()) if self.class_names else None
+        names = self.target_names
+        if not names:
+            raise SettingsError(
+                f"{self.model_name} has no classifier, so there is no class {target}; maps are of its feature vector, "
+                "or of a direction: see add_direction"
+            )
+        return resolve_index(target, len(names), "class", self.model_name)
 
     def answer_words(self, target: int | None) -> str:
-        """What contributions add up to, in words: a class's name, or the features of a model without a classifier."""
-        return "its feature vector" if target is None else self.class_names[target]
+        """What maps of a target explain, in words: a class, a likeness, or the features without a classifier."""
+        if target is None:
+            return "its feature vector"
+        likeness = "likeness to " if target >= len(self.class_names) else ""
+        return f"{likeness}{self.target_names[target]}"
 
     def class_gradients(self, target: int | None = None) -> ClassGradients:
-        """The gradients of a class that were added to this capture.
+        """The gradients of a target that were added to this capture.
 
         Raises:
-            SettingsError: no such class, or its gradients were not added.
+            SettingsError: no such class or direction, or its gradients were not added.
         """
-        target = self.class_or_predicted(target)
-        return _of_target(self.gradients, target, f"gradients of class {target} ({self.class_names[target]})")
+        target = self.resolve_target(target)
+        return _of_target(self.gradients, target, f"gradients of {self.answer_words(target)}")
 
     def class_contributions(self, target: int | None = None) -> ClassContributions:
-        """The contributions to a class's logit, or to the features without a classifier, that were added.
+        """The contributions to a target that were added to this capture.
 
         Raises:
-            SettingsError: no such class, or its contributions were not added.
+            SettingsError: no such class or direction, or its contributions were not added.
         """
-        target = self.class_or_features(target)
+        target = self.resolve_target(target)
         return _of_target(self.contributions, target, f"contributions to {self.answer_words(target)}")
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
@@ -407,15 +426,30 @@ def _largest_difference(layer: CapturedLayer) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class ClassGradients:
-    """The gradient of one class's logit with respect to each layer's attention times values.
+class Direction:
+    """A vector in the space of a model's features, as a target of maps.
 
     Attributes:
-        target: number of the class.
+        name: what it is of, for people: ``"dog.jpg"``, ``"patch 3, 4"``.
+        vector: float32 ``(width,)`` of length 1.
+        cosine: of the angle between the photo's own feature vector and this one, -1..1.
+    """
+
+    name: str
+    vector: np.ndarray
+    cosine: float
+
+
+@dataclass(frozen=True, eq=False)
+class ClassGradients:
+    """The gradient of one answer, a class's logit as a rule, with respect to each layer's attention times values.
+
+    Attributes:
+        target: number of the class or direction; None is the feature vector of a model without a classifier.
         outputs: for each layer float32 ``(1, head, query, width)``.
     """
 
-    target: int
+    target: int | None
     outputs: tuple[Tensor, ...]
 
     def rows(self, layer: int, values: Tensor, queries: np.ndarray) -> Tensor:

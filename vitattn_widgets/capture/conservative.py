@@ -20,6 +20,7 @@ from ..errors import ModelError
 from ..models.families import block_of
 from .backward import MAX_CLASSES, free_from_inference_mode, require_gradient, require_same_answer
 from .contributions import ClassContributions, LayerContributions
+from .directions import reading_answer
 from .entering_tokens import flat_tokens, pairs, stage_tokens
 from .entrances import Entrances, State, modules_around, part_of
 from .forward import key_arrangement, require_same_model
@@ -46,8 +47,9 @@ def capture_contributions(
     Args:
         model: the model of the capture.
         capture: from `capture_attention`.
-        target: number of the class; None is the predicted one. Without a classifier there is none, and the answer is
-            the model's feature vector along its own direction, so that its length is divided.
+        target: number of the class or of a direction (`add_direction`); None is the predicted class. Without a
+            classifier there is none, and the answer is the model's feature vector along its own direction, so that its
+            length is divided.
 
     Returns:
         The same capture with the contributions; the capture itself if it has them already.
@@ -57,7 +59,7 @@ def capture_contributions(
         ModelError: another model than the capture's, one that no gradient flows through, or one with a part that is
             not linear even so: the contributions would not add up.
     """
-    target = capture.class_or_features(target)
+    target = capture.resolve_target(target)
     if any(added.target == target for added in capture.contributions):
         return capture
     require_same_model(model, capture)
@@ -80,16 +82,17 @@ def capture_contributions(
     with model_lock(model.module), torch.inference_mode(False), torch.enable_grad():
         free_from_inference_mode(model)
         tensor = model.preprocessing.tensor(capture.pixels)[None].to(model.device, model.dtype).requires_grad_()
-        with replaced_forward(entrances.modules, entrances.enter), mode:
+        entering_watched = replaced_forward(entrances.modules, entrances.enter)
+        with reading_answer(model, capture, target) as answer, entering_watched, mode:
             logits = watched_forward(model.module, model.parts, model.sites, tensor, keep, gradients=True)
         require_gradient(model, (logits,))
         require_same_answer(model, capture, logits)
-        answer = logits[0, target] if target is not None else _feature_length(capture, logits[0])
-        blocks = {layer: entrances.block(layer, answer, tensor) for layer in capture.layer_names}
+        explained = answer(logits)
+        blocks = {layer: entrances.block(layer, explained, tensor) for layer in capture.layer_names}
         entering = {block: entrances.states(block) for block in dict.fromkeys(blocks.values())}
         states = list(dict.fromkeys(state for block in entering.values() for state in block))
         leaves = [*(state.entry for state in states), *values.values(), *mode.constants]
-        found = iter(torch.autograd.grad(answer, leaves, allow_unused=True))
+        found = iter(torch.autograd.grad(explained, leaves, allow_unused=True))
     parts = {state: part_of(state.entry, next(found)) for state in states}
     heads = {name: part_of(value, next(found)) for name, value in values.items()}
     constants = np.array([float(part_of(constant, next(found)).sum()) for constant in mode.constants])
@@ -104,7 +107,7 @@ def capture_contributions(
         later = float(constants[entrances.entered[block].constants :].sum())
         through = arranged[layer.name](heads[layer.name])[0]
         layers.append(LayerContributions(tokens.astype(np.float32), later, through.float().numpy()))
-    whole = ClassContributions(target, float(answer.detach()), tuple(layers))
+    whole = ClassContributions(target, float(explained.detach()), tuple(layers))
     if whole.rest > MAX_REST:
         reason = "it has a part that is not linear even with attention weights, normalisers and gates held constant"
         raise ModelError(_refusal(model, f"{whole.rest:.1%} of its logit is left: {reason}"))
@@ -113,14 +116,6 @@ def capture_contributions(
 
 def _refusal(model: AttentionModel, reason: str) -> str:
     return f"the contributions of {model.name} would not add up: {reason}; choose 'gradient' or 'gradient_late' instead"
-
-
-def _feature_length(capture: AttentionCapture, output: Tensor) -> Tensor:
-    """The features along their own direction, which is held constant: a linear answer, equal to their length."""
-    features = output.reshape(-1, output.shape[-1])  # one row, unless the model does not pool its tokens
-    patches = capture.layout.num_patches
-    features = features[0] if capture.layout.default_query == "class" else features[-patches:].mean(0)
-    return (features * (features / features.norm()).detach()).sum()
 
 
 def _different(states: Sequence[State]) -> list[State]:

@@ -10,7 +10,16 @@ from ..files import PAGE_SUFFIXES, check_writable, write_file
 from ..maps.aggregate import AGGREGATIONS
 from ..maps.sources import SOURCES
 from ..viewer.settings import START
-from .options import HelpFormatter, add_shared, add_target, load_chosen, view_settings, with_target
+from .options import (
+    HelpFormatter,
+    add_like,
+    add_shared,
+    add_target,
+    load_chosen,
+    view_settings,
+    with_likeness,
+    with_target,
+)
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -47,6 +56,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="source that readers can choose; repeatable, the first is shown first (default: all, attention first)",
     )
     add_target(group)
+    add_like(group)
     add_shared(export)
     export.set_defaults(run=run, **{name: getattr(START, name) for name in ("sinks", "scale", "opacity", "blend")})
 
@@ -65,6 +75,7 @@ def run(options: argparse.Namespace) -> None:
     photo = load_picture(options.photo)  # before the model, so that a bad photo is reported before any download
     model = load_chosen(options)
     settings = with_target(settings, model, options.target)
-    page = make_page(model, capture_attention(model, photo), settings, sources, options.photo.name)
+    capture, settings = with_likeness(capture_attention(model, photo), settings, model, options)
+    page = make_page(model, capture, settings, sources, options.photo.name)
     write_file(options.output, page.content)
     print(f"wrote {options.output}: {page.describe()}")

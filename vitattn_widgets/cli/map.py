@@ -9,7 +9,16 @@ from pathlib import Path
 from ..files import check_writable, write_file
 from ..maps.aggregate import AGGREGATIONS
 from ..view.encode import PICTURE_FORMATS, map_bytes, picture_bytes
-from .options import HelpFormatter, add_shared, add_source, load_chosen, view_settings, with_target
+from .options import (
+    HelpFormatter,
+    add_like,
+    add_shared,
+    add_source,
+    load_chosen,
+    view_settings,
+    with_likeness,
+    with_target,
+)
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -35,7 +44,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--aggregation", choices=AGGREGATIONS, default="mean", help="how the heads are combined into one map"
     )
-    add_source(parser)
+    add_like(add_source(parser))
     add_shared(parser)
     parser.set_defaults(run=run)
 
@@ -56,7 +65,8 @@ def run(options: argparse.Namespace) -> None:
     photo = load_picture(options.photo)  # before the model, so that a bad photo is reported before any download
     model = load_chosen(options)
     settings = with_target(settings, model, options.target)
-    capture = complete_capture(model, capture_attention(model, photo), settings)
+    capture, settings = with_likeness(capture_attention(model, photo), settings, model, options)
+    capture = complete_capture(model, capture, settings)
     rendered = render_view(capture, settings)
 
     for name, probability in capture.top(5):

@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import SettingsError
 from ..maps.settings import SINKS
 from ..maps.sources import SOURCES
 from ..models import DEFAULT_MODEL
@@ -18,6 +19,7 @@ from ..view.drawing import BLENDS, DEFAULT_CMAP, SCALES
 from ..view.settings import GROUNDS, SMOOTHING_STEPS, ViewSettings
 
 if TYPE_CHECKING:
+    from ..capture.capture import AttentionCapture
     from ..models.loading import AttentionModel
 
 
@@ -164,8 +166,8 @@ def read_size(text: str) -> tuple[int, int]:
     return int(sides[1]), int(sides[2] or sides[1])
 
 
-def add_source(parser: argparse.ArgumentParser) -> None:
-    """Add the options that choose the source of a map."""
+def add_source(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add the options that choose the source of a map, and return their group."""
     group = parser.add_argument_group("source")
     group.add_argument(
         "--source",
@@ -175,6 +177,17 @@ def add_source(parser: argparse.ArgumentParser) -> None:
         "gradients of a class",
     )
     add_target(group)
+    return group
+
+
+def add_like(group: argparse._ArgumentGroup) -> None:
+    """Add the option that explains a likeness instead of a class."""
+    group.add_argument(
+        "--like",
+        metavar="PHOTO",
+        help="explain, instead of a class, what this photo has in common with another one, or with its own patch "
+        "ROW,COL; for sources that depend on the class",
+    )
 
 
 def add_target(group: argparse._ArgumentGroup) -> None:
@@ -203,6 +216,37 @@ def with_target(settings: ViewSettings, model: AttentionModel, target: str | Non
     if target is None:
         return settings
     return replace(settings, target=find_class(model.class_names, target))
+
+
+def with_likeness(
+    capture: AttentionCapture, settings: ViewSettings, model: AttentionModel, options: argparse.Namespace
+) -> tuple[AttentionCapture, ViewSettings]:
+    """The capture and the settings with what ``--like`` names as the target, if it is given.
+
+    Raises:
+        SettingsError: together with ``--target``, or for a source that does not depend on the class.
+        PictureError: the other photo cannot be read.
+    """
+    if options.like is None:
+        return capture, settings
+    from ..capture.directions import add_direction
+    from ..capture.forward import capture_attention
+    from ..images import load_picture
+
+    if options.target is not None:
+        raise SettingsError("--like takes the place of a class; give either --target or --like")
+    if settings.source_info.no_class:
+        raise SettingsError(
+            f"--like has no effect on the source {settings.source!r}: {settings.source_info.no_class}; "
+            "choose another one, such as --source contribution_sum"
+        )
+    patch = re.fullmatch(r"([0-9]{1,5}),([0-9]{1,5})", options.like)
+    if patch:
+        capture = add_direction(model, capture, (int(patch[1]), int(patch[2])))
+    else:
+        other = capture_attention(model, load_picture(options.like))
+        capture = add_direction(model, capture, other, Path(options.like).name)
+    return capture, replace(settings, target=len(capture.target_names) - 1)
 
 
 def printing() -> Callable[[str], None]:

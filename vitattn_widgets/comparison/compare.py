@@ -122,7 +122,7 @@ def compare_views(panels: Sequence[Panel], scale: str = "shared") -> Comparison:
     Args:
         panels: at least one. All are drawn in the colour map of the first.
         scale: ``"shared"``, from the smallest to the largest value of all panels, or ``"robust"``, percentiles of all
-            their pixels.
+            their pixels that the queries can reach.
 
     Returns:
         The panels in their order.
@@ -136,7 +136,8 @@ def compare_views(panels: Sequence[Panel], scale: str = "shared") -> Comparison:
         raise SettingsError(f"scale {scale!r} cannot be shared by panels; possible: {', '.join(COMPARED_SCALES)}")
     prepared = [_prepare(panel) for panel in panels]
     signed = any(panel.settings.source_info.signed for panel in panels)
-    low, high = value_range(np.concatenate([one.in_unit().ravel() for one in prepared]), scale, signed)
+    heats = [one.view.scaled_over(scale).ravel() / np.float32(one.factor) for one in prepared]
+    low, high = value_range(np.concatenate(heats), scale, signed)
     if high - low < NOISE:  # constant maps, which differ by rounding alone: an empty range draws them as zeros
         low = high = 0.0 if signed else low
     cmap = DIFFERENCE_CMAP if signed else panels[0].settings.cmap

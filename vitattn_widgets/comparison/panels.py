@@ -93,8 +93,9 @@ def _facets(panel: Panel) -> list[Facet | None]:
     query = query_words(resolved.query)
     target = None
     if resolved.target is not None:
-        name = capture.class_names[resolved.target]
-        target = Facet(name, f"class {name}")
+        name = capture.answer_words(resolved.target)
+        kind = "class " if resolved.target < len(capture.class_names) else ""
+        target = Facet(name, f"{kind}{name}")
     left_out = settings.sinks in LEFT_OUT
     sinks = Facet("without sinks", "sinks left out") if left_out else Facet("with sinks", "")
     return [

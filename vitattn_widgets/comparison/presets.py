@@ -52,10 +52,10 @@ def all_aggregations(capture: AttentionCapture, settings: ViewSettings) -> Panel
 def all_sources(capture: AttentionCapture, settings: ViewSettings) -> Panels:
     """Every source that the model has, of contributions or of the others, whichever the settings show.
 
-    The two have scales of their own: one has signs. Those that depend on a class need a classifier.
+    The two have scales of their own: one has signs.
     """
     alike = [source.name for source in CATALOGUE.values() if source.signed == settings.source_info.signed]
-    # without a classifier, those that need a class are fitted to plain attention, which is kept once
+    # those that the model lacks are fitted to one that it has, which is kept once
     return _fitted(capture, [replace(settings, source=name) for name in alike])
 
 

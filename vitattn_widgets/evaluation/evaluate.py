@@ -84,8 +84,7 @@ def evaluate_maps(
 
     Raises:
         DataError: the split has no photos.
-        SettingsError: a layer, aggregation or source does not exist, a source needs a classifier, or a layer's patches
-            do not divide the input.
+        SettingsError: a layer, aggregation or source does not exist, or a layer's patches do not divide the input.
     """
     import pandas
     from tqdm.auto import tqdm

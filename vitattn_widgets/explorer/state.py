@@ -113,8 +113,8 @@ class ExplorerState(anywidget.AnyWidget):
 
     def _take(self, shown: Shown) -> None:
         model, picture = shown.values["model"], shown.values["picture"]
-        content = None
-        if self._now is None or not self._now.is_of(model, picture):
+        content, directions = None, shown.capture.directions
+        if self._now is None or not self._now.is_of(model, picture) or self._now.capture.directions != directions:
             content = make_capsule(shown.model, shown.capture, picture, self._library.path(picture))
         self._now = shown
         with self.hold_sync():

@@ -79,7 +79,7 @@ def show(library: Library, values: Values, before: Shown | None, asked: Collecti
         model, capture = library.capture(values["model"], values["picture"])
     last = before.capture if before is not None else capture
     grid = None if before is None else last.layers[last.layer_index(before.settings.layer)].tokens.query_grid
-    settings = fit_settings(settings, capture, asked, grid, last.class_names)
+    settings = fit_settings(settings, capture, asked, grid, last.target_names)
     resolved = resolve(capture, settings)  # raises where a class is needed and there is none
     possible = resolved.source.possible(resolved.heads)
     if resolved.head is None and possible and resolved.aggregation not in possible:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..capture.capture import AttentionCapture
+from ..capture.directions import add_direction
 from ..comparison.compare import Comparison, compare_views
 from ..comparison.panels import Panel
 from ..errors import SettingsError, VitattnError
@@ -30,6 +31,7 @@ from .still import still_html
 from .views import CONTROLS, along, panels_of, preset_views
 
 if TYPE_CHECKING:
+    import numpy as np
     from IPython.display import HTML
 
 STATIC = Path(__file__).parent / "static"
@@ -223,6 +225,28 @@ class AttentionExplorer(AnsweringExplorer):
             return
         self._menus = self._library.facts()
         self.picture = name
+
+    def add_direction(self, like: str | tuple[int, int] | np.ndarray, name: str = "") -> None:
+        """Add a target beside the classes and choose it: what in this photo speaks for a likeness?
+
+        Args:
+            like: the name of another picture, whose features are taken; a patch ``(row, col)``; or a vector. See
+                `capture.add_direction`.
+            name: for people; empty for that of the picture, or the patch's place.
+
+        Raises:
+            VitattnError: no such picture or patch, a name that is taken, or a model without a single feature vector.
+        """
+        shown = self._shown_now()
+        model, picture = shown.values["model"], shown.values["picture"]
+        with self._notifying():
+            other: Any = like
+            if isinstance(like, str):
+                other, name = self._library.capture(model, like)[1], name or like
+            completed = add_direction(shown.model, shown.capture, other, name)
+            self.store.replace(shown.model, picture, self._library.capture(model, picture)[1], completed)
+            self._take(replace(shown, capture=completed))
+        self.target = len(completed.target_names) - 1
 
     def close(self) -> None:
         """Close the explorer and free its captures, models and pictures."""

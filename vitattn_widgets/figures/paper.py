@@ -118,7 +118,8 @@ def _title(capture: AttentionCapture, settings: ViewSettings) -> str:
     if resolved.target is not None:
         name = "each photo's predicted class"
         if settings.target is not None:
-            name = f"the class {capture.class_names[resolved.target]}"
+            kind = "class " if resolved.target < len(capture.class_names) else ""
+            name = f"the {kind}{capture.answer_words(resolved.target)}"
         parts[-1] += f" for {name}"
     treatments = {"outline": "outlined", "leave_out": "left out", "mark": "marked and left out"}
     if settings.sinks in treatments:

@@ -28,7 +28,7 @@ def complete_capture(model: AttentionModel, capture: AttentionCapture, settings:
         backward pass; the capture itself if nothing is missing.
 
     Raises:
-        SettingsError: no such class, a model without a classifier, or a source that the model does not have.
+        SettingsError: no such class, or a source that the model does not have.
         ModelError: another model than the capture's, one that no gradient flows through, or one whose contributions do
             not add up.
     """
@@ -47,12 +47,10 @@ def needs_completion(capture: AttentionCapture, settings: MapSettings) -> bool:
     """Whether `complete_capture` would have to add something.
 
     Raises:
-        SettingsError: no such class, or a model without a classifier.
+        SettingsError: no such class.
     """
     source = settings.source_info
     if source.no_class:
         return source.norms and not capture.value_norms
-    if source.signed:
-        target = capture.class_or_features(settings.target)
-        return all(added.target != target for added in capture.contributions)
-    return all(added.target != capture.class_or_predicted(settings.target) for added in capture.gradients)
+    target = capture.resolve_target(settings.target)
+    return all(added.target != target for added in (capture.contributions if source.signed else capture.gradients))

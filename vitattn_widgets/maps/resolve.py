@@ -34,8 +34,8 @@ class ResolvedMap:
         aggregation: how the heads are aggregated; without effect if there is a head.
         query: the token whose attention is shown; the layer's default if the source does not depend on it.
         source: what the map is computed from.
-        target: number of the class; None if the source does not depend on it, or for the features of a model without a
-            classifier.
+        target: number of the class or direction; None if the source does not depend on it, or for the features of a
+            model without a classifier.
         sinks: one of `SINKS`.
     """
 
@@ -76,15 +76,9 @@ def resolve(capture: AttentionCapture, settings: MapSettings) -> ResolvedMap:
         aggregation=settings.aggregation,
         query=query if isinstance(query, str) else (int(query[0]), int(query[1])),
         source=source,
-        target=_target(capture, source, settings.target),
+        target=None if source.no_class else capture.resolve_target(settings.target),
         sinks=settings.sinks,
     )
-
-
-def _target(capture: AttentionCapture, source: Source, target: int | None) -> int | None:
-    if source.no_class:
-        return None
-    return capture.class_or_predicted(target) if source.needs_classifier else capture.class_or_features(target)
 
 
 def unavailable(capture: AttentionCapture, source: Source) -> str:
@@ -111,14 +105,14 @@ def fit_settings(
     Convention: a layer or head beyond the last becomes the last; a patch of another grid becomes the one at the same
     place in the picture; a query that the layer does not have becomes the layer's default; mean / std becomes the
     mean if the layer has one head or the source has no mean / std; a class becomes the one of the same name, else
-    the predicted one; a source that needs a class becomes plain attention if the model has no classifier.
+    the predicted one; a source that the model does not have becomes one that it has.
 
     Args:
         settings: what to show.
         capture: the capture that they must fit.
         asked: names of the settings that the user has just chosen; these must fit as they are.
         grid: ``(rows, cols)`` on which a patch query was chosen; None is the capture's own.
-        class_names: classes among which the class was chosen; None is the capture's own.
+        class_names: targets among which the class was chosen; None is the capture's own.
 
     Returns:
         Settings that fit, with layer and head as numbers from 0 on.
@@ -168,9 +162,9 @@ def require_source(capture: AttentionCapture, source: Source) -> None:
 
 def _available_source(capture: AttentionCapture, source: Source) -> str:
     """The name of the source, or of the one that takes its place where the model lacks it."""
-    if not (source.needs_classifier and not capture.class_names) and not unavailable(capture, source):
+    if not unavailable(capture, source):
         return source.name
-    return "gradient_late" if source.signed and capture.class_names else "attention"
+    return "gradient_late" if source.signed else "attention"
 
 
 def _fit_class(
@@ -179,9 +173,10 @@ def _fit_class(
     if target is None:
         return None
     if strict:
-        return capture.class_or_predicted(target)
+        return capture.resolve_target(target)
     # matched by name, as numbers differ between models; equal lists keep the number, as names may repeat
-    here, there = capture.class_names, capture.class_names if chosen_among is None else tuple(chosen_among)
+    here = capture.target_names
+    there = here if chosen_among is None else tuple(chosen_among)
     if not 0 <= target < len(there) or there[target] not in here:
         return None
     return target if here == there else here.index(there[target])

@@ -54,11 +54,6 @@ class Source:
         return self.name == "attention"
 
     @property
-    def needs_classifier(self) -> bool:
-        """Whether a model without a classifier has no such maps; contributions divide its feature vector instead."""
-        return not (self.no_class or self.signed)
-
-    @property
     def fuses_heads(self) -> bool:
         """Whether the aggregation fuses each layer's heads into one matrix, before any map is computed."""
         return bool(self.no_head and self.aggregations)

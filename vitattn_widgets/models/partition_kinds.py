@@ -123,14 +123,13 @@ class Shifted(Tiled):
         rolled = np.roll(cells(self.grid), (-self.shift[0], -self.shift[1]), (0, 1))
         return tile(pad(rolled, self.window), self.window)
 
-    def allowed(self) -> np.ndarray:
+    def regions(self) -> np.ndarray:
         # Swin numbers regions of the rolled and padded grid; cells see those of their own region alone
         rows, cols = (
             _regions(size, side, shift)
             for size, side, shift in zip(pad(cells(self.grid), self.window).shape, self.window, self.shift, strict=True)
         )
-        regions = tile(3 * rows[:, None] + cols, self.window)
-        return np.asarray(regions[:, :, None] == regions[:, None, :])
+        return tile(3 * rows[:, None] + cols, self.window)
 
 
 def _regions(size: int, side: int, shift: int) -> np.ndarray:

@@ -25,18 +25,23 @@ class Windows:
         queries: int64 ``(window, slot)``, the number of the query cell; -1 for padding, whose result is dropped.
         keys: int64 ``(window, slot)``, the number of the key: first the padding cells, then the cells of the key grid.
         padding: number of padding cells, which fill windows that the grid does not.
-        allowed: bool ``(window, query slot, key slot)``, which pairs are not masked; None if none is.
+        regions: int64 ``(window, slot)``, the region of each slot; pairs of two regions are masked. None if none is.
     """
 
     queries: np.ndarray
     keys: np.ndarray
     padding: int
-    allowed: np.ndarray | None
+    regions: np.ndarray | None
 
     @property
     def num_keys(self) -> int:
         """Number of keys, padding included."""
         return int(self.keys.max()) + 1
+
+    @cached_property
+    def allowed(self) -> np.ndarray | None:
+        """Which pairs are not masked, bool ``(window, query slot, key slot)``; None if none is."""
+        return None if self.regions is None else self.regions[:, :, None] == self.regions[:, None, :]
 
     @cached_property
     def places(self) -> np.ndarray:
@@ -89,8 +94,8 @@ class Partition(ABC):
         """The number of the key cell at each place of the sequence that enters the layer's block, int64 ``(key,)``."""
         return np.arange(self.key_grid[0] * self.key_grid[1])
 
-    def allowed(self) -> np.ndarray | None:
-        """Which pairs are not masked, bool ``(window, query slot, key slot)``; None if none is."""
+    def regions(self) -> np.ndarray | None:
+        """The region of each slot, int64 ``(window, slot)``; pairs of two regions are masked. None if none is."""
         return None
 
     def reach(self, row: int, col: int) -> np.ndarray:
@@ -125,7 +130,7 @@ def windows_of(partition: Partition) -> Windows:
     _, outside = np.unique(-keys[keys < 0], return_inverse=True)
     numbers = keys + padding
     numbers[keys < 0] = outside
-    return Windows(np.maximum(queries, -1), numbers, padding, partition.allowed())
+    return Windows(np.maximum(queries, -1), numbers, padding, partition.regions())
 
 
 def cell_shape(size: tuple[int, int], grid: Grid) -> tuple[int, int]:
@@ -136,6 +141,21 @@ def cell_shape(size: tuple[int, int], grid: Grid) -> tuple[int, int]:
     """
     height, width = (_cell(pixels, count) for pixels, count in zip(size, grid, strict=True))
     return height, width
+
+
+def cell_pixels(cells: np.ndarray, size: tuple[int, int], covered: tuple[int, int]) -> np.ndarray:
+    """The pixels of an input of `size` whose middle lies in some cells of a grid, bool ``(H, W)``.
+
+    Args:
+        cells: bool ``(rows, cols)``.
+        size: height and width of the input in pixels.
+        covered: height and width in pixels of what the grid covers, at least the input.
+    """
+    rows, cols = (
+        ((np.arange(pixels) + 0.5) * count / whole).astype(int)
+        for pixels, count, whole in zip(size, cells.shape, covered, strict=True)
+    )
+    return cells[np.ix_(rows, cols)]
 
 
 def _cell(pixels: int, count: int) -> int:

@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import __version__
 from ..capture.capture import AttentionCapture
+from ..capture.directions import add_direction
 from ..capture.forward import capture_attention
 from ..errors import PictureError, RecipeError
 from ..images import Picture, load_picture
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Version of the recipe's form; others are refused."""
+
+LIKENESS = "capture = va.capture.add_direction(model, capture, like)  # another capture, a patch or a vector"
+"""The line of code for a target that is a direction, whose origin a capture does not know."""
 
 
 def make_recipe(
@@ -50,11 +54,13 @@ def make_recipe(
 
     Returns:
         ``format``; ``model`` (name, arguments of `load_model`, grid, layers, digest of a local checkpoint);
-        ``picture`` (path, size, SHA-256 of its pixels); ``settings``; ``arrangement``; ``versions``.
+        ``picture`` (path, size, SHA-256 of its pixels); ``directions``, if there are any, with their vectors;
+        ``settings``; ``arrangement``; ``versions``.
     """
     arguments = dict(model.loaded_with) if model.loaded_with is not None else None
     checkpoint = arguments.get("checkpoint") if arguments else None
     height, width = capture.source.shape[:2]
+    directions = [{"name": one.name, "vector": one.vector.tolist()} for one in capture.directions]
     return {
         "format": FORMAT,
         "model": {
@@ -67,6 +73,7 @@ def make_recipe(
             "size": [width, height],
             "sha256": pixel_digest(capture.source),
         },
+        **({"directions": directions} if directions else {}),
         "settings": asdict(settings),
         "arrangement": arrangement,
         "versions": {"vitattn_widgets": __version__} | {name: version(name) for name in ("numpy", "timm", "torch")},
@@ -100,8 +107,9 @@ def from_recipe(
         wanted = {name: content["model"][name] for name in ("name", "load", "checkpoint_sha256", "grid", "layers")}
         path, digest = content["picture"]["path"], content["picture"]["sha256"]
         settings, arrangement = ViewSettings(**content["settings"]), content["arrangement"]
+        directions = [(one["name"], np.array(one["vector"], np.float32)) for one in content.get("directions", ())]
         _require_arguments(wanted["load"])
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise RecipeError(
             f"the recipe lacks a part, or has one that this version does not know ({error}); make it again with "
             "va.view.make_recipe, or with the version that wrote it"
@@ -117,7 +125,10 @@ def from_recipe(
     for fact, value in _facts(model.name, model.layout.grid, len(model.sites)).items():
         if value != wanted[fact]:
             raise RecipeError(f"the model is not the recipe's: its {fact} is {value!r}, not {wanted[fact]!r}")
-    capture = complete_capture(model, capture_attention(model, photo), settings)
+    capture = capture_attention(model, photo)
+    for name, vector in directions:
+        capture = add_direction(model, capture, vector, name)
+    capture = complete_capture(model, capture, settings)
     return render_arranged(capture, settings, arrangement)
 
 
@@ -223,6 +234,8 @@ def python_code(
         f"capture = va.capture_attention(model, {photo}){comment}",
         f"settings = va.ViewSettings({_changed(arranged_settings(settings, arrangement))})",
     ]
+    if not source.no_class and settings.target is not None and settings.target >= len(model.class_names):
+        lines.append(LIKENESS)
     if source.norms or not source.no_class:
         lines.append("capture = va.complete_capture(model, capture, settings)")
     return "\n".join([*lines, f"picture = {drawing}"])

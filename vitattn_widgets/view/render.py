@@ -9,8 +9,10 @@ import numpy as np
 
 from ..capture.capture import AttentionCapture
 from ..maps.attribution import RawMap, raw_map
+from ..maps.resolve import ResolvedMap
 from ..maps.settings import OUTLINED
 from ..maps.sinks import find_sinks
+from ..models.partitions import cell_pixels
 from .captions import caption_of
 from .drawing import (
     ValueRange,
@@ -57,12 +59,21 @@ class PreparedView:
         sinks: bool ``(rows, cols)``, the sinks of its layer.
         heat: float32 ``(H, W)`` of the view, smoothed, in raw units.
         caption: what is shown.
+        reached: bool ``(H, W)`` of the view, the pixels that the query can reach; None if that is all of them.
     """
 
     raw: RawMap
     sinks: np.ndarray
     heat: np.ndarray
     caption: str
+    reached: np.ndarray | None = None
+
+    def scaled_over(self, scale: str) -> np.ndarray:
+        """The heat of the pixels that a scale is taken over: ``"robust"`` leaves out what the query cannot reach.
+
+        A window can be less than 5% of the picture, and its percentiles would all be zero.
+        """
+        return self.heat if self.reached is None or scale != "robust" else self.heat[self.reached]
 
 
 def render_view(
@@ -129,7 +140,16 @@ def prepare_view(capture: AttentionCapture, settings: ViewSettings) -> PreparedV
     )
     height, width = capture.view.shape[:2]
     heat = heat[:height, :width]
-    return PreparedView(raw, sinks, heat, caption_of(capture, raw, sinks))
+    return PreparedView(raw, sinks, heat, caption_of(capture, raw, sinks), _reached(capture, raw.resolved))
+
+
+def _reached(capture: AttentionCapture, resolved: ResolvedMap) -> np.ndarray | None:
+    """The pixels that the query can reach, if it is a patch of a layer with windows."""
+    partition = capture.layers[resolved.layer].tokens.partition
+    if partition is None or isinstance(resolved.query, str) or resolved.source.span != "layer":
+        return None
+    cells = partition.reach(*resolved.query)
+    return None if cells.all() else cell_pixels(cells, capture.view.shape[:2], capture.covered(resolved.layer))
 
 
 def draw_view(
@@ -183,7 +203,7 @@ def _own_limits(settings: ViewSettings, prepared: PreparedView) -> ValueRange:
     resolved = prepared.raw.resolved
     signed = resolved.source.signed
     if settings.scale != "shared":
-        return value_range(prepared.heat, settings.scale, signed)
+        return value_range(prepared.scaled_over(settings.scale), settings.scale, signed)
     # alone, a shared scale is the range of all heads of the layer, if the map has their unit
     ratio = resolved.head is None and resolved.aggregation == "mean_over_std"
     if ratio or resolved.source.no_head:

@@ -14,11 +14,11 @@ _KINDS = r"(?:(?:async )?function\*?|class|const)"
 _EXPORT = re.compile(rf"^export (?={_KINDS} )", re.MULTILINE)
 _EXPORTED = re.compile(rf"^export {_KINDS} (\w+)", re.MULTILINE)
 _LEFT = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
-_COMMENT = re.compile(r"^[ \t]*/\*\*(?:(?!\*/).)*\*/[ \t]*\n", re.MULTILINE | re.DOTALL)
+_COMMENT = re.compile(r"^[ \t]*(?:/\*\*(?:(?!\*/).)*\*/[ \t]*|//[^\n]*)\n", re.MULTILINE | re.DOTALL)
 
 
 def bundle(entry: Path, keep_exports: bool = True) -> str:
-    """An ES module and everything that it imports, as the text of one module, without its doc comments.
+    """An ES module and everything that it imports, as the text of one module, without the lines of comments.
 
     Modules import by ``import { a, b } from "./x.js";`` alone, without ``as``, and export declarations; only `entry`
     may have a default export. Each module but `entry` becomes a function that returns its exports, so that its other

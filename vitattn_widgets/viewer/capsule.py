@@ -31,7 +31,7 @@ from ..view.recipe import python_code
 from ..view.settings import GROUNDS, STEP_TITLES, ViewSettings
 from .answers import answer_parts, with_answers
 from .settings import QUESTIONS, START, Question, json_settings
-from .tensors import Tensors, color_tensors, has_operands, norm_tensors, pack, row_tensors
+from .tensors import Tensors, color_tensors, has_operands, norm_tensors, pack, row_tensors, window_tensors
 
 if TYPE_CHECKING:
     from ..models.loading import AttentionModel
@@ -92,12 +92,13 @@ def with_norms(model: AttentionModel, capture: AttentionCapture) -> tuple[Attent
 
 
 def first_tensors(capture: AttentionCapture) -> Tensors:
-    """What every capsule holds beside pictures: predictions, colours, and each layer's default row and sinks."""
+    """What every capsule holds beside pictures: predictions, colours, each layer's windows, default row and sinks."""
     tensors: Tensors = {"probabilities": capture.probabilities.astype(np.float32)}
     for cmap in (*CMAPS, DIFFERENCE_CMAP):
         tensors |= color_tensors(cmap)
     for layer in range(capture.num_layers):
         tensors |= row_tensors(capture, layer, capture.query_or_default(layer))
+        tensors |= window_tensors(capture, layer)
         tensors[f"layer{layer}.sinks"] = find_sinks(capture, layer).astype(np.uint8)
     return tensors
 
@@ -194,6 +195,7 @@ def _model_facts(model: AttentionModel, capture: AttentionCapture) -> Facts:
         "default_query": layout.default_query,
         "read": layout.read,
         "classes": capture.class_names,
+        "directions": [{"name": one.name, "cosine": one.cosine} for one in capture.directions],
     }
 
 
@@ -220,8 +222,6 @@ def _layer_facts(capture: AttentionCapture, layer: int) -> Facts:
 
 def _source_facts(source: Source, capture: AttentionCapture, no_norms: str) -> Facts:
     unavailable = no_norms if source.norms else unavailable_source(capture, source)
-    if source.needs_classifier and not capture.class_names:
-        unavailable = "this model has no classifier"
     values = {field.name: getattr(source, field.name) for field in fields(source)}
-    derived = ("no_aggregation", "plain", "fuses_heads", "needs_classifier")
+    derived = ("no_aggregation", "plain", "fuses_heads")
     return values | {name: getattr(source, name) for name in derived} | {"unavailable": unavailable}

@@ -15,12 +15,21 @@ from ..maps.settings import MapSettings
 from ..maps.sources import CATALOGUE, Source
 from ..models.classes import likely_classes
 from ..models.tokens import Query
-from ..view.captions import listed, windows_words
+from ..view.captions import listed
 from ..view.recipe import make_recipe
 from ..view.settings import ViewSettings
 from .answers import answer_parts, answer_tensors, direct_tensors, silenced_tensors, with_answers
 from .capsule import Facts, capsule_facts, first_tensors, picture_parts, with_norms, without_folders
-from .tensors import Tensors, has_operands, map_tensors, norm_tensors, operand_tensors, pack, row_tensors
+from .tensors import (
+    Tensors,
+    has_operands,
+    is_one_softmax,
+    map_tensors,
+    norm_tensors,
+    operand_tensors,
+    pack,
+    row_tensors,
+)
 
 if TYPE_CHECKING:
     from ..models.loading import AttentionModel
@@ -169,9 +178,10 @@ def _parts(
             facts["answers"]["no_direct"] = str(error)
         return tensors
 
-    first, likely = capture.class_or_features(settings.target), likely_classes(capture.probabilities, classes)
+    first, likely = capture.resolve_target(settings.target), likely_classes(capture.probabilities, classes)
     targets = list(dict.fromkeys([first, *likely]))
-    in_answer = [(("tables", target), partial(tables, target)) for target in targets if target is not None]
+    shown = [target for target in targets if target is not None and target < len(capture.class_names)]
+    in_answer = [(("tables", target), partial(tables, target)) for target in shown]
     kinds = [kind for kind in reversed(BY_CLASS) if any(_kind(source) == kind for source in here)]
     by_class = [[((kind, target), partial(maps, kind, target)) for kind in kinds] for target in targets]
     operands = [
@@ -208,13 +218,10 @@ def _left_out(capture: AttentionCapture, facts: Facts, kept: Collection[Part]) -
         sentences.append("Sources other than attention and value norms show the default query alone.")
     patches = [layer for layer in range(capture.num_layers) if capture.layers[layer].tokens.query_patches]
     without = {
-        layer: "attention runs inside windows" if windows_words(capture, layer) else "attention is no plain softmax"
+        layer: "queries and keys did not fit" if is_one_softmax(capture, layer) else "attention is no plain softmax"
         for layer in patches
-        if not has_operands(capture, layer)
+        if ("operands", layer) not in kept
     }
-    for layer in patches:
-        if ("operands", layer) not in kept:
-            without.setdefault(layer, "queries and keys did not fit")
     for reason in dict.fromkeys(without.values()):
         where = _layers([layer for layer in without if without[layer] == reason])
         sentences.append(f"A patch cannot be the query in {where}, whose {reason}.")

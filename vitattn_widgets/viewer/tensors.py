@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import safetensors.numpy
 
-from ..capture.attention import OffsetBias, SoftmaxAttention
+from ..capture.attention import Bias, DenseBias, OffsetBias, SoftmaxAttention, compact_bias
 from ..capture.capture import AttentionCapture
+from ..capture.window_attention import WindowAttention
 from ..maps.attribution import source_maps
 from ..maps.completion import complete_capture
 from ..maps.resolve import resolve
 from ..maps.settings import MapSettings
+from ..models.partitions import windows_of
 from ..models.tokens import Query
 from ..view.drawing import color_table
 
@@ -27,6 +29,9 @@ KEY = "vitattn"
 
 EXACT_BYTES = 2 << 20
 """Queries and keys of a layer are sent as they are up to this size (ViT-Base's take 1.2 MB), and rounded beyond it."""
+
+MOST_BYTES = 16 << 20
+"""Rounded queries and keys of a layer are sent up to this size (SAM's ViT-B has 13 MB), and rows beyond it."""
 
 Tensors = dict[str, np.ndarray]
 
@@ -57,15 +62,38 @@ def color_tensors(cmap: str) -> Tensors:
     return {f"colors.{cmap}": color_table(cmap)}
 
 
+def window_tensors(capture: AttentionCapture, layer: int) -> Tensors:
+    """The windows of a layer, as `Windows` has them; nothing if every query reaches every key."""
+    attention = capture.layers[layer].attention
+    if not isinstance(attention, WindowAttention):
+        return {}
+    windows = windows_of(attention.partition)
+    small = np.int16 if windows.num_keys <= np.iinfo(np.int16).max else np.int32
+    tables: Tensors = {"queries": windows.queries.astype(small), "keys": windows.keys.astype(small)}
+    if windows.regions is not None:
+        tables["regions"] = windows.regions.astype(np.uint8)
+    return {f"layer{layer}.windows.{name}": table for name, table in tables.items()}
+
+
+def is_one_softmax(capture: AttentionCapture, layer: int) -> bool:
+    """Whether any patch's row of a layer is the softmax of scores, over all keys or inside windows."""
+    return _softmax(capture, layer) is not None
+
+
 def has_operands(capture: AttentionCapture, layer: int) -> bool:
-    """Whether a browser can compute any row of a layer: softmax of scores, with no bias or one of offsets."""
-    captured = capture.layers[layer]
-    attention = captured.attention
-    return (
-        captured.tokens.query_patches
-        and isinstance(attention, SoftmaxAttention)
-        and isinstance(attention.scores.bias, OffsetBias | None)
-    )
+    """Whether a browser gets what it computes any row of a layer from: `is_one_softmax`, of at most `MOST_BYTES`."""
+    attention = _softmax(capture, layer)
+    if attention is None:
+        return False
+    scores = attention.scores if isinstance(attention, SoftmaxAttention) else attention
+    return 2 * (scores.q.numel() + scores.k.numel()) <= MOST_BYTES
+
+
+def _softmax(capture: AttentionCapture, layer: int) -> SoftmaxAttention | WindowAttention | None:
+    attention = capture.layers[layer].attention
+    if not capture.layers[layer].tokens.query_patches or not isinstance(attention, SoftmaxAttention | WindowAttention):
+        return None
+    return attention
 
 
 def operand_tensors(capture: AttentionCapture, layer: int, bits: int | None = None) -> Tensors:
@@ -76,25 +104,43 @@ def operand_tensors(capture: AttentionCapture, layer: int, bits: int | None = No
         layer: from 0 on.
         bits: precision, see `fixed_point`; None is float32 up to `EXACT_BYTES`, beyond which it is 16 bits.
     """
-    attention = capture.layers[layer].attention
-    if not isinstance(attention, SoftmaxAttention) or not has_operands(capture, layer):
-        raise TypeError(f"layer {layer} has no operands that a browser could use: {type(attention).__name__}")
-    scores, start = attention.scores, f"layer{layer}"
-    if bits is None and 4 * (scores.q.numel() + scores.k.numel()) > EXACT_BYTES:
+    attention = _softmax(capture, layer)
+    if attention is None:
+        name = type(capture.layers[layer].attention).__name__
+        raise TypeError(f"layer {layer} has no operands that a browser could use: {name}")
+    bias: Bias | None
+    if isinstance(attention, WindowAttention):  # the tokens are the slots of all windows
+        q, k = (part[0].transpose(0, 1).flatten(1, 2) for part in (attention.q, attention.k))
+        scale, bias = attention.scale.flatten().double().numpy(), _window_bias(attention)
+    else:
+        scores = attention.scores
+        q, k, scale, bias = scores.q[0], scores.k[0], np.array([scores.scale]), scores.bias
+    if bits is None and 4 * (q.numel() + k.numel()) > EXACT_BYTES:
         bits = 16
-    tensors: Tensors = {f"{start}.scale": np.array([scores.scale])}
-    for part, values in ((f"{start}.q", scores.q), (f"{start}.k", scores.k)):
-        exact = values[0].float().numpy()
+    start = f"layer{layer}"
+    tensors: Tensors = {f"{start}.scale": scale}
+    for part, values in ((f"{start}.q", q), (f"{start}.k", k)):
+        exact = values.float().numpy()
         if bits is None:
             tensors[part] = exact
         else:
             tensors[part], tensors[f"{part}_scale"] = fixed_point(exact, bits)
-    if isinstance(scores.bias, OffsetBias):
+    if isinstance(bias, OffsetBias):
         heads = capture.num_heads(layer)
-        for field in fields(scores.bias):
-            values = getattr(scores.bias, field.name).float()
+        for field in fields(bias):
+            values = getattr(bias, field.name).float()
             tensors[f"{start}.bias.{field.name}"] = values.expand(heads, -1, -1).numpy()
+    elif isinstance(bias, DenseBias):
+        tensors[f"{start}.bias"] = bias.values.reshape(-1, *bias.values.shape[-3:]).float().numpy()
     return tensors
+
+
+def _window_bias(attention: WindowAttention) -> Bias | None:
+    if attention.bias is None:
+        return None
+    if len(attention.bias) > 1:
+        return DenseBias(attention.bias)
+    return compact_bias(attention.bias[0].float(), attention.partition.key_window)
 
 
 def fixed_point(values: np.ndarray, bits: int = 16) -> tuple[np.ndarray, np.ndarray]:

@@ -185,6 +185,14 @@ function hostOf(model) {
       return () => stops.forEach((stop) => void stop());
     },
     capsule,
+    onCapsule(listener) {
+      let before = model.get("_capsule");
+      return listen("change:_capsule", () => {
+        const held = model.get("_capsule");
+        if (held.model === before.model && held.picture === before.picture) listener(held.model, held.picture);
+        before = held;
+      });
+    },
     more,
     async upload(file) {
       const content = await file.arrayBuffer();

@@ -198,11 +198,11 @@ export function mount(root, host) {
     const wanted = { ...next, target, query };
     if (!capsule || !("layer" in wanted)) return wanted;
     if (!now) return fitSettings(wanted, capsule);
-    const { facts } = now.capsule;
-    const other = now.capsule !== capsule;
+    const { facts, targetNames } = now.capsule;
+    const other = next.model !== now.state.model || next.picture !== now.state.picture;
     // a patch that was chosen in the same step is one of the new layer's
     const grid = other || !chosen.has("query") ? facts.layers[now.settings.layer].query_grid : null;
-    return fitSettings(wanted, capsule, { grid, classes: other ? facts.model.classes : null });
+    return fitSettings(wanted, capsule, { grid, classes: other ? targetNames : null });
   };
   store.fit = fit;
 
@@ -284,6 +284,10 @@ export function mount(root, host) {
     invalidate(names);
   });
   const silence = host.subscribe((changes) => store.receive(changes));
+  const unwatch = host.onCapsule?.((model, name) => {
+    capsules.forget(model, name);
+    invalidate([]);
+  });
   invalidate([]);
   if (host.message) messages.say({ kind: "error", text: host.message });
 
@@ -292,6 +296,7 @@ export function mount(root, host) {
       ending.abort();
       clearTimeout(refining);
       silence();
+      unwatch?.();
       own.ahead.stop();
       unlay();
     },

@@ -1,6 +1,7 @@
 // @ts-check
 // Attention rows: those that the capsule holds, and any other from the queries and keys that the layer really used.
 
+import { windowsOf } from "./partitions.js";
 import { queryText } from "./tokens.js";
 
 /** @typedef {import("./capsule.js").Capsule} Capsule */
@@ -45,8 +46,8 @@ export function rowName(layer, query) {
  * @returns {Float32Array} (heads, keys)
  */
 function meanRow(capsule, layer, queries) {
-  const [heads, keys] = capsule.tensor(`layer${layer}.k`).shape;
-  const total = new Float64Array(heads * keys);
+  const { heads, key_prefix: prefix, padding } = capsule.facts.layers[layer];
+  const total = new Float64Array(heads * (prefix.length + padding + capsule.numPatches(layer)));
   for (const query of queries) addRow(capsule, layer, query, total);
   const row = new Float32Array(total.length);
   for (let at = 0; at < row.length; at++) row[at] = total[at] / queries.length;
@@ -54,7 +55,7 @@ function meanRow(capsule, layer, queries) {
 }
 
 /**
- * Add a query's row to a sum: the softmax of its scores over the keys.
+ * Add a query's row to a sum: the softmax of its scores over the keys that it sees, and nothing elsewhere.
  *
  * @param {Capsule} capsule
  * @param {number} layer from 0 on
@@ -62,56 +63,115 @@ function meanRow(capsule, layer, queries) {
  * @param {Float64Array} total (heads, keys)
  */
 function addRow(capsule, layer, query, total) {
-  const scores = rowScores(capsule, layer, query);
-  const heads = capsule.tensor(`layer${layer}.k`).shape[0];
-  const keys = scores.length / heads;
-  for (let start = 0; start < scores.length; start += keys) {
+  const seen = seenBy(capsule, layer, query);
+  const scores = rowScores(capsule, layer, seen);
+  const { heads } = capsule.facts.layers[layer];
+  const keys = total.length / heads;
+  for (let head = 0; head < heads; head++) {
+    const start = head * seen.count;
+    const end = start + seen.count;
     let largest = Number.NEGATIVE_INFINITY;
-    for (let key = start; key < start + keys; key++) if (scores[key] > largest) largest = scores[key];
+    for (let at = start; at < end; at++) if (scores[at] > largest) largest = scores[at];
     let sum = 0;
-    for (let key = start; key < start + keys; key++) {
-      scores[key] = Math.exp(scores[key] - largest);
-      sum += scores[key];
+    for (let at = start; at < end; at++) {
+      scores[at] = Math.exp(scores[at] - largest);
+      sum += scores[at];
     }
-    for (let key = start; key < start + keys; key++) total[key] += scores[key] / sum;
+    for (let slot = 0; slot < seen.count; slot++) {
+      const key = seen.keys ? seen.keys[seen.first + slot] : slot;
+      total[head * keys + key] += scores[start + slot] / sum;
+    }
   }
 }
 
 /**
- * Scaled dot products of a query and all keys, with the layer's bias: `q k^T scale + bias`.
+ * @typedef {Object} Seen   Where a query and the keys that it sees stand among the layer's operands.
+ * @property {number} query                       place of the query among the queries
+ * @property {number} window                      number of its window; 0 if every query sees every key
+ * @property {number} slot                        its place in the window
+ * @property {number} first                       place of the first key that it sees
+ * @property {number} count                       number of keys that it sees
+ * @property {ArrayLike<number> | null} keys      the number of each key; null if they are in order
+ * @property {ArrayLike<number> | null} regions   of query and keys: those of another region are masked
+ */
+
+/**
+ * @param {Capsule} capsule
+ * @param {number} layer from 0 on
+ * @param {number} query number of the row
+ * @returns {Seen}
+ */
+function seenBy(capsule, layer, query) {
+  const windows = windowsOf(capsule, layer);
+  if (!windows) {
+    const count = capsule.tensor(`layer${layer}.k`).shape[1];
+    return { query, window: 0, slot: query, first: 0, count, keys: null, regions: null };
+  }
+  const { slots, keys, regions, querySlots, places } = windows;
+  const place = places[query];
+  const window = Math.floor(place / querySlots);
+  return { query: place, window, slot: place % querySlots, first: window * slots, count: slots, keys, regions };
+}
+
+/** What timm adds to the scores of masked pairs. */
+const MASKED = -100;
+
+/**
+ * Scaled dot products of a query and the keys that it sees, with the layer's bias: `q k^T scale + bias`.
  *
  * @param {Capsule} capsule
  * @param {number} layer from 0 on
- * @param {number} query
- * @returns {Float64Array} (heads, keys)
+ * @param {Seen} seen
+ * @returns {Float64Array} (heads, keys that it sees)
  */
-function rowScores(capsule, layer, query) {
+function rowScores(capsule, layer, seen) {
+  const { query, first, count, regions } = seen;
   const name = `layer${layer}`;
   const { data: q, shape: qShape } = capsule.tensor(`${name}.q`);
   const { data: k, shape: kShape } = capsule.tensor(`${name}.k`);
   const [heads, keys, width] = kShape;
   const queries = qShape[1];
-  const factor = capsule.tensor(`${name}.scale`).data[0];
+  const factors = capsule.tensor(`${name}.scale`).data;
   // rounded operands are whole numbers times a scale per head and token
   const rounded = capsule.has(`${name}.q_scale`);
   const qScale = rounded ? capsule.floats(`${name}.q_scale`) : null;
   const kScale = rounded ? capsule.floats(`${name}.k_scale`) : null;
-  const scores = new Float64Array(heads * keys);
+  const scores = new Float64Array(heads * count);
   const row = new Float64Array(width);
   for (let head = 0; head < heads; head++) {
     const from = (head * queries + query) * width;
-    const scale = factor * (qScale ? qScale[head * queries + query] : 1);
+    const scale = factors[head % factors.length] * (qScale ? qScale[head * queries + query] : 1);
     for (let i = 0; i < width; i++) row[i] = q[from + i];
-    for (let key = 0; key < keys; key++) {
-      const place = head * keys + key;
+    for (let key = 0; key < count; key++) {
+      const place = head * keys + first + key;
       const at = place * width;
       let product = 0;
       for (let i = 0; i < width; i++) product += row[i] * k[at + i];
-      scores[place] = product * scale * (kScale ? kScale[place] : 1);
+      scores[head * count + key] = product * scale * (kScale ? kScale[place] : 1);
+      if (regions && regions[first + key] !== regions[query]) scores[head * count + key] += MASKED;
     }
   }
-  if (capsule.has(`${name}.bias.table`)) addBias(capsule, layer, query, scores);
+  if (capsule.has(`${name}.bias.table`)) addOffsetBias(capsule, layer, seen.slot, scores);
+  if (capsule.has(`${name}.bias`)) addBias(capsule, layer, seen, scores);
   return scores;
+}
+
+/**
+ * Add a bias that is kept as the layer has it (`DenseBias`); axes of 1 hold for all.
+ *
+ * @param {Capsule} capsule
+ * @param {number} layer from 0 on
+ * @param {Seen} seen
+ * @param {Float64Array} scores (heads, keys that it sees)
+ */
+function addBias(capsule, layer, { window, slot, count }, scores) {
+  const { data: bias, shape } = capsule.tensor(`layer${layer}.bias`);
+  const [windows, heads, queries] = shape;
+  for (let at = 0; at < scores.length; at += count) {
+    const head = ((window % windows) * heads + ((at / count) % heads)) * queries;
+    const from = (head + (slot % queries)) * count;
+    for (let key = 0; key < count; key++) scores[at + key] += bias[from + key];
+  }
 }
 
 /**
@@ -119,12 +179,11 @@ function rowScores(capsule, layer, query) {
  *
  * @param {Capsule} capsule
  * @param {number} layer from 0 on
- * @param {number} query
- * @param {Float64Array} scores (heads, keys)
+ * @param {number} query number of the row, or its place in its window
+ * @param {Float64Array} scores (heads, keys that it sees)
  */
-function addBias(capsule, layer, query, scores) {
+function addOffsetBias(capsule, layer, query, scores) {
   const name = `layer${layer}`;
-  const [rows, cols] = capsule.facts.layers[layer].grid;
   const { shape } = capsule.tensor(`${name}.bias.from_prefix`);
   const [heads, prefix, keys] = shape;
   if (query < prefix) {
@@ -135,11 +194,12 @@ function addBias(capsule, layer, query, scores) {
     return;
   }
   const table = capsule.floats(`${name}.bias.table`);
+  const [high, wide] = capsule.tensor(`${name}.bias.table`).shape.slice(1);
+  const [rows, cols] = [(high + 1) / 2, (wide + 1) / 2];
   const toPrefix = capsule.floats(`${name}.bias.to_prefix`);
   const patches = rows * cols;
   const patch = query - prefix;
   const [row, col] = [Math.floor(patch / cols), patch % cols];
-  const [high, wide] = [2 * rows - 1, 2 * cols - 1];
   for (let head = 0; head < heads; head++) {
     const start = head * keys;
     for (let key = 0; key < prefix; key++) scores[start + key] += toPrefix[(head * patches + patch) * prefix + key];

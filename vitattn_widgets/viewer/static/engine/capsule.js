@@ -21,6 +21,7 @@ import { queryIndices, resolveIndex } from "./tokens.js";
  * @property {string} default_query
  * @property {string[]} read             queries that the classifier reads; empty without a classifier
  * @property {string[]} classes          names of all classes; empty without a classifier
+ * @property {{name: string, cosine: number}[]} directions   targets beside the classes, whose numbers count on
  */
 
 /**
@@ -81,7 +82,6 @@ import { queryIndices, resolveIndex } from "./tokens.js";
  * @property {boolean} norms
  * @property {boolean} signed          whether its values are contributions, for and against a class
  * @property {string} span
- * @property {boolean} needs_classifier   whether a model without a classifier has no such maps
  * @property {boolean} plain
  * @property {boolean} fuses_heads
  * @property {string} unavailable   why it cannot be chosen; empty if it can
@@ -254,29 +254,48 @@ export class Capsule {
   classOrPredicted(target = null) {
     const { classes, name } = this.facts.model;
     if (!classes.length) {
-      throw new SettingsError(
-        `${name} has no classifier, so there is no map of a class; choose a source that needs none`,
-      );
+      throw new SettingsError(`${name} has no classifier, so it gives no answer to follow`);
     }
     if (target !== null) return resolveIndex(target, classes.length, "class", name);
     const probabilities = this.floats("probabilities");
     return probabilities.indexOf(probabilities.reduce((most, one) => Math.max(most, one), -1));
   }
 
-  /**
-   * As `classOrPredicted`; null, for the feature vector, where the model has no classifier.
-   *
-   * @param {number | null} target
-   * @returns {number | null}
-   * @throws {SettingsError} no such class
-   */
-  classOrFeatures(target = null) {
-    return target === null && !this.facts.model.classes.length ? null : this.classOrPredicted(target);
+  /** The names of the targets, by number: the classes, then the directions. */
+  get targetNames() {
+    const { classes, directions } = this.facts.model;
+    return directions.length ? [...classes, ...directions.map(({ name }) => name)] : classes;
   }
 
-  /** @param {number | null} target @returns {string} what contributions add up to, in words */
+  /**
+   * The number of a target: `target`, a class or a direction, or the most probable class for null.
+   *
+   * @param {number | null} target
+   * @returns {number | null} null for the model's own feature vector: what null means where there is no classifier
+   * @throws {SettingsError} no such class or direction
+   */
+  resolveTarget(target = null) {
+    const { classes, name } = this.facts.model;
+    if (target === null) return classes.length ? this.classOrPredicted() : null;
+    const count = this.targetNames.length;
+    if (!count) {
+      throw new SettingsError(
+        `${name} has no classifier, so there is no class ${target}; maps are of its feature vector, or of a ` +
+          "direction: see add_direction",
+      );
+    }
+    return resolveIndex(target, count, "class", name);
+  }
+
+  /** @param {number | null} target @returns {boolean} whether it is a direction, not a class */
+  isDirection(target) {
+    return target !== null && target >= this.facts.model.classes.length;
+  }
+
+  /** @param {number | null} target @returns {string} what maps of a target explain, in words */
   answerWords(target) {
-    return target === null ? "its feature vector" : this.facts.model.classes[target];
+    if (target === null) return "its feature vector";
+    return `${this.isDirection(target) ? "likeness to " : ""}${this.targetNames[target]}`;
   }
 
   /** @param {number} layer @returns {Uint8Array} which patches are sinks, 0 or 1, row first */

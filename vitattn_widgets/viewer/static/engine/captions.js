@@ -87,6 +87,10 @@ function sourceWords(capsule, { source, layer, aggregation, target }) {
 /** @param {Capsule} capsule @param {number | null} target */
 function classWords(capsule, target) {
   if (target === null) return `for ${capsule.answerWords(target)} (this model has no classifier)`;
+  if (capsule.isDirection(target)) {
+    const { cosine } = capsule.facts.model.directions[target - capsule.facts.model.classes.length];
+    return `for the ${capsule.answerWords(target)} (cosine ${fixed(cosine, 2)})`;
+  }
   const predicted = target === capsule.classOrPredicted() ? ", the prediction" : "";
   const probability = percent(capsule.floats("probabilities")[target], 1);
   return `for the class ${capsule.facts.model.classes[target]} (${probability}${predicted})`;

@@ -5,7 +5,7 @@ import { DIFFERENCE_CMAP, differenceRange, minus, NOISE, overlayDifference } fro
 import { colorTable, cropPixels, drawFrame, placeOnSource, valueRange } from "./drawing.js";
 import { SettingsError } from "./errors.js";
 import { differenceWords, panelTitles, samePhoto } from "./panels.js";
-import { drawView, groundOf, prepareView } from "./render.js";
+import { drawView, groundOf, prepareView, scaledOver } from "./render.js";
 
 /** @typedef {import("./capsule.js").Capsule} Capsule */
 /** @typedef {import("./drawing.js").Box} Box */
@@ -71,7 +71,8 @@ export function compareViews(panels, scale = "shared", pixels = []) {
   }
   const prepared = panels.map(preparePanel);
   const signed = prepared.some((one) => one.raw.resolved.source.signed);
-  const limits = commonRange(prepared.map(inUnit), scale, signed);
+  const heats = prepared.map((one) => scaledOver({ heat: inUnit(one), reached: one.reached }, scale));
+  const limits = commonRange(heats, scale, signed);
   const cmap = signed ? DIFFERENCE_CMAP : panels[0].settings.cmap;
   const views = prepared.map((one, place) => {
     const { capsule, settings } = panels[place];

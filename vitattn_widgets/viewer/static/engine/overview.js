@@ -4,6 +4,7 @@
 import { aggregateHeads } from "./aggregate.js";
 import { attentionRow, rowName } from "./attention.js";
 import { colorTable, layerColors, lookUp, scaleMap, valueRange } from "./drawing.js";
+import { reach } from "./partitions.js";
 import { splitPrefix } from "./patch_attention.js";
 import { samePlace } from "./resolve.js";
 import { LEFT_OUT, leaveOut } from "./sinks.js";
@@ -21,6 +22,7 @@ import { queryText } from "./tokens.js";
  * @property {number} rows                rows of cells: 1 + the most heads of a layer
  * @property {number[]} heads             number of heads of each layer
  * @property {string[]} queries           the query of each layer, as text: its own default where it lacks the wanted one
+ * @property {number} others              number of layers that lack the wanted one
  */
 
 /** Most pixels of a cell's side in a model with stages, whose first layers have many patches. */
@@ -33,14 +35,19 @@ const KEPT_OVERVIEWS = 8;
  * The raw attention of every layer and head, each on its own robust scale.
  *
  * @param {Capsule} capsule
- * @param {{query: Query | null, cmap: string, sinks: string}} settings sinks are apart: left out of map and scale where
- *   the settings leave them out, and clipped by the scale where they show them
+ * @param {{layer: number, query: Query | null, cmap: string, sinks: string}} settings a patch is one of the layer's; in
+ *   others it is the one at the same place. Sinks are apart: left out of map and scale where the settings leave them
+ *   out, and clipped by the scale where they show them
  * @returns {Overview}
  * @throws {SettingsError} the capsule lacks the colours
  */
-export function renderOverview(capsule, { query, cmap, sinks }) {
-  const queries = capsule.facts.layers.map((_, layer) => queryText(availableQuery(capsule, layer, query)));
-  const question = [cmap, LEFT_OUT.includes(sinks), ...queries].join(";");
+export function renderOverview(capsule, { layer: chosen, query, cmap, sinks }) {
+  const grid = capsule.facts.layers[chosen].query_grid;
+  const found = capsule.facts.layers.map((_, layer) => availableQuery(capsule, layer, query, grid));
+  const shown = found.map((one, layer) => one ?? capsule.layer(layer).default_query);
+  const queries = shown.map(queryText);
+  const others = query === null ? 0 : found.filter((one) => one === null).length;
+  const question = [cmap, LEFT_OUT.includes(sinks), others, ...queries].join(";");
   return capsule.remembered("overview", question, KEPT_OVERVIEWS, () => {
     const [rows, cols] = largestGrid(capsule);
     const heads = capsule.facts.layers.map((layer) => layer.heads);
@@ -49,9 +56,12 @@ export function renderOverview(capsule, { query, cmap, sinks }) {
     const pixels = new Uint8ClampedArray(4 * width * height);
     const colors = layerColors({ blend: "even", opacity: 1, strength: 1, colors: colorTable(capsule, cmap) });
     for (const layer of heads.keys()) {
-      const maps = cellMaps(capsule, layer, availableQuery(capsule, layer, query), LEFT_OUT.includes(sinks));
+      const maps = cellMaps(capsule, layer, shown[layer], LEFT_OUT.includes(sinks));
+      const one = shown[layer];
+      const reached = typeof one === "string" ? null : reach(capsule, layer, one);
       maps.forEach((map, line) => {
-        const own = lookUp(scaleMap(map, valueRange(map, "robust")), colors);
+        const seen = reached ? map.filter((_, at) => reached[at]) : map;
+        const own = lookUp(scaleMap(map, valueRange(seen, "robust")), colors);
         const cell = enlarged(own, capsule.facts.layers[layer].grid, [rows, cols]);
         for (let row = 0; row < rows; row++) {
           const at = 4 * ((line * rows + row) * width + layer * cols);
@@ -59,7 +69,8 @@ export function renderOverview(capsule, { query, cmap, sinks }) {
         }
       });
     }
-    return { pixels, width, height, cell: /** @type {[number, number]} */ ([rows, cols]), rows: lines, heads, queries };
+    const cell = /** @type {[number, number]} */ ([rows, cols]);
+    return { pixels, width, height, cell, rows: lines, heads, queries, others };
   });
 }
 
@@ -112,16 +123,18 @@ export function cellMaps(capsule, layer, query, withoutSinks) {
 }
 
 /**
- * The query itself if the layer has it and the capsule holds what its row needs, else the layer's default.
+ * The query in a layer; null if the layer does not have it, or the capsule lacks what its row needs.
  *
  * @param {Capsule} capsule
  * @param {number} layer
- * @param {Query | null} query
- * @returns {Query}
+ * @param {Query | null} query null is the layer's default
+ * @param {[number, number]} grid rows and columns of the grid on which a patch was chosen
+ * @returns {Query | null}
  */
-function availableQuery(capsule, layer, query) {
-  const { queries, query_patches: patches, default_query: own } = capsule.layer(layer);
-  if (query === null) return own;
-  const exists = typeof query === "string" ? queries.includes(query) : patches;
-  return exists && (capsule.has(rowName(layer, query)) || capsule.has(`layer${layer}.q`)) ? query : own;
+function availableQuery(capsule, layer, query, grid) {
+  const { queries, query_patches: patches, query_grid: own, default_query: usual } = capsule.layer(layer);
+  if (query === null) return usual;
+  if (typeof query === "string" ? !queries.includes(query) : !patches) return null;
+  const here = typeof query === "string" ? query : samePlace(query, grid, own);
+  return capsule.has(rowName(layer, here)) || capsule.has(`layer${layer}.q`) ? here : null;
 }

@@ -111,15 +111,16 @@ function facet(short, full = short) {
  */
 function facetsOf({ capsule, settings }) {
   const { source, layer, heads, ...resolved } = resolve(capsule, settings);
-  const { words, layers, model } = capsule.facts;
+  const { words, layers } = capsule.facts;
   const query = queryWords(resolved.query, words.queries);
-  const target = resolved.target === null ? null : model.classes[resolved.target];
+  const target = resolved.target === null ? null : capsule.answerWords(resolved.target);
+  const kind = capsule.isDirection(resolved.target) ? "" : "class ";
   return [
     facet(source.title),
     facet(`layer ${layer}`, layers[layer].words),
     headsFacet(capsule, settings, resolved.head, heads),
     source.no_query ? null : facet(query, `query: ${query}`),
-    target === null ? null : facet(target, `class ${target}`),
+    target === null ? null : facet(target, `${kind}${target}`),
     LEFT_OUT.includes(settings.sinks) ? facet("without sinks", "sinks left out") : facet("with sinks", ""),
     smoothingFacet(capsule, settings),
   ];

@@ -7,6 +7,9 @@ import { DEFAULTS, VIEW_FIELDS } from "./settings.js";
 /** @typedef {import("./capsule.js").Capsule} Capsule */
 /** @typedef {import("./settings.js").Settings} Settings */
 
+/** The line of code for a target that is a direction, whose origin a capsule does not know. */
+const LIKENESS = "capture = va.capture.add_direction(model, capture, like)  # another capture, a patch or a vector";
+
 /**
  * Everything needed to make a picture again, as `make_recipe` writes it.
  *
@@ -41,6 +44,7 @@ export function pythonCode(capsule, settings, arrangement = "overlay") {
     `settings = va.ViewSettings(${changedSettings(arranged)})`,
   ];
   const { norms, no_class } = capsule.source(settings.source);
+  if (!no_class && capsule.isDirection(settings.target)) lines.push(LIKENESS);
   if (norms || !no_class) lines.push("capture = va.complete_capture(model, capture, settings)");
   const beside = arrangement === "side by side";
   const drawing = beside

@@ -16,6 +16,7 @@ import {
   scaleMap,
   valueRange,
 } from "./drawing.js";
+import { cellPixels, reachOf } from "./partitions.js";
 import { requireChoices } from "./settings.js";
 import { OUTLINED } from "./sinks.js";
 import { smoothMap } from "./smooth.js";
@@ -33,6 +34,7 @@ import { queryText } from "./tokens.js";
  * @property {RawMap} raw
  * @property {Uint8Array} sinks       the sinks of its layer, 0 or 1, row first
  * @property {Float32Array} heat      (height, width), smoothed, in raw units
+ * @property {Uint8Array | null} reached   (height, width), the pixels that the query can reach; null if that is all
  * @property {number} width           of `heat`: the view's, or half of it if coarse
  * @property {number} height
  * @property {string} caption         the complete line
@@ -84,9 +86,11 @@ export function prepareView(capsule, settings, { coarse = false } = {}) {
     const size = /** @type {[number, number]} */ (covered.map((pixels) => Math.ceil(pixels / divisor)));
     const whole = smoothMap(raw.gridMap, grid, size, side / divisor, settings);
     const found = capsule.sinks(layer);
+    const cells = reachOf(capsule, raw.resolved);
     return {
       raw,
       sinks: found,
+      reached: cells && cellPixels(cells, grid, [height, width], size),
       heat: cropped(whole, size, [height, width]),
       width,
       height,
@@ -96,6 +100,16 @@ export function prepareView(capsule, settings, { coarse = false } = {}) {
       scaled: null,
     };
   });
+}
+
+/**
+ * The heat of the pixels that a scale is taken over: "robust" leaves out what the query cannot reach.
+ *
+ * @param {{heat: Float32Array, reached: Uint8Array | null}} prepared
+ * @param {string} scale
+ */
+export function scaledOver({ heat, reached }, scale) {
+  return reached && scale === "robust" ? heat.filter((_, at) => reached[at]) : heat;
 }
 
 /**
@@ -281,7 +295,7 @@ function ownLimits({ scale }, prepared) {
   const { head, aggregation, source } = prepared.raw.resolved;
   const ratio = head === null && aggregation === "mean_over_std";
   const heads = scale === "shared" && !ratio && !source.no_head;
-  const range = valueRange(heads ? prepared.raw.heads : prepared.heat, scale, source.signed);
+  const range = valueRange(heads ? prepared.raw.heads : scaledOver(prepared, scale), scale, source.signed);
   prepared.ranges.set(scale, range);
   return range;
 }

@@ -57,15 +57,9 @@ export function resolve(capsule, settings) {
     aggregation: settings.aggregation,
     query,
     source,
-    target: targetOf(capsule, source, settings.target),
+    target: source.no_class ? null : capsule.resolveTarget(settings.target),
     sinks: settings.sinks,
   };
-}
-
-/** @param {Capsule} capsule @param {SourceFacts} source @param {number | null} target */
-function targetOf(capsule, source, target) {
-  if (source.no_class) return null;
-  return source.needs_classifier ? capsule.classOrPredicted(target) : capsule.classOrFeatures(target);
 }
 
 /**
@@ -86,9 +80,8 @@ function exists(capsule, source) {
  * @param {SourceFacts} source
  */
 function availableSource(capsule, source) {
-  const classes = capsule.facts.model.classes.length;
-  if ((classes || !source.needs_classifier) && exists(capsule, source)) return source.name;
-  return source.signed && classes ? "gradient_late" : "attention";
+  if (exists(capsule, source)) return source.name;
+  return source.signed ? "gradient_late" : "attention";
 }
 
 /**
@@ -163,9 +156,9 @@ function within(index, count) {
  */
 function fitClass(target, capsule, chosenAmong, strict) {
   if (target === null) return null;
-  if (strict) return capsule.classOrPredicted(target);
+  if (strict) return capsule.resolveTarget(target);
   // matched by name, as numbers differ between models; equal lists keep the number, as names may repeat
-  const here = capsule.facts.model.classes;
+  const here = capsule.targetNames;
   const there = chosenAmong ?? here;
   const name = there[target];
   if (name === undefined || !here.includes(name)) return null;

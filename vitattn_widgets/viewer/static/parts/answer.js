@@ -3,6 +3,7 @@
 
 import { missing } from "../engine/attribution.js";
 import { likelyClasses } from "../engine/classes.js";
+import { fixed } from "../engine/formats.js";
 import { MAP_FIELDS } from "../engine/settings.js";
 import { button, element, setText } from "./dom.js";
 import { percentWords, searchOf } from "./search.js";
@@ -27,13 +28,14 @@ export function classSource({ capsule, settings }) {
 }
 
 /**
- * The class whose map is shown; without one, the predicted class; null without a classifier.
+ * The class whose map is shown; of another map, the predicted class; null without a classifier.
  * @param {Now} now
  * @returns {number | null}
  */
 export function shownClass({ capsule, prepared, settings }) {
   if (!capsule.facts.model.classes.length) return null;
-  return prepared.raw.resolved.target ?? capsule.classOrPredicted(settings.target);
+  const target = prepared.raw.resolved.target ?? settings.target;
+  return capsule.classOrPredicted(capsule.isDirection(target) ? null : target);
 }
 
 /**
@@ -143,12 +145,15 @@ export function answerOf(viewer) {
     /** @param {number} one */
     const absent = (one) =>
       viewer.host.closed && missing(capsule, { ...now.settings, query: null, ...source, target: one }) !== null;
-    const { classes } = capsule.facts.model;
+    const { classes, directions } = capsule.facts.model;
     const probabilities = capsule.floats("probabilities");
     const listed = likelyClasses(probabilities, SHOWN);
     const { target } = prepared.raw.resolved;
-    if (target !== null && !listed.includes(target)) listed.push(target);
-    const next = JSON.stringify([listed, listed.map((one) => [classes[one], probabilities[one]])]);
+    if (target !== null && !capsule.isDirection(target) && !listed.includes(target)) listed.push(target);
+    listed.push(...directions.map((_, place) => classes.length + place));
+    /** @param {number} one */
+    const share = (one) => (capsule.isDirection(one) ? directions[one - classes.length].cosine : probabilities[one]);
+    const next = JSON.stringify(listed.map((one) => [one, capsule.answerWords(one), share(one)]));
     if (next === built) return;
     built = next;
     const focused = document.activeElement instanceof HTMLElement ? document.activeElement.dataset.class : undefined;
@@ -156,7 +161,8 @@ export function answerOf(viewer) {
       ...listed.map((own) => {
         const fill = element("i", { class: "va-class-fill" });
         const lacks = absent(own);
-        fill.style.width = `${100 * probabilities[own]}%`;
+        const name = capsule.answerWords(own);
+        fill.style.width = `${100 * Math.max(0, share(own))}%`;
         const row = element(
           "button",
           {
@@ -165,13 +171,17 @@ export function answerOf(viewer) {
             "data-class": own,
             "aria-disabled": lacks && "true",
             title: lacks
-              ? `${classes[own]}: its map is not in this file`
-              : `${classes[own]}\nClick: the map of this class. With Shift: the difference of the shown class and this one.`,
+              ? `${name}: its map is not in this file`
+              : `${name}\nClick: its map. With Shift: the difference of what is shown and this one.`,
             onclick: (event) => (picking || event.shiftKey ? against(own) : choose(own)),
           },
           fill,
-          element("span", { class: "va-class-name" }, classes[own]),
-          element("span", { class: "va-percent" }, percentWords(probabilities[own])),
+          element("span", { class: "va-class-name" }, name),
+          element(
+            "span",
+            { class: "va-percent" },
+            capsule.isDirection(own) ? `cosine ${fixed(share(own), 2)}` : percentWords(share(own)),
+          ),
         );
         return element("li", {}, row);
       }),
@@ -188,7 +198,7 @@ export function answerOf(viewer) {
         const { classes } = capsule.facts.model;
         search.know(classes, capsule.floats("probabilities"));
         search.element.hidden = other.hidden = !classes.length;
-        if (!classes.length) {
+        if (!capsule.targetNames.length) {
           built = "";
           rows.replaceChildren(
             element("li", { class: "va-none" }, "This model has no classifier, so it gives no answer."),
@@ -198,10 +208,10 @@ export function answerOf(viewer) {
         doubt.hidden = !capsule.facts.doubt;
         if (picking) pick(false);
       }
-      if (!capsule.facts.model.classes.length) return;
+      if (!capsule.targetNames.length) return;
       if (!["capsule", "target", "source", "panels", "difference"].some((name) => changed.has(name))) return;
       build(now);
-      nameOther();
+      if (!other.hidden) nameOther();
       mark();
     },
   };

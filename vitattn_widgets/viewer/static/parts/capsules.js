@@ -74,6 +74,15 @@ export function capsulesOf(host) {
      * @param {string} picture
      */
     readyCapsule: (model, picture) => ready.get(keyOf(model, picture)) ?? null,
+    /**
+     * Drop a capsule, which the host has another one of.
+     * @param {string} model
+     * @param {string} picture
+     */
+    forget(model, picture) {
+      asked.delete(keyOf(model, picture));
+      ready.delete(keyOf(model, picture));
+    },
     ask,
     /**
      * Ask the host for a tensor that is no map's.

@@ -40,7 +40,7 @@ function chipWords({ capsule, settings, state, prepared }, name) {
     case "source":
       return source.title;
     case "target":
-      return `class: ${facts.model.classes[value] ?? value}`;
+      return capsule.isDirection(value) ? capsule.answerWords(value) : `class: ${facts.model.classes[value] ?? value}`;
     case "query":
       return `query: ${queryWords(value, facts.words.queries)}`;
     case "opacity":

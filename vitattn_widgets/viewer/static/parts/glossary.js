@@ -60,6 +60,13 @@ export const TERMS = {
     grid: ["        ", " 1 12321", "        "],
     dashes: "M7 12h8v16H7z",
   },
+  window: {
+    title: "Window",
+    words:
+      "In this layer a patch does not look at the whole picture, only at the patches of its own window. Choose a patch as the query, and its window is outlined; other layers cut the picture elsewhere, so that what was found spreads.",
+    grid: ["000000", "003600", "001900", "000000"],
+    dashes: "M20 10h20v20H20z",
+  },
   sink: {
     title: "Sink",
     words:

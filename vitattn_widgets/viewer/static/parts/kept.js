@@ -114,7 +114,7 @@ export function presetRows(viewer, tell) {
         // the same relative depth, as models differ in their number of layers
         const layer = roundEven((settings.layer * (capsule.numLayers - 1)) / Math.max(1, here.numLayers - 1));
         const { query_grid: grid } = here.facts.layers[settings.layer];
-        const { classes } = here.facts.model;
+        const classes = here.targetNames;
         panels.push(panelChoice(model, state.picture, fitSettings({ ...settings, layer }, capsule, { grid, classes })));
       } catch (error) {
         viewer.say({

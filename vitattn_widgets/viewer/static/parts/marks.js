@@ -1,9 +1,11 @@
 // @ts-check
-// Vector marks on the picture: sinks, the query and its strongest targets, the patch under the pointer, the crop.
+// Vector marks on the picture: sinks, the query, what it can reach and its strongest targets, the patch under the
+// pointer, the crop.
 
 import { shareWords } from "../engine/captions.js";
 import { samePlace } from "../engine/resolve.js";
 import { countSinks, LEFT_OUT, OUTLINED, shareOf } from "../engine/sinks.js";
+import { contour } from "./contour.js";
 import { shape } from "./dom.js";
 import { gridPlace } from "./paint.js";
 
@@ -98,6 +100,21 @@ export function sinkWords({ prepared, settings }) {
   return count > 1 ? `${count} sink patches ${verb} ${share}${apart}` : `1 sink patch ${verb}s ${share}${apart}`;
 }
 
+/**
+ * What the query can reach, in a few words; "" if that is everything.
+ * @param {Uint8Array | null} cells   of `reachOf`
+ * @param {[number, number]} grid
+ */
+export function reachWords(cells, [rows, cols]) {
+  if (!cells) return "";
+  const [line, ...others] = contour(cells, [rows, cols]);
+  if (others.length || line.length > 4) {
+    return `Sees only ${cells.reduce((sum, cell) => sum + cell, 0)} of ${rows * cols} patches`;
+  }
+  const [[top, left], , [bottom, right]] = line; // clockwise from the top left corner
+  return `Sees only its window: ${bottom - top} x ${right - left} patches`;
+}
+
 export function marksOf() {
   const drawing = shape("svg", { class: "va-marks", preserveAspectRatio: "none", "aria-hidden": "true" });
   const still = shape("g");
@@ -115,6 +132,28 @@ export function marksOf() {
     width: Math.max(0, width * WIDTH - 2 * inset),
     height: Math.max(0, high * height - 2 * inset),
   });
+
+  /**
+   * The outline of some cells, inside the view.
+   * @param {Uint8Array} set
+   * @param {[number, number]} grid
+   * @param {Place} cells   of the grid
+   * @param {Place} view
+   */
+  const outline = (set, grid, cells, view) => {
+    const box = corners(view, 2);
+    const lines = contour(set, grid).map((line) => {
+      const points = line.map(([row, col]) => {
+        const { x, y } = corners(patchPlace([row, col], cells, grid));
+        const inside = (/** @type {number} */ at, /** @type {number} */ low, /** @type {number} */ size) =>
+          Math.min(Math.max(at, low), low + size);
+        return `${inside(x, box.x, box.width)} ${inside(y, box.y, box.height)}`;
+      });
+      return `M${points.join("L")}Z`;
+    });
+    const d = lines.join("");
+    return [shape("path", { class: "va-mark-halo", d }), shape("path", { class: "va-mark-reach", d })];
+  };
 
   /** @param {Place} place */
   const centre = ({ left, top, width, height: high }) => [(left + width / 2) * WIDTH, (top + high / 2) * height];
@@ -158,8 +197,9 @@ export function marksOf() {
      * @param {Place} view   of the model's view on the ground
      * @param {number} ratio   width of the ground by its height
      * @param {Patch[]} targets
+     * @param {Uint8Array | null} reached   of `reachOf`
      */
-    update({ prepared, settings, capsule }, view, ratio, targets) {
+    update({ prepared, settings, capsule }, view, ratio, targets, reached) {
       height = WIDTH / ratio;
       drawing.setAttribute("viewBox", `0 0 ${WIDTH} ${height}`);
       const { query, layer } = prepared.raw.resolved;
@@ -180,6 +220,7 @@ export function marksOf() {
           marks.push(...frame("va-mark-sink", place));
         });
       }
+      if (reached) marks.push(...outline(reached, grid, cells, view));
       if (Array.isArray(query)) {
         const from = patchPlace(/** @type {Patch} */ (query), cells, pointGrid(capsule, layer));
         targets.forEach((patch, rank) => {

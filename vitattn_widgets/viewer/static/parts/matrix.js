@@ -3,8 +3,8 @@
 
 import { lateLayers } from "../engine/attribution.js";
 import { renderOverview } from "../engine/overview.js";
-import { queryText } from "../engine/tokens.js";
 import { element, setText } from "./dom.js";
+import { fitHeads, gapsOf, headsOf, stageNote, stageOf, stagesOf } from "./stages.js";
 import { withTerms } from "./terms.js";
 
 /** @typedef {import("./types.js").Viewer} Viewer */
@@ -14,12 +14,16 @@ import { withTerms } from "./terms.js";
 const GAP = 3; // between cells, in pixels
 const LARGEST = 46; // side of a cell
 const HIGHEST = 400; // of all rows
+const HIGHEST_STAGED = 520; // last stages have many heads
 const TOUCHED = 44; // smallest cell on a narrow screen, which then scrolls sideways
 const PATIENCE_MS = 90; // the cells follow after a pause, so that the picture comes first
 const FLAT = 2.4; // as many times more layers than rows: the matrix gets a line of its own
 
 /** @type {Record<string, [number, number]>} */
 const MOVES = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };
+
+/** @param {number[]} values */
+const sum = (values) => values.reduce((total, value) => total + value, 0);
 
 /** @param {Viewer} viewer */
 export function matrixOf(viewer) {
@@ -43,6 +47,12 @@ export function matrixOf(viewer) {
   /** @type {Now | null} */
   let now = null;
   let size = { width: 0, height: 0, rows: 0, layers: 0 };
+  /** @type {import("./stages.js").Stage[]} */
+  let stages = [];
+  /** @type {number[]} after each stage but the last, in pixels */
+  let gaps = [];
+  /** @type {HTMLElement[]} */
+  let stageHeads = [];
   let painted = "";
   let others = 0; // layers that show another query than the chosen one
   let scrolls = false; // read once: asking the page for it in each frame would cost a layout
@@ -63,8 +73,15 @@ export function matrixOf(viewer) {
    */
   const cellAt = (layer, head) => cells.find((one) => one.layer === layer && one.head === head);
 
+  /** @param {number} layer @returns {number} the left edge of its column, in pixels */
+  const leftOf = (layer) => layer * (size.width + GAP) + sum(gaps.slice(0, stageOf(stages, layer)));
+
+  /** @param {number} layer @returns {string} its column among the gutter, the layers and the gaps between stages */
+  const columnOf = (layer) => String(2 + layer + stageOf(stages, layer));
+
   /** @param {number[]} heads of each layer */
   const build = (heads) => {
+    plane.classList.toggle("va-staged", stages.length > 1);
     const most = Math.max(...heads);
     /**
      * @param {number} layer
@@ -81,12 +98,17 @@ export function matrixOf(viewer) {
         "aria-selected": "false",
         onclick: () => go(layer, head),
       });
+      cell.style.gridColumn = columnOf(layer);
       cells.push({ layer, head, cell });
       return cell;
     };
     cells = [];
     chosen = undefined;
-    const columns = heads.map((_, layer) => element("span", { role: "columnheader" }, String(layer)));
+    const columns = heads.map((_, layer) => {
+      const number = element("span", { role: "columnheader" }, String(layer));
+      number.style.gridColumn = columnOf(layer);
+      return number;
+    });
     const lines = [null, ...Array(most).keys()].map((head) =>
       element(
         "div",
@@ -102,7 +124,11 @@ export function matrixOf(viewer) {
         ),
       ),
     );
+    stageHeads = headsOf(stages);
+    const corner = element("span", { role: "columnheader" });
+    const above = element("div", { role: "row", class: "va-stages" }, corner, ...stageHeads);
     grid.replaceChildren(
+      ...(stages.length > 1 ? [above] : []),
       element(
         "div",
         { role: "row", class: "va-columns" },
@@ -114,6 +140,8 @@ export function matrixOf(viewer) {
     size = { ...size, rows: 1 + most, layers: heads.length };
   };
 
+  const widthOfAll = () => leftOf(size.layers - 1) + size.width;
+
   /** Fit the cells to the space; the picture of a grid of patches keeps its shape. */
   const measure = () => {
     if (!now || !size.layers || !scroll.clientWidth) return;
@@ -122,16 +150,27 @@ export function matrixOf(viewer) {
     const shape = gridRows / gridCols;
     const gutter = narrow ? 34 : 68;
     viewer.root.classList.toggle("va-flat", size.layers >= FLAT * size.rows);
-    const across = (scroll.clientWidth - gutter) / size.layers - GAP;
-    const down = (HIGHEST / size.rows - GAP) / shape;
-    const width = Math.floor(narrow ? Math.max(TOUCHED, across) : Math.max(12, Math.min(LARGEST, across, down)));
+    const down = ((stages.length > 1 ? HIGHEST_STAGED : HIGHEST) / size.rows - GAP) / shape;
+    let width = LARGEST;
+    for (const _ of [1, 2]) {
+      gaps = gapsOf(stages, width + GAP); // narrow columns take wider ones
+      const across = (scroll.clientWidth - gutter - sum(gaps)) / size.layers - GAP;
+      width = Math.floor(narrow ? Math.max(TOUCHED, across) : Math.max(12, Math.min(LARGEST, across, down)));
+    }
+    gaps = gapsOf(stages, width + GAP);
     size = { ...size, width, height: Math.max(10, Math.round(width * shape)) };
     const { style } = viewer.root; // the slider of the layers stands below their columns
     style.setProperty("--va-cell-width", `${size.width}px`);
     style.setProperty("--va-cell-height", `${size.height}px`);
     style.setProperty("--va-gutter", `${gutter}px`);
-    style.setProperty("--va-layers", String(size.layers));
-    scrolls = gutter + size.layers * (width + GAP) > scroll.clientWidth;
+    style.setProperty("--va-across", `${widthOfAll()}px`);
+    const tracks = stages.flatMap(({ count }, index) => {
+      const own = `repeat(${count}, ${size.width}px)`;
+      return index < gaps.length ? [own, `${gaps[index] - GAP}px`] : [own];
+    });
+    grid.style.setProperty("--va-tracks", tracks.join(" "));
+    fitHeads(stageHeads, stages, size.width + GAP);
+    scrolls = gutter + widthOfAll() + GAP > scroll.clientWidth;
     painted = "";
     paint();
     frame();
@@ -152,23 +191,22 @@ export function matrixOf(viewer) {
     ].join();
     if (painted === wanted) return;
     painted = wanted;
-    const { query } = now.settings;
-    others = query === null ? 0 : overview.queries.filter((one) => one !== queryText(query)).length;
+    others = overview.others;
     writeNote();
     const sheet = new OffscreenCanvas(overview.width, overview.height);
     sheet
       .getContext("2d")
       ?.putImageData(new ImageData(/** @type {any} */ (overview.pixels), overview.width, overview.height), 0, 0);
     const [cellRows, cellCols] = overview.cell;
-    const [stepX, stepY] = [size.width + GAP, size.height + GAP];
-    canvas.width = Math.round((size.layers * stepX - GAP) * scale);
+    const stepY = size.height + GAP;
+    canvas.width = Math.round(widthOfAll() * scale);
     canvas.height = Math.round((size.rows * stepY - GAP) * scale);
     const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     context.scale(scale, scale);
     context.imageSmoothingQuality = "high";
     overview.heads.forEach((count, layer) => {
       for (let line = 0; line <= count; line += 1) {
-        const [x, y] = [layer * stepX, line * stepY];
+        const [x, y] = [leftOf(layer), line * stepY];
         context.drawImage(sheet, layer * cellCols, line * cellRows, cellCols, cellRows, x, y, size.width, size.height);
       }
     });
@@ -179,10 +217,10 @@ export function matrixOf(viewer) {
     const { settings, capsule } = now;
     const source = capsule.source(settings.source);
     const head = source.no_head ? null : settings.head;
-    const [stepX, stepY] = [size.width + GAP, size.height + GAP];
+    const [left, stepY] = [leftOf(settings.layer), size.height + GAP];
     here.style.width = `${size.width}px`;
     here.style.height = `${source.no_head ? size.rows * stepY - GAP : size.height}px`;
-    here.style.transform = `translate(${settings.layer * stepX}px, ${head === null ? 0 : (head + 1) * stepY}px)`;
+    here.style.transform = `translate(${left}px, ${head === null ? 0 : (head + 1) * stepY}px)`;
     const cell = cellAt(settings.layer, head)?.cell;
     if (cell !== chosen) {
       chosen?.setAttribute("aria-selected", "false");
@@ -193,12 +231,11 @@ export function matrixOf(viewer) {
     }
     const first = source.span === "first to layer" ? 0 : lateLayers(capsule, settings.layer)[0];
     span.hidden = source.span === "layer";
-    span.style.left = `calc(var(--va-gutter) + ${first * stepX}px)`;
-    span.style.width = `${(settings.layer - first + 1) * stepX - GAP}px`;
+    span.style.left = `calc(var(--va-gutter) + ${leftOf(first)}px)`;
+    span.style.width = `${left + size.width - leftOf(first)}px`;
     writeNote();
     if (scrolls) {
-      const left = settings.layer * stepX;
-      if (left < scroll.scrollLeft || left + 2 * stepX > scroll.scrollLeft + scroll.clientWidth) {
+      if (left < scroll.scrollLeft || left + 2 * (size.width + GAP) > scroll.scrollLeft + scroll.clientWidth) {
         scroll.scrollLeft = left - scroll.clientWidth / 2;
       }
     }
@@ -212,7 +249,10 @@ export function matrixOf(viewer) {
     const usual = others
       ? `${others} of ${size.layers} layers show their usual query: this one's rows are not here. `
       : "";
-    setText(note, usual + reach + rest || "Each small map has a scale of its own.");
+    setText(
+      note,
+      usual + reach + rest + stageNote(stages, now.settings.layer) || "Each small map has a scale of its own.",
+    );
   };
 
   grid.addEventListener("keydown", (event) => {
@@ -237,9 +277,10 @@ export function matrixOf(viewer) {
     update(next) {
       now = next;
       const heads = next.capsule.facts.layers.map((layer) => layer.heads);
-      const wanted = JSON.stringify([heads, next.capsule.facts.model.grid]);
+      const wanted = JSON.stringify([heads, next.capsule.facts.layers.map((layer) => layer.query_grid)]);
       if (wanted !== built) {
         built = wanted;
+        stages = stagesOf(next.capsule.facts.layers);
         build(heads);
         measure();
       }

@@ -1,10 +1,11 @@
 // @ts-check
 // The picture: the photo at the screen's resolution, the map above it, marks, and what hands and keys do with it.
 
+import { reachOf } from "../engine/partitions.js";
 import { timesAverage } from "../engine/render.js";
 import { element, icon, setText } from "./dom.js";
 import { timesWords } from "./legend.js";
-import { mapCell, marksOf, patchAt, patchPlace, pointGrid, sinkWords, strongestTargets } from "./marks.js";
+import { mapCell, marksOf, patchAt, patchPlace, pointGrid, reachWords, sinkWords, strongestTargets } from "./marks.js";
 import { gridPlace, groundSize, paintGreyView, paintGround, putLayer, viewPlace } from "./paint.js";
 import { sameValue } from "./store.js";
 
@@ -15,6 +16,7 @@ import { sameValue } from "./store.js";
 const HOLD_MS = 380; // a press longer than this shows the bare photo
 const SLACK = 5; // pixels that a press may move
 const TOP_SHARE = 0.16; // of the picture's height, where chips lie over the patches
+const LOW_SHARE = 0.6; // a query below this share of the picture lies under the words at its bottom
 const FAINT_SHARE = 0.5; // less than this share of the attention on the patches is worth a badge
 
 /** @type {Record<string, Patch>} */
@@ -37,6 +39,7 @@ export function pictureOf(viewer, over) {
   const [first, second] = panes;
   const badge = element("div", { class: "va-badge", hidden: true });
   const sinks = element("div", { class: "va-sinks", hidden: true }, element("i"), element("span"));
+  const reaching = element("div", { class: "va-reach", hidden: true }, element("i"), element("span"));
   const value = element("div", { class: "va-hover", "aria-hidden": "true", hidden: true });
   const spoken = element("div", { class: "va-hidden", "aria-live": "polite" });
   const stage = element(
@@ -56,7 +59,7 @@ export function pictureOf(viewer, over) {
     icon("eye"),
   );
   const upper = element("div", { class: "va-over va-upper" }, over.chips, badge);
-  const lower = element("div", { class: "va-over va-lower" }, over.notes, sinks);
+  const lower = element("div", { class: "va-over va-lower" }, over.notes, reaching, sinks);
   const frame = element("div", { class: "va-sheet" }, stage, upper, lower, over.progress);
   const node = element("div", { class: "va-picture" }, frame, spoken);
 
@@ -184,10 +187,17 @@ export function pictureOf(viewer, over) {
     press = { x: event.clientX, y: event.clientY, from: patchOf(event), moved: false, held: false, timer };
   });
   stage.addEventListener("pointermove", (event) => {
+    if (press && !press.moved && !press.held) {
+      const [across, down] = [event.clientX - press.x, event.clientY - press.y].map(Math.abs);
+      if (Math.max(across, down) > SLACK) {
+        // the last moves before the browser takes a swipe for scrolling
+        if (event.pointerType === "touch" && down >= across) return release();
+        press.moved = true;
+      }
+    }
     const patch = patchOf(event);
     point(patch);
     if (!press || press.held) return;
-    if (Math.hypot(event.clientX - press.x, event.clientY - press.y) > SLACK) press.moved = true;
     if (press.moved && patch && !sameValue(patch, viewer.store.get().query)) choose(patch);
   });
   stage.addEventListener("pointerup", (event) => {
@@ -239,11 +249,23 @@ export function pictureOf(viewer, over) {
   resized.observe(stage);
   viewer.signal.addEventListener("abort", () => resized.disconnect());
 
-  /** @param {Now} next */
-  const showWords = (next) => {
-    const words = sinkWords(next);
-    sinks.hidden = !words;
-    setText(/** @type {Element} */ (sinks.lastElementChild), words);
+  /**
+   * @param {Now} next
+   * @param {Uint8Array | null} reached
+   */
+  const showWords = (next, reached) => {
+    const { grid } = next.capsule.facts.layers[next.settings.layer];
+    for (const [chip, words] of /** @type {const} */ ([
+      [sinks, sinkWords(next)],
+      [reaching, reachWords(reached, grid)],
+    ])) {
+      chip.hidden = !words;
+      setText(/** @type {Element} */ (chip.lastElementChild), words);
+    }
+    const { query } = next.settings;
+    const low =
+      reached && Array.isArray(query) && query[0] > LOW_SHARE * pointGrid(next.capsule, next.settings.layer)[0];
+    lower.classList.toggle("va-raised", Boolean(low)); // off the window
     const share = 1 - next.prepared.raw.share;
     badge.hidden = share >= FAINT_SHARE;
     const what = next.prepared.raw.resolved.source.plain ? "attention" : "map";
@@ -274,9 +296,10 @@ export function pictureOf(viewer, over) {
       }
       const [width, height] = groundSize(next.capsule, next.settings.on);
       const targets = Array.isArray(next.prepared.raw.resolved.query) ? strongestTargets(next) : [];
-      for (const { marks } of panes) marks.update(next, view, width / height, targets);
+      const reached = reachOf(next.capsule, next.prepared.raw.resolved);
+      for (const { marks } of panes) marks.update(next, view, width / height, targets, reached);
       if (pointed) showPointed();
-      showWords(next);
+      showWords(next, reached);
     },
   };
 }

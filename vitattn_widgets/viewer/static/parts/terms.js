@@ -13,6 +13,7 @@ const WORDS = [
   ["prefix tokens?", "prefix"],
   ["value norms?", "norm"],
   ["sink patch(?:es)?|sinks?", "sink"],
+  ["windows|mask units|grids of one patch", "window"],
   ["average patch", "average"],
   ["registers?", "register"],
   ["rollout", "rollout"],

@@ -31,6 +31,7 @@
  * @property {() => Library} library
  * @property {(listener: () => void) => () => void} onLibrary
  * @property {(model: string, picture: string) => Promise<ArrayBuffer>} capsule
+ * @property {(listener: (model: string, picture: string) => void) => () => void} [onCapsule]   another one has come
  * @property {(model: string, picture: string, request: object) => Promise<ArrayBuffer>} more
  * @property {(file: File) => Promise<string>} [upload]
  * @property {(model: string, picture: string, settings: Settings, waiting: (text: string) => void) => Promise<any>} [check]
