@@ -32,7 +32,7 @@ from vitattn_widgets.sweeps.work import Request, Team, Work
 def plain(model: va.models.AttentionModel, photos: va.datasets.PhotoSet, plan: Plan, workers: int) -> float:
     """Seconds of plain inference."""
     batches = [list(indices) for part in range(plan.parts) for indices in plan.batches(part)]
-    loader = prepared_batches(SweepPhotos(photos, model.preprocessing, model.layout, grounds=False), batches, workers)
+    loader = prepared_batches(SweepPhotos(photos, model.preprocessing), batches, workers)
     start = time.perf_counter()
     answers = []
     with torch.inference_mode():

@@ -203,7 +203,7 @@ def test_an_affine_layer_is_its_input_times_its_gradient_and_its_constants(
     torch.testing.assert_close(gradient, torch.autograd.grad((layer(x) * weights).sum(), x)[0])
     offsets = torch.autograd.grad((y * weights).sum(), mode.constants)
     constant = sum(float((one * its).detach().sum()) for one, its in zip(mode.constants, offsets, strict=True))
-    assert constant == pytest.approx(float((layer(torch.zeros_like(x)) * weights).sum()), rel=1e-4)
+    assert constant == pytest.approx(float((layer(torch.zeros_like(x)) * weights).sum().detach()), rel=1e-4)
 
 
 @pytest.mark.parametrize("function", [lambda x: F.relu(x) ** 2, torch.square, F.relu6, F.hardswish])

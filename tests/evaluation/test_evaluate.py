@@ -14,6 +14,8 @@ import vitattn_widgets as va
 from vitattn_widgets.datasets.catalogue import INFOS
 from vitattn_widgets.evaluation.result import EVALUATED
 
+from .. import stage_zoo
+
 CLASSES = ("cat", "dog")
 
 
@@ -51,9 +53,12 @@ def slow_rows(model: va.models.AttentionModel, photos: va.datasets.PhotoSet, lay
     rows = []
     for index in range(len(photos)):
         capture = va.capture_attention(model, photos.load(index))
-        heads, grid, size = capture.patch_attention(layer), capture.layout.grid, capture.view.shape[:2]
+        heads, size, side = capture.patch_attention(layer), capture.view.shape[:2], max(capture.patch_shape(layer))
+        grid = heads.shape[1:]
         maps = {"uniform": va.evaluation.uniform_map(grid), "centre blob": va.evaluation.centre_blob(grid)}
-        maps |= {"mean": heads.mean(0), "max": heads.max(0), "mean / std": heads.mean(0) / heads.std(0)}
+        maps |= {"mean": heads.mean(0), "max": heads.max(0)}
+        if len(heads) > 1:
+            maps["mean / std"] = heads.mean(0) / heads.std(0)
         for name, grid_map in maps.items():
             row = {
                 "border_share": va.evaluation.border_share(grid_map),
@@ -66,15 +71,13 @@ def slow_rows(model: va.models.AttentionModel, photos: va.datasets.PhotoSet, lay
             }
             mask = photos.mask(index)
             if mask is not None:
-                heat = va.smooth_map(grid_map, size, capture.layout.patch_size)
+                heat = va.smooth_map(grid_map, size, side)
                 mask = va.datasets.mask_on_view(mask, capture.crop_box, size)
                 row["mass_on_mask"], row["pointing_game"] = (
                     va.evaluation.mass_on_mask(heat, mask),
                     va.evaluation.pointing_game(heat, mask),
                 )
-                row["mass_on_outline"] = va.evaluation.mass_on_mask(
-                    heat, va.datasets.mask_outline(mask, capture.layout.patch_size // 2)
-                )
+                row["mass_on_outline"] = va.evaluation.mass_on_mask(heat, va.datasets.mask_outline(mask, side // 2))
             rows.append(row | {"map": name, "best": capture.top(1)[0][0]})
     return rows
 
@@ -91,6 +94,22 @@ def test_every_row_is_what_whole_captures_give(
     for measure in EVALUATED:
         np.testing.assert_allclose(found[measure], [row[measure] for row in expected], rtol=1e-4, err_msg=measure)
     assert np.isnan(found["mass_on_mask"]).sum() == 10  # no evidence in one photo, no mask for another
+
+
+@pytest.mark.parametrize("key", ["swin", "pvt_v2", "hiera"])
+def test_layers_of_every_grid_are_measured_on_their_own(photos: NoisePhotos, key: str) -> None:
+    model = va.load_model(stage_zoo.build(key), img_size=stage_zoo.MODELS[key].size)
+    found = va.evaluate_maps(model, photos, (0, -1), ("mean",), progress=False).photos
+    for layer, number in ((0, 0), (-1, len(model.sites) - 1)):
+        expected = [row for row in slow_rows(model, photos, layer) if row["map"] not in ("max", "mean / std")]
+        rows = found[found["layer"] == number]
+        assert list(rows["map"]) == [row["map"] for row in expected]
+        for measure in EVALUATED:
+            np.testing.assert_allclose(rows[measure], [row[measure] for row in expected], rtol=1e-4, err_msg=measure)
+    sources = ("contribution_sum", "gradient_late")
+    rows = va.evaluate_maps(model, photos, (0, -1), ("mean",), progress=False, sources=sources).photos
+    assert len(rows) == len(photos) * 2 * (2 + len(sources))
+    assert rows["entropy"].notna().all()
 
 
 def test_answers_are_compared_by_name(model: va.models.AttentionModel, photos: NoisePhotos) -> None:

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 import vitattn_widgets as va
-from vitattn_widgets.maps.attribution import gradient_rows, late_gradient_row, late_layers, spread
+from vitattn_widgets.maps.attribution import gradient_rows, late_gradient_row, late_layers
+from vitattn_widgets.maps.propagation import relevance_row, rollout_row
 from vitattn_widgets.maps.resolve import fit_settings
 from vitattn_widgets.models.families import output_projection
-from vitattn_widgets.models.partitions import windows_of
-from vitattn_widgets.models.stages import require_one_grid
+from vitattn_widgets.models.partitions import merges, spread, unmerge, windows_of
+from vitattn_widgets.models.stages import patch_grids
 from vitattn_widgets.view.captions import caption, sentence
 
 from .. import stage_zoo
@@ -180,21 +181,92 @@ def test_a_patch_that_does_not_exist_is_refused_with_the_layers_own_grid() -> No
 
 
 def test_settings_of_another_grid_move_to_the_patch_at_the_same_place() -> None:
-    capture = va.capture_attention(load("swin"), noise_photo((50, 70)))
-    settings = va.ViewSettings(layer=3, query=(10, 20), source="rollout")
-    fitted = fit_settings(settings, capture, asked=("layer",), grid=(16, 24))
-    assert fitted.query == (5, 10)
-    assert fitted.source == "attention"  # nothing can be followed through a pyramid
+    capture = va.capture_attention(load("mvitv2"), noise_photo((50, 70)))
+    settings = va.ViewSettings(layer=3, query=(10, 14), source="rollout")
+    fitted = fit_settings(settings, capture, asked=("layer",), grid=(16, 16))
+    assert fitted.query == (2, 3)
+    assert fitted.source == "attention"  # nothing can be followed through its pooled keys and queries
 
 
-def test_rollout_is_refused_with_the_reason_and_the_way_out() -> None:
-    model = load("swin")
+@pytest.mark.parametrize("key", ["levit", "pvt_v2_linear", "maxvit_parallel"])
+def test_rollout_is_refused_with_the_reason_and_the_way_out(key: str) -> None:
+    model = load(key)
     capture = va.capture_attention(model, noise_photo((50, 70)))
     for source in ("rollout", "relevance"):
         with pytest.raises(
             va.errors.SettingsError, match=r"between its layers lie poolings.* choose one of 'attention'"
         ):
             va.render_view(va.complete_capture(model, capture, va.ViewSettings()), va.ViewSettings(source=source))
+
+
+FOLLOWED = ("swin", "swin_padded", "swinv2", "swinv2_cr", "hiera", "hieradet", "maxvit", "maxvit_channels_first")
+FOLLOWED += ("coatnet", "sam", "pvt_v2", "twins", "twins_pyramid", "nest")
+
+
+def pooled(fine: tuple[int, int], coarse: tuple[int, int]) -> np.ndarray:
+    """Which cells of a fine grid were merged into each coarse one, evenly: ``(coarse, fine)``, row sums 1."""
+    matrix = np.zeros((coarse[0] * coarse[1], fine[0] * fine[1]))
+    down, across = -(-fine[0] // coarse[0]), -(-fine[1] // coarse[1])
+    for row, col in np.ndindex(*fine):
+        matrix[row // down * coarse[1] + col // across, row * fine[1] + col] = 1
+    return matrix / matrix.sum(1, keepdims=True)
+
+
+def chained(capture: va.capture.AttentionCapture, mixing: list[np.ndarray], rollout: bool) -> np.ndarray:
+    """Oracle: the product of dense matrices from the last layer's queries to the first layer's tokens."""
+    product, above = None, None
+    for layer, matrix in zip(reversed(capture.layers), reversed(mixing), strict=True):
+        queries, keys = layer.tokens.query_grid, layer.tokens.grid
+        entering = queries if queries[0] >= keys[0] else keys
+        attended = matrix[:, layer.tokens.padding :] @ pooled(entering, keys)
+        step = pooled(entering, queries) + attended
+        if rollout:
+            step /= step.sum(1, keepdims=True)
+        product = step if product is None else product @ pooled(queries, above) @ step
+        above = entering
+    return product
+
+
+@pytest.mark.parametrize("key", FOLLOWED)
+def test_rollout_and_relevance_are_products_of_dense_matrices_across_grids(key: str) -> None:
+    model = load(key)
+    capture = va.capture.capture_gradients(model, va.capture_attention(model, noise_photo((50, 70))), 2)
+    assert capture.followed
+    whole = [
+        layer.attention.rows(np.arange(layer.output.shape[2]), torch.float64)[0].numpy() for layer in capture.layers
+    ]
+    slopes = [
+        (one[0] @ layer.values[0].mT).double().numpy()
+        for one, layer in zip(capture.class_gradients(2).outputs, capture.layers, strict=True)
+    ]
+    first, last = capture.layers[0].tokens.entering_grid, capture.layers[-1].tokens
+    rolled = chained(capture, [matrix.mean(0) for matrix in whole], rollout=True)
+    terms = [(one * other).clip(min=0).mean(0) for one, other in zip(whole, slopes, strict=True)]
+    relevant = chained(capture, terms, rollout=False)
+    relevant -= chained(capture, [np.zeros_like(one) for one in terms], rollout=False)
+    place = last.query_grid[1] + 1 if min(last.query_grid) > 1 else 0  # the patch at row 1, col 1
+    for query, rows in ((None, slice(None)), (divmod(place, last.query_grid[1]), slice(place, place + 1))):
+        for found, matrix in (
+            (rollout_row(capture, -1, query), rolled),
+            (relevance_row(capture, -1, query, capture.class_gradients(2)), relevant),
+        ):
+            expected = spread(matrix[rows].mean(0).reshape(first), last.grid).ravel()
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+    assert rollout_row(capture, -1, None).sum() == pytest.approx(1)
+    if capture.num_layers > 3:  # a layer in the middle, on its own grid
+        assert rollout_row(capture, 1, None).shape == (np.prod(capture.layers[1].tokens.grid),)
+
+
+def test_pooling_is_undone_evenly_and_only_where_it_was_pooling() -> None:
+    chance = np.random.default_rng(0)
+    coarse = chance.random((4, 6))
+    np.testing.assert_allclose(unmerge(coarse, (7, 11)).ravel(), coarse.ravel() @ pooled((7, 11), (4, 6)))
+    assert unmerge(coarse, (7, 11)).sum() == pytest.approx(coarse.sum())
+    assert merges((16, 24), (8, 12))
+    assert merges((7, 11), (4, 6))
+    assert merges((4, 6), (4, 6))
+    assert not merges((16, 24), (7, 7))
+    assert not merges((8, 12), (16, 24))
 
 
 def test_the_map_of_a_padded_grid_lies_where_its_patches_are() -> None:
@@ -209,14 +281,15 @@ def test_the_map_of_a_padded_grid_lies_where_its_patches_are() -> None:
         np.testing.assert_array_equal(column, column[:, :1].repeat(column.shape[1], 1))
 
 
-def test_what_is_measured_over_many_photos_lies_on_one_grid() -> None:
+def test_each_layer_is_measured_over_many_photos_on_its_own_grid_of_whole_patches() -> None:
     model = load("swin")
-    require_one_grid(model.name, model.partitions, (64, 96), [2, 3, -1])
-    with pytest.raises(va.errors.SettingsError, match=r"layer 1 .* has 16 x 24 patches.* 8 x 12; .*: layers 2, 3"):
-        require_one_grid(model.name, model.partitions, (64, 96), [-1, 1])
+    found = patch_grids(model.name, model.layout, model.partitions, (64, 96), [-1, 0])
+    assert found == [((8, 12), (8, 8)), ((16, 24), (4, 4))]
+    assert found[1].size == (64, 96)
     padded = load("swin_padded")
-    with pytest.raises(va.errors.SettingsError, match=r"7 x 11 patches .* do not divide its input of 56 x 84"):
-        require_one_grid(padded.name, padded.partitions, (56, 84), [-1])
+    assert patch_grids(padded.name, padded.layout, padded.partitions, (56, 84), [1])[0].grid == (14, 21)
+    with pytest.raises(va.errors.SettingsError, match=r"7 x 11 patches of layer 3 .* do not divide its input"):
+        patch_grids(padded.name, padded.layout, padded.partitions, (56, 84), [1, -1])
 
 
 def test_what_is_known_of_flat_models_alone_is_said() -> None:

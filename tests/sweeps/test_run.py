@@ -25,7 +25,7 @@ from vitattn_widgets.sweeps.measure import Classes, look_first, mass_on_patches,
 from vitattn_widgets.sweeps.photos import mask_on_patches
 from vitattn_widgets.sweeps.result import difference
 
-from .. import model_zoo
+from .. import model_zoo, stage_zoo
 from ..conftest import noise_photo
 from . import lab as sweep_lab
 
@@ -105,7 +105,7 @@ def test_sinks_of_a_model_are_those_of_most_photos(
 def test_unreadable_photos_have_no_say_in_the_sinks(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"no")
     photos = va.datasets.load_photo_folder(tmp_path)
-    assert not model_sinks(sweep_lab.colour_model(), photos, (1,))[1].any()
+    assert not model_sinks(sweep_lab.colour_model(), photos, (1,), [(4, 6)])[1].any()
 
 
 def test_right_is_said_where_the_model_has_the_class(swept: va.sweeps.SweepResult) -> None:
@@ -153,6 +153,28 @@ def test_mean_maps_are_means_of_maps_that_sum_to_one(swept: va.sweeps.SweepResul
         np.testing.assert_allclose(kept[1], mean, atol=1e-6)
         assert kept.shape == (2, 4, 6)
         np.testing.assert_allclose(kept.sum((1, 2)), 1, rtol=1e-5)
+
+
+def test_layers_of_every_grid_are_swept_on_their_own(tmp_path: Path) -> None:
+    model = va.load_model(stage_zoo.build("swin"), img_size=(64, 96))
+    (tmp_path / "photos").mkdir()
+    for number in range(5):
+        Image.fromarray(noise_photo((60, 90), number)).save(tmp_path / "photos" / f"{number}.png")
+    result = va.sweep(model, tmp_path / "photos", tmp_path / "out", layers=(0, -1), workers=0, progress=False)
+    assert (result.grid, result.grid_of(0)) == ((8, 12), (16, 24))
+    means = {0: np.zeros((16, 24)), 3: np.zeros((8, 12))}
+    for _, line in result.table.iterrows():
+        capture, layer = va.capture_attention(model, tmp_path / "photos" / line["photo"]), line["layer"]
+        heads = capture.patch_attention(layer)
+        flat = va.evaluation.flat_ground(capture.view, heads.shape[1:])
+        for measure, value in formulas(heads, flat, result.sinks(layer)).items():
+            assert line[measure] == pytest.approx(value, abs=1e-5), measure
+        means[layer] += heads.mean(0) / heads.mean(0).sum()
+    maps, counts = result.mean_maps, result.of_layer()["predicted"].value_counts()
+    for layer, total in means.items():
+        whole = sum(result.on_grid(maps[name], layer) * counts[name] for name in maps)
+        np.testing.assert_allclose(whole, total, atol=1e-5)
+    assert "8 x 12 patches" in result.report.read_text()
 
 
 def test_other_batches_give_the_same_numbers(swept: va.sweeps.SweepResult, sweep_folder: Path, tmp_path: Path) -> None:

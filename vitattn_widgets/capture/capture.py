@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..errors import SettingsError
 from ..images import CropBox
-from ..models.partitions import cell_shape
+from ..models.partitions import cell_shape, merges
 from ..models.tokens import LayerTokens, Query, TokenLayout, resolve_index
 from .attention import Attention, mean_row, pick, query_chunks, rebuild
 from .cache import remembered
@@ -110,6 +110,8 @@ class AttentionCapture:
         unsure_below: of the model (`AttentionModel`), 0..1.
         undivided: why the model's answers cannot be divided into contributions of tokens; empty if nothing is known
             against it, and `capture_contributions` finds out.
+        chained: whether the attention layers of a model with windows or stages follow one another with nothing between
+            them but poolings and convolutions.
     """
 
     model_name: str
@@ -128,6 +130,7 @@ class AttentionCapture:
     answers: LayerAnswers | None = None
     unsure_below: float = 0.0
     undivided: str = ""
+    chained: bool = False
 
     @property
     def num_layers(self) -> int:
@@ -160,13 +163,12 @@ class AttentionCapture:
 
     @property
     def followed(self) -> bool:
-        """Whether attention can be followed from layer to layer: all are known, all on one grid (flat models, SAM)."""
+        """Whether attention can be followed from layer to layer: where poolings of patches lead from grid to grid."""
         if not self.staged:
             return True
-        names = [f".blocks.{number}.attn" for number in range(self.num_layers)]
-        one_after_another = all(f".{layer.name}".endswith(name) for layer, name in zip(self.layers, names, strict=True))
-        grids = {(layer.tokens.grid, layer.tokens.query_grid, layer.tokens.padding) for layer in self.layers}
-        return one_after_another and grids == {(self.layout.grid, self.layout.grid, 0)}
+        grids = [grid for layer in self.layers for grid in (layer.tokens.entering_grid, layer.tokens.query_grid)]
+        inside = all(merges(layer.tokens.entering_grid, layer.tokens.grid) for layer in self.layers)
+        return self.chained and inside and all(map(merges, grids, grids[1:]))
 
     def patch_shape(self, layer: int = -1) -> tuple[int, int]:
         """Height and width in pixels of the view of the patches on which a layer's maps lie.

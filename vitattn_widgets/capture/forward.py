@@ -14,7 +14,7 @@ from ..errors import ModelError
 from ..images import Picture, load_picture
 from ..models.families import is_latent_pool, model_inside
 from ..models.preprocess import View
-from ..models.stages import undivided
+from ..models.stages import is_chained, undivided
 from ..models.tokens import LayerTokens
 from .attention import rebuild
 from .capture import AttentionCapture, CapturedLayer
@@ -84,7 +84,7 @@ def capture_attention(model: AttentionModel, picture: Picture, *, answers: bool 
     view = model.preprocessing.view(photo)
     tensor = model.preprocessing.tensor(view.pixels)[None].to(model.device, model.dtype)
     layers, logits, read = _capture_with_answers(model, tensor) if answers else (*capture_tensor(model, tensor), None)
-    visible = seen_part(model, view)
+    visible, inside = seen_part(model, view), model_inside(model.module)[1]
     return AttentionCapture(
         model_name=model.name,
         layout=model.layout,
@@ -97,7 +97,8 @@ def capture_attention(model: AttentionModel, picture: Picture, *, answers: bool 
         class_names=model.class_names,
         answers=read,
         unsure_below=model.unsure_below,
-        undivided=undivided(model_inside(model.module)[1]),
+        undivided=undivided(inside),
+        chained=is_chained(inside),
     )
 
 

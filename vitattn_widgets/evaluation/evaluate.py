@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,7 +21,7 @@ from ..maps.attribution import grid_map, source_maps
 from ..maps.completion import complete_capture
 from ..maps.sources import SOURCES
 from ..models.classes import class_key, is_right
-from ..models.stages import require_one_grid
+from ..models.stages import PatchGrid, patch_grids
 from ..view.settings import ViewSettings
 from ..view.smooth import smooth_map
 from .measures import (
@@ -63,7 +64,8 @@ def evaluate_maps(
     map at the size of the view, with the mask resized and cropped as the photo was. Border, flat ground, entropy and
     agreement are measured on the raw grid map, because smoothing would blur them. Where a layer mixes heads (CaiT) or
     subtracts two softmaxes, weights can be negative, and the absolute values of the finished map are measured; of
-    contributions those for the class. The heads of a baseline are copies of it and agree fully.
+    contributions those for the class. The heads of a baseline are copies of it and agree fully. In a model with stages
+    each layer is measured on its own grid, beside baselines on the same.
 
     Args:
         model: from `load_model`.
@@ -82,7 +84,7 @@ def evaluate_maps(
 
     Raises:
         DataError: the split has no photos.
-        SettingsError: a layer, aggregation or source does not exist.
+        SettingsError: a layer, aggregation or source does not exist, or a layer's patches do not divide the input.
     """
     import pandas
     from tqdm.auto import tqdm
@@ -92,24 +94,25 @@ def evaluate_maps(
     unknown = [source for source in sources if source not in SOURCES]
     if unknown:
         raise SettingsError(f"source {unknown[0]!r} does not exist; possible: {', '.join(SOURCES)}")
-    require_one_grid(model.name, model.partitions, model.preprocessing.size, layers)
+    grids = patch_grids(model.name, model.layout, model.partitions, model.preprocessing.size, layers)
     variants = [(source, sink) for source in sources for sink in sinks]
     passes = _full_passes(model, photos, sources) if {*variants} - {PLAIN} else _row_passes(model, photos, batch_size)
     known_keys = frozenset(map(class_key, model.class_names))
-    baselines = [_Map(name, make(model.layout.grid), 1.0) for name, make in BASELINES.items()]
     # baselines are the same for every photo, so they are smoothed only once
-    heats = {map_.name: _heat(model, map_.grid_map) for map_ in baselines}
+    baselines = {patches: _baselines(patches) for patches in grids}
     rows: list[dict[str, Any]] = []
     with tqdm(total=len(photos), unit="photo", disable=not progress, leave=False) as bar:
         for index, photo in enumerate(passes):
             prediction = _prediction(photos, index, photo, known_keys)
-            for layer in layers:
-                for map_ in (*baselines, *_maps(photo, layer, variants, aggregations)):
-                    heat = heats.get(map_.name)
-                    if heat is None and photo.ground.evidence is not None:
-                        heat = _heat(model, map_.grid_map)
+            grounds = {patches: _ground(photo, patches) for patches in dict.fromkeys(grids)}
+            for layer, patches in zip(layers, grids, strict=True):
+                ground = grounds[patches]
+                own = ((map_, None) for map_ in _maps(photo, layer, variants, aggregations))
+                for map_, heat in chain(baselines[patches], own):
+                    if heat is None and ground.evidence is not None:
+                        heat = _heat(map_.grid_map, patches)
                     place = {"layer": photo.capture.layer_index(layer), "map": map_.name}
-                    rows.append(prediction | place | _measure(map_, heat, photo.ground))
+                    rows.append(prediction | place | _measure(map_, heat, ground))
             bar.update()
     return MapEvaluation(f"{model.name} on {photos.title}", pandas.DataFrame(rows))
 
@@ -137,7 +140,7 @@ class _Evidence(NamedTuple):
 
 @dataclass(frozen=True)
 class _Ground:
-    """What a photo's maps are measured on: its flat patches, and its evidence where the data has a mask."""
+    """What a photo's maps on one grid are measured on: its flat patches, and its evidence where the data has a mask."""
 
     flat: np.ndarray
     evidence: _Evidence | None
@@ -151,7 +154,8 @@ class _PhotoPass:
     are, so that both are read in the same way.
     """
 
-    ground: _Ground
+    view: np.ndarray
+    mask: np.ndarray | None
     capture: AttentionRows | AttentionCapture
     entry: int | EllipsisType = ...
 
@@ -165,7 +169,7 @@ def _row_passes(model: AttentionModel, photos: PhotoSet, batch_size: int) -> Ite
         rows = capture_rows_tensor(model, tensor.to(model.device, model.dtype))
         for entry, (index, view) in enumerate(zip(indices, views, strict=True)):
             seen = seen_part(model, view)
-            yield _PhotoPass(_ground(model, photos.mask(index), seen.pixels, seen.crop_box), rows, entry)
+            yield _PhotoPass(seen.pixels, _mask(photos, index, seen.crop_box, seen.pixels), rows, entry)
 
 
 def _full_passes(model: AttentionModel, photos: PhotoSet, sources: Sequence[str]) -> Iterator[_PhotoPass]:
@@ -174,15 +178,26 @@ def _full_passes(model: AttentionModel, photos: PhotoSet, sources: Sequence[str]
         capture = capture_attention(model, photos.load(index))
         for source in sources:
             capture = complete_capture(model, capture, ViewSettings(source=source))
-        yield _PhotoPass(_ground(model, photos.mask(index), capture.view, capture.crop_box), capture)
+        yield _PhotoPass(capture.view, _mask(photos, index, capture.crop_box, capture.view), capture)
 
 
-def _ground(model: AttentionModel, mask: np.ndarray | None, view: np.ndarray, crop_box: CropBox) -> _Ground:
+def _mask(photos: PhotoSet, index: int, crop_box: CropBox, view: np.ndarray) -> np.ndarray | None:
+    """The photo's mask on the view, if the data has one."""
+    mask = photos.mask(index)
+    return None if mask is None else mask_on_view(mask, crop_box, view.shape[:2])
+
+
+def _ground(photo: _PhotoPass, patches: PatchGrid) -> _Ground:
     evidence = None
-    if mask is not None:
-        mask = mask_on_view(mask, crop_box, view.shape[:2])
-        evidence = _Evidence(mask, mask_outline(mask, model.layout.patch_size // 2))
-    return _Ground(flat_ground(view, model.layout.grid), evidence)
+    if photo.mask is not None:
+        evidence = _Evidence(photo.mask, mask_outline(photo.mask, max(patches.patch_shape) // 2))
+    return _Ground(flat_ground(photo.view, patches.grid), evidence)
+
+
+def _baselines(patches: PatchGrid) -> list[tuple[_Map, np.ndarray | None]]:
+    """The baselines on a grid, and the same smoothed."""
+    maps = [_Map(name, make(patches.grid), 1.0) for name, make in BASELINES.items()]
+    return [(map_, _heat(map_.grid_map, patches)) for map_ in maps]
 
 
 def _maps(
@@ -219,9 +234,8 @@ def _source_maps(capture: AttentionCapture, settings: ViewSettings, aggregations
         yield _Map(", ".join(words), grid_map(capture, one), agreement, signed)
 
 
-def _heat(model: AttentionModel, grid_map: np.ndarray) -> np.ndarray:
-    (rows, cols), (height, width) = model.layout.grid, model.layout.patch_shape
-    return smooth_map(grid_map, (rows * height, cols * width), model.layout.patch_size)
+def _heat(grid_map: np.ndarray, patches: PatchGrid) -> np.ndarray:
+    return smooth_map(grid_map, patches.size, max(patches.patch_shape))
 
 
 def _prediction(photos: PhotoSet, index: int, photo: _PhotoPass, known_keys: frozenset[str]) -> dict[str, Any]:

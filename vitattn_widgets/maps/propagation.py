@@ -3,6 +3,11 @@
 Rollout and relevance are products of one matrix per layer, of which one row is shown. So a row vector is multiplied
 down through the layers, and only a few rows of each matrix exist at once. Its positions are the model's prefix tokens,
 then the patches, then the latents of a pool; a token that is not a query of a layer passes it unchanged.
+
+Where pooling leads from one grid to the next (between the stages of Swin, inside a layer of PVT or Hiera), a weight is
+spread evenly over the cells that were merged, and what is left at the first layer is brought onto the grid of the layer
+that is shown. Weights that go to the padding of windows lead to no token and are left out; convolutions between layers,
+which look at neighbours, are not followed.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ import torch
 from ..capture.attention import query_chunks
 from ..capture.capture import AttentionCapture, CapturedLayer, ClassGradients
 from ..errors import SettingsError
+from ..models.partitions import Grid, spread, unmerge
 from ..models.tokens import Query
 from .sources import FUSIONS
 
@@ -109,22 +115,17 @@ def relevance_row(capture: AttentionCapture, layer: int, query: Query | None, gr
     start = _start(capture, layer, query)
     row = _descend(capture, layer, start, rows, step)
     # without a residual connection, as in a pool, the identity never came down
-    return row - start[: len(row)] if capture.layers[capture.layer_index(layer)].residual else row
-
-
-def _key_positions(capture: AttentionCapture, layer: CapturedLayer) -> np.ndarray:
-    """Positions of a layer's keys among the model's prefix tokens and patches."""
-    prefix = len(capture.layout.prefix)
-    return np.arange(prefix - len(layer.tokens.key_prefix), prefix + capture.layout.num_patches)
+    return row - _carried(capture, layer, start) if capture.layers[capture.layer_index(layer)].residual else row
 
 
 def _query_positions(capture: AttentionCapture, layer: CapturedLayer) -> np.ndarray:
-    prefix, patches = capture.layout.prefix, capture.layout.num_patches
+    """Positions of a layer's queries: the model's prefix tokens, the patches of the layer's queries, latents."""
+    prefix, (rows, cols) = capture.layout.prefix, layer.tokens.query_grid
     named = [
-        prefix.index(name) if name in prefix else len(prefix) + patches + number
+        prefix.index(name) if name in prefix else len(prefix) + rows * cols + number
         for number, name in enumerate(layer.tokens.query_prefix)
     ]
-    grid = range(len(prefix), len(prefix) + patches) if layer.tokens.query_patches else ()
+    grid = range(len(prefix), len(prefix) + rows * cols) if layer.tokens.query_patches else ()
     return np.array([*named, *grid])
 
 
@@ -133,8 +134,8 @@ def _start(capture: AttentionCapture, layer: int, query: Query | None) -> np.nda
     captured = capture.layers[index]
     queries = capture.query_indices(index, query)
     positions = _query_positions(capture, captured)
-    tokens = len(capture.layout.prefix) + capture.layout.num_patches
-    start = np.zeros(max(tokens, positions.max() + 1))
+    rows, cols = captured.tokens.query_grid
+    start = np.zeros(max(len(capture.layout.prefix) + rows * cols, positions.max() + 1))
     start[positions[queries]] = 1 / len(queries)
     return start
 
@@ -146,12 +147,22 @@ def _descend(
     rows: _Rows,
     step: Callable[[np.ndarray, list[np.ndarray], bool], tuple[np.ndarray, np.ndarray]],
 ) -> np.ndarray:
-    """Multiply a row vector by the layers' matrices, from `layer` down to layer 0."""
-    down = range(capture.layer_index(layer), -1, -1)
-    for _, members in groupby(down, lambda index: capture.layers[index].block):
+    """Multiply a row vector by the layers' matrices, from `layer` down to layer 0.
+
+    Returns:
+        float64 ``(prefix + patches,)``, the patches of the grid of `layer`.
+    """
+    prefix = len(capture.layout.prefix)
+    last = capture.layer_index(layer)
+    grid = capture.layers[last].tokens.query_grid
+    for _, members in groupby(range(last, -1, -1), lambda index: capture.layers[index].block):
         block = list(members)
         captured = capture.layers[block[0]]
-        positions, keys = _query_positions(capture, captured), _key_positions(capture, captured)
+        tokens, padding = captured.tokens, captured.tokens.padding
+        row = _unmerged(row, prefix, grid, tokens.query_grid)
+        positions = _query_positions(capture, captured)
+        keys = np.zeros(prefix + tokens.grid[0] * tokens.grid[1])
+        own = keys[prefix - len(tokens.key_prefix) :]  # some layers lack prefix keys
         # Only queries with weight have rows that matter: near the top a handful, further down all tokens. Their weight
         # is taken out first, as keys and queries are the same positions, and then shared out in chunks.
         queries = np.flatnonzero(row[positions])
@@ -159,7 +170,37 @@ def _descend(
         row = row.copy()
         row[positions[queries]] = 0
         for part in query_chunks(np.arange(len(queries)), captured.num_heads, captured.num_keys):
-            stays, passed = step(weights[part], [rows(index, queries[part]) for index in block], captured.residual)
+            # what goes to padding leads to no token
+            mixed = [rows(index, queries[part])[:, padding:] for index in block]
+            stays, passed = step(weights[part], mixed, captured.residual)
             row[positions[queries[part]]] += stays
-            row[keys] += passed
-    return row[: len(capture.layout.prefix) + capture.layout.num_patches]
+            own += passed
+        grid = tokens.entering_grid
+        row = _unmerged(row, prefix, tokens.query_grid, grid)
+        row[: prefix + grid[0] * grid[1]] += _unmerged(keys, prefix, tokens.grid, grid)
+    return _on_layer(row, prefix, grid, capture.layers[last].tokens.grid)
+
+
+def _carried(capture: AttentionCapture, layer: int, row: np.ndarray) -> np.ndarray:
+    """A row vector brought down to layer 0 by the poolings alone."""
+    prefix, last = len(capture.layout.prefix), capture.layer_index(layer)
+    grid = capture.layers[last].tokens.query_grid
+    for captured in reversed(capture.layers[: last + 1]):
+        for below in (captured.tokens.query_grid, captured.tokens.entering_grid):
+            row, grid = _unmerged(row, prefix, grid, below), below
+    return _on_layer(row, prefix, grid, capture.layers[last].tokens.grid)
+
+
+def _on_layer(row: np.ndarray, prefix: int, grid: Grid, own: Grid) -> np.ndarray:
+    """What has reached the tokens of layer 0, on the grid of the layer that is shown, without latents."""
+    row = row[: prefix + grid[0] * grid[1]]
+    if grid == own:
+        return row
+    return np.concatenate([row[:prefix], spread(row[prefix:].reshape(grid), own).ravel()])
+
+
+def _unmerged(row: np.ndarray, prefix: int, old: Grid, new: Grid) -> np.ndarray:
+    """A row vector whose patches lie on a grid, on the one from which pooling made it."""
+    if old == new:
+        return row
+    return np.concatenate([row[:prefix], unmerge(row[prefix:].reshape(old), new).ravel()])

@@ -88,7 +88,7 @@ def unavailable(capture: AttentionCapture, source: Source) -> str:
     if source.span != "first to layer" or capture.followed:
         return ""
     return (
-        "between its layers lie poolings, convolutions or other steps that attention does not describe, so nothing can "
+        "between its layers lie poolings or other steps that attention does not describe, so nothing can "
         f"be followed through all of them; choose one of {', '.join(OF_ONE_LAYER)}"
     )
 

@@ -165,6 +165,30 @@ def _cell(pixels: int, count: int) -> int:
     return power if -(-pixels // power) == count else max(1, round(pixels / count))
 
 
+def merges(fine: Grid, coarse: Grid) -> bool:
+    """Whether pooling whole cells of one grid gives another: so many along each axis, fewer in the last ones."""
+    return all(new <= old and -(-old // _step(old, new)) == new for old, new in zip(fine, coarse, strict=True))
+
+
+def _step(old: int, new: int) -> int:
+    return -(-old // new)
+
+
+def unmerge(grid_map: np.ndarray, grid: Grid) -> np.ndarray:
+    """A map on the grid from which pooling made its own: each value is spread evenly over the cells that were merged.
+
+    Args:
+        grid_map: float64 ``(rows, cols)``.
+        grid: ``(rows, cols)`` of the result, for which `merges` holds.
+    """
+    values = grid_map
+    for axis, (old, new) in enumerate(zip(grid, grid_map.shape, strict=True)):
+        owner = np.arange(old) // _step(old, new)
+        shares = np.bincount(owner, minlength=new)[owner].reshape((-1, 1) if axis == 0 else (1, -1))
+        values = values.take(owner, axis) / shares
+    return values
+
+
 def spread(grid_map: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     """A map on another grid of the same area: each patch's value is spread evenly over its area, so the sum stays.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from torch import nn
 
 from ..errors import SettingsError
-from .partitions import Partition, cell_shape
+from .partitions import Grid, Partition, cell_shape
 from .stage_sites import kind_of
-from .tokens import TokenLayout
+from .tokens import TokenLayout, resolve_index
 from .tracing import SiteCall, Trace, trace
 
 UNDIVIDED = {
@@ -18,6 +19,34 @@ UNDIVIDED = {
     "MobileNetV5Encoder": "its last layers are one of several ways to its features, which earlier stages are in too",
 }
 """Models with stages whose answer contributions cannot divide at every layer, by the name of timm's class, and why."""
+
+
+CHAINED = frozenset(
+    {
+        "Hiera",
+        "HieraDet",
+        "MaxxVit",
+        "Nest",
+        "PyramidVisionTransformerV2",
+        "SwinTransformer",
+        "SwinTransformerV2",
+        "SwinTransformerV2Cr",
+        "Twins",
+        "VisionTransformerSAM",
+    }
+)
+"""Models whose attention layers follow one another, with residual connections, poolings of whole patches between them,
+and convolutions, which look at neighbours; by the name of timm's class."""
+
+
+def is_chained(module: nn.Module) -> bool:
+    """Whether a model's attention can be followed from layer to layer, as far as its kind says; see `CHAINED`.
+
+    Args:
+        module: timm's model.
+    """
+    side_by_side = any(type(part).__name__ == "ParallelPartitionAttention" for part in module.modules())
+    return not side_by_side and any(cls.__name__ in CHAINED for cls in type(module).__mro__)
 
 
 def undivided(module: nn.Module) -> str:
@@ -68,31 +97,52 @@ def stage_layout(
     )
 
 
-def require_one_grid(
-    name: str, partitions: Mapping[str, Partition], size: tuple[int, int], layers: Iterable[int]
-) -> None:
-    """Raise if the maps of some layers cannot be measured on one grid of whole patches, as those of many photos are.
+class PatchGrid(NamedTuple):
+    """The patches of a layer's keys, on which its maps are measured.
+
+    Attributes:
+        grid: ``(rows, cols)``.
+        patch_shape: height and width of a patch in pixels; whole patches cover what the model sees.
+    """
+
+    grid: Grid
+    patch_shape: tuple[int, int]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels of what the patches cover."""
+        return self.grid[0] * self.patch_shape[0], self.grid[1] * self.patch_shape[1]
+
+
+def patch_grids(
+    name: str,
+    layout: TokenLayout,
+    partitions: Mapping[str, Partition],
+    size: tuple[int, int],
+    layers: Iterable[int],
+) -> list[PatchGrid]:
+    """The grids on which the maps of some layers are measured, as those of many photos are.
 
     Args:
         name: of the model.
+        layout: of its last layer's tokens.
         partitions: of its layers; none in a flat model.
         size: height and width of its input.
         layers: layer numbers; negative ones count from the end.
 
     Raises:
-        SettingsError: the last layer's patches do not divide the input, or a layer lies on another grid than that one.
+        SettingsError: no such layer, or one whose patches do not divide the input.
     """
-    grids = [partition.key_grid for partition in partitions.values()]
-    if grids and (size[0] % grids[-1][0] or size[1] % grids[-1][1]):
-        raise SettingsError(
-            f"the {grids[-1][0]} x {grids[-1][1]} patches of the last layer of {name} do not divide its input of "
-            f"{size[0]} x {size[1]} pixels, and photos are measured on whole patches; choose another img_size"
-        )
-    for layer in layers if grids else ():
-        (rows, cols), (last_rows, last_cols) = grids[layer], grids[-1]
-        if (rows, cols) != grids[-1]:
-            same = ", ".join(str(number) for number, grid in enumerate(grids) if grid == grids[-1])
+    if not partitions:
+        return [PatchGrid(layout.grid, layout.patch_shape) for _ in layers]
+    found = []
+    for layer in layers:
+        layer = resolve_index(layer, len(partitions), "layer", name)
+        rows, cols = list(partitions.values())[layer].key_grid
+        if size[0] % rows or size[1] % cols:
             raise SettingsError(
-                f"layer {layer} of {name} has {rows} x {cols} patches, and the last one {last_rows} x {last_cols}; "
-                f"photos are measured on the last one's: layers {same}"
+                f"the {rows} x {cols} patches of layer {layer} of {name} do not divide its input of {size[0]} x "
+                f"{size[1]} pixels, and photos are measured on whole patches; choose another layer or img_size"
             )
+        found.append(PatchGrid((rows, cols), (size[0] // rows, size[1] // cols)))
+    return found

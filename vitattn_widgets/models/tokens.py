@@ -67,6 +67,11 @@ class LayerTokens:
         return self.grid if self.partition is None else self.partition.query_grid
 
     @property
+    def entering_grid(self) -> tuple[int, int]:
+        """``(rows, cols)`` of the patches that enter the layer's block: the finer one of queries and keys."""
+        return max(self.query_grid, self.grid)
+
+    @property
     def padding(self) -> int:
         """Number of keys that fill the windows beyond the grid; they stand before the patches."""
         return 0 if self.partition is None else windows_of(self.partition).padding

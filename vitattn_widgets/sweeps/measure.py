@@ -17,6 +17,7 @@ from ..evaluation.measures import border_share, entropy, head_agreement, share_o
 from ..maps.aggregate import aggregate_heads
 from ..maps.sinks import find_sinks, share_of
 from ..models.classes import class_key, is_right
+from ..models.partitions import Grid
 from .photos import Prepared, plain_text
 
 if TYPE_CHECKING:
@@ -54,7 +55,9 @@ GroupKey = tuple[int, int]
 """Number of a class, and one of `RIGHT`, `WRONG`, `UNKNOWN`."""
 
 
-def model_sinks(model: AttentionModel, photos: PhotoSet, layers: Sequence[int]) -> dict[int, np.ndarray]:
+def model_sinks(
+    model: AttentionModel, photos: PhotoSet, layers: Sequence[int], grids: Sequence[Grid]
+) -> dict[int, np.ndarray]:
     """The patches that are sinks whatever the picture: in at least half of a few photos spread over the set.
 
     Convention: `find_sinks` needs the attention of all patches, which a capture of single rows does not hold, so
@@ -64,6 +67,7 @@ def model_sinks(model: AttentionModel, photos: PhotoSet, layers: Sequence[int]) 
         model: the model.
         photos: the set; those that cannot be read are skipped.
         layers: layer numbers, 0 or more.
+        grids: of these layers.
 
     Returns:
         The sinks of each layer, bool ``(rows, cols)``; all False where no photo could be read.
@@ -76,8 +80,8 @@ def model_sinks(model: AttentionModel, photos: PhotoSet, layers: Sequence[int]) 
         except PictureError:
             continue
         sinks.append([find_sinks(capture, layer) for layer in layers])
-    votes = np.array(sinks).mean(0) if sinks else np.zeros((len(layers), *model.layout.grid))
-    return {layer: of_layer >= 0.5 for layer, of_layer in zip(layers, votes, strict=True)}
+    of_layers = zip(*sinks, strict=True) if sinks else ([np.zeros(grid)] for grid in grids)
+    return {layer: np.mean(votes, 0) >= 0.5 for layer, votes in zip(layers, of_layers, strict=True)}
 
 
 @dataclass
@@ -88,7 +92,8 @@ class Sums:
 
     Attributes:
         counts: number of photos per group.
-        totals: sum of the maps per group, float64 ``(layers, rows, cols)``.
+        totals: sum of the maps per group, float64 ``(layers, rows, cols)``, of the largest grid; NaN beyond that of a
+            layer.
     """
 
     counts: dict[GroupKey, int] = field(default_factory=lambda: defaultdict(int))
@@ -133,20 +138,23 @@ def measure_photos(
 
     Returns:
         One line per photo and layer: ``index``, ``layer``, ``predicted`` (number; -1 without a classifier),
-        ``confidence`` and the `SWEPT` measures; and the maps, float64 ``(photos, layers, rows, cols)``, with sum 1.
+        ``confidence`` and the `SWEPT` measures; and the maps, float64 ``(photos, layers, rows, cols)``, each with
+        sum 1; of the largest grid, and NaN beyond that of a layer.
 
     Raises:
         ValueError: a photo was prepared without its grounds.
     """
     lines: list[dict[str, float]] = []
-    maps = np.zeros((len(photos), len(measurement.layers), *rows.layout.grid))
+    largest = np.max([tokens.grid for tokens in rows.tokens], 0)
+    maps = np.full((len(photos), len(measurement.layers), *largest), np.nan)
     predicted = rows.probabilities.argmax(1) if rows.class_names else np.full(len(photos), -1)
     for position, layer in enumerate(measurement.layers):
         of_heads = rows.patch_attention(position)  # (photos, heads, rows, cols)
         prefix = rows.prefix_share(position).mean(1)
         for place, (photo, heads) in enumerate(zip(photos, of_heads, strict=True)):
             grid_map = np.abs(aggregate_heads(heads, measurement.aggregation), dtype=np.float64)
-            maps[place, position] = grid_map / max(grid_map.sum(), np.finfo(np.float64).tiny)
+            height, width = grid_map.shape
+            maps[place, position, :height, :width] = grid_map / max(grid_map.sum(), np.finfo(np.float64).tiny)
             label = int(predicted[place])
             confidence = float(rows.probabilities[place, label]) if label >= 0 else np.nan
             line = {"index": photo.index, "layer": layer, "predicted": label, "confidence": confidence}
@@ -156,17 +164,19 @@ def measure_photos(
 
 
 def _measure(grid_map: np.ndarray, photo: Prepared, sinks: np.ndarray) -> dict[str, float]:
-    if photo.flat is None:
+    rows, cols = grid_map.shape
+    ground = photo.grounds.get((rows, cols))
+    if ground is None:
         raise ValueError(f"photo {photo.index} was prepared without its grounds and cannot be measured")
-    border, flat = border_share(grid_map), share_on(grid_map, photo.flat)
+    border, flat = border_share(grid_map), share_on(grid_map, ground.flat)
     border_left, flat_left = border, flat
     if sinks.any():
         left = np.where(sinks, 0, grid_map)
-        border_left, flat_left = border_share(left), share_on(left, photo.flat)
+        border_left, flat_left = border_share(left), share_on(left, ground.flat)
     mass = area = np.nan
-    if photo.evidence is not None and photo.counted is not None and photo.evidence.any():
-        mass = mass_on_patches(grid_map, photo.evidence, photo.counted)
-        area = float(photo.evidence.sum() / photo.counted.sum())
+    if ground.evidence is not None and ground.counted is not None and ground.evidence.any():
+        mass = mass_on_patches(grid_map, ground.evidence, ground.counted)
+        area = float(ground.evidence.sum() / ground.counted.sum())
     return {
         "border_share": border,
         "border_share_without_sinks": border_left,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,13 +19,29 @@ from ..datasets.masks import IGNORE, mask_on_view
 from ..datasets.photos import SPLITS, Dataset, PhotoSet
 from ..errors import DataError, PictureError, SettingsError
 from ..evaluation.measures import flat_ground
+from ..models.partitions import Grid
 from ..models.preprocess import Preprocessing
-from ..models.tokens import TokenLayout
+from ..models.stages import PatchGrid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..models.loading import AttentionModel
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """What a photo's maps on one grid are measured on.
+
+    Attributes:
+        flat: float64 ``(rows, cols)``, see `flat_ground`.
+        evidence: float64 ``(rows, cols)``, the share of each patch's pixels on the mask; None without a mask.
+        counted: likewise, the share of the pixels that the mask does not leave open.
+    """
+
+    flat: np.ndarray
+    evidence: np.ndarray | None = None
+    counted: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,17 +51,13 @@ class Prepared:
     Attributes:
         index: its number in the set.
         tensor: normalised float32 ``(3, H, W)``; None where the photo cannot be read.
-        flat: float64 ``(rows, cols)``, see `flat_ground`; None where it is not measured.
-        evidence: float64 ``(rows, cols)``, the share of each patch's pixels on the mask; None without a mask.
-        counted: likewise, the share of the pixels that the mask does not leave open.
+        grounds: by grid; empty where it is not measured.
         problem: one line about what could not be read; empty if there is nothing.
     """
 
     index: int
     tensor: Tensor | None
-    flat: np.ndarray | None = None
-    evidence: np.ndarray | None = None
-    counted: np.ndarray | None = None
+    grounds: Mapping[Grid, Ground] = field(default_factory=dict)
     problem: str = ""
 
 
@@ -63,17 +75,14 @@ class SweepPhotos(loading.Dataset[Prepared]):
     Args:
         photos: the set.
         preprocessing: the model's own.
-        layout: of the model's tokens.
-        grounds: prepare flat ground and masks too; False prepares only the tensors, as plain inference needs them.
+        grids: on which flat ground and masks are prepared; without any, the tensors alone are, as plain inference
+            needs them.
     """
 
-    def __init__(
-        self, photos: PhotoSet, preprocessing: Preprocessing, layout: TokenLayout, grounds: bool = True
-    ) -> None:
+    def __init__(self, photos: PhotoSet, preprocessing: Preprocessing, grids: Iterable[PatchGrid] = ()) -> None:
         self.photos = photos
         self.preprocessing = preprocessing
-        self.layout = layout
-        self.grounds = grounds
+        self.grids = tuple(dict.fromkeys(grids))
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -85,24 +94,28 @@ class SweepPhotos(loading.Dataset[Prepared]):
         except PictureError as error:
             return Prepared(index, None, problem=plain_text(str(error)))
         tensor = self.preprocessing.tensor(view.pixels)
-        if not self.grounds:
+        if not self.grids:
             return Prepared(index, tensor)
-        (rows, cols), (height, width) = self.layout.grid, self.layout.patch_shape
-        covered = view.part(rows * height, cols * width)  # patches may leave a margin of the view uncovered
-        flat = flat_ground(covered.pixels, self.layout.grid)
+        covered = view.part(*self.grids[0].size)  # patches may leave a margin of the view uncovered
+        mask, problem = self._mask(index, photo.size)
+        if mask is not None:
+            mask = mask_on_view(mask, covered.crop_box, covered.pixels.shape[:2])
+        grounds = {}
+        for grid, _ in self.grids:
+            measured = () if mask is None else mask_on_patches(mask, grid)
+            grounds[grid] = Ground(flat_ground(covered.pixels, grid), *measured)
+        return Prepared(index, tensor, grounds, problem)
+
+    def _mask(self, index: int, size: tuple[int, int]) -> tuple[np.ndarray | None, str]:
+        """The mask of a photo of this width and height, if it has one that fits, and why one is not used."""
         try:
             mask = self.photos.mask(index)
         except DataError as error:
-            return Prepared(index, tensor, flat, problem=plain_text(f"{error}; the photo is measured without it"))
-        if mask is None:
-            return Prepared(index, tensor, flat)
-        if mask.shape[::-1] != photo.size:
-            sizes = f"its mask has {mask.shape[1]} x {mask.shape[0]} px, the photo {photo.width} x {photo.height} px"
-            problem = f"{self.photos.names[index]}: {sizes}; the photo is measured without it"
-            return Prepared(index, tensor, flat, problem=plain_text(problem))
-        mask = mask_on_view(mask, covered.crop_box, covered.pixels.shape[:2])
-        evidence, counted = mask_on_patches(mask, self.layout.grid)
-        return Prepared(index, tensor, flat, evidence, counted)
+            return None, plain_text(f"{error}; the photo is measured without it")
+        if mask is None or mask.shape[::-1] == size:
+            return mask, ""
+        sizes = f"its mask has {mask.shape[1]} x {mask.shape[0]} px, the photo {size[0]} x {size[1]} px"
+        return None, plain_text(f"{self.photos.names[index]}: {sizes}; the photo is measured without it")
 
 
 def mask_on_patches(mask: np.ndarray, grid: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -59,7 +59,8 @@ class SweepResult:
         table_file: Parquet or CSV.
         report: a web page that needs no other file.
         mean_maps: of each class, float32 ``(layers, rows, cols)``: the mean of its photos' maps, each divided by its
-            sum. The classes are those of the data, or the predicted classes if the data have none.
+            sum. The classes are those of the data, or the predicted classes if the data have none. Where layers have
+            grids of their own, they are of the largest, and NaN beyond that of a layer (`on_grid`).
         right_maps: likewise for right and wrong predictions (``"right"``, ``"wrong"``), if there are any.
         skipped: one line per file that could not be read.
         state: what the sweep is, and the places of the model's sinks.
@@ -82,9 +83,19 @@ class SweepResult:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """``(rows, cols)`` of the maps."""
-        rows, cols = self.state.facts["grid"]
+        """``(rows, cols)`` of the maps of the deepest layer."""
+        return self.grid_of(self.layers[-1])
+
+    def grid_of(self, layer: int) -> tuple[int, int]:
+        """``(rows, cols)`` of the maps of a layer."""
+        rows, cols = self.state.facts["grids"][self.layers.index(layer)]
         return rows, cols
+
+    def on_grid(self, maps: np.ndarray, layer: int | None = None) -> np.ndarray:
+        """A layer's map in the mean maps of a class, ``(rows, cols)``; None is the deepest, which the report shows."""
+        place = self.layers.index(self.layers[-1] if layer is None else layer)
+        rows, cols = self.grid_of(self.layers[place])
+        return maps[place, :rows, :cols]
 
     @property
     def has_classes(self) -> bool:
@@ -93,7 +104,7 @@ class SweepResult:
 
     def sinks(self, layer: int) -> np.ndarray:
         """The model's sinks in a layer, bool ``(rows, cols)``."""
-        return sinks_at(self.state.sinks[str(layer)], self.grid)
+        return sinks_at(self.state.sinks[str(layer)], self.grid_of(layer))
 
     def of_layer(self, layer: int | None = None) -> DataFrame:
         """The rows of one layer, one per photo; None is the deepest layer, which the report shows."""

@@ -82,7 +82,8 @@ def sweep(
 
     Raises:
         DataError: no such folder or data set, or it has no photo that can be read.
-        SettingsError: a layer, aggregation, split or limit that does not exist, or layers of several grids.
+        SettingsError: a layer, aggregation, split or limit that does not exist, or a layer whose patches do not divide
+            the input.
         SweepError: the folder holds another sweep, or cannot be written to.
     """
     from tqdm.auto import tqdm
@@ -135,7 +136,7 @@ def _begin(
         folder.remove_leftovers()
         state = folder.read_state(identity)
         if state is None:
-            sinks = model_sinks(request.model, photos, request.layers)
+            sinks = model_sinks(request.model, photos, request.layers, [patches.grid for patches in request.grids])
             places = {str(layer): np.argwhere(of_layer).tolist() for layer, of_layer in sinks.items()}
             folder.write_state(SweepState(identity, places, _facts(request, photos, source)))
         if state is not None and state.finished:
@@ -161,7 +162,7 @@ def _facts(request: Request, photos: PhotoSet, source: Mapping[str, Any]) -> dic
         "layer_names": request.sites,
         "num_layers": len(model.sites),
         "query": model.layout.default_query,
-        "grid": list(model.layout.grid),
+        "grids": [list(patches.grid) for patches in request.grids],
         "versions": {"vitattn_widgets": __version__, "python": platform.python_version()}
         | {name: version(name) for name in ("numpy", "timm", "torch")},
     }

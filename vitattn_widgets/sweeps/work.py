@@ -15,7 +15,7 @@ from ..capture.batches import AttentionRows, capture_rows_tensor
 from ..datasets.photos import PhotoSet
 from ..errors import SettingsError
 from ..maps.aggregate import AGGREGATIONS, possible_aggregations
-from ..models.stages import require_one_grid
+from ..models.stages import PatchGrid, patch_grids
 from ..models.tokens import resolve_index
 from .folder import TABLES, Part, Plan, SweepFolder, sinks_at
 from .measure import Classes, Measurement, measure_photos
@@ -110,9 +110,9 @@ class Request:
             raise SettingsError("a sweep needs at least one layer; -1 is the last")
         count = len(self.model.sites)
         layers = {resolve_index(layer, count, "layer", self.model.name) for layer in self.layers}
-        require_one_grid(self.model.name, self.model.partitions, self.model.preprocessing.size, layers)
         checked = replace(self, layers=tuple(sorted(layers)))
-        for layer, site in zip(checked.layers, checked.sites, strict=True):
+        # of the grids nothing is needed yet, but one that cannot be measured is refused here
+        for layer, site, _ in zip(checked.layers, checked.sites, checked.grids, strict=True):
             heads = getattr(self.model.sites[site], "num_heads", None)
             if heads is not None and self.aggregation not in possible_aggregations(heads):
                 raise SettingsError(
@@ -120,6 +120,16 @@ class Request:
                     "or 'max'"
                 )
         return checked
+
+    @property
+    def grids(self) -> list[PatchGrid]:
+        """The grids of the layers.
+
+        Raises:
+            SettingsError: the patches of a layer do not divide the input.
+        """
+        model = self.model
+        return patch_grids(model.name, model.layout, model.partitions, model.preprocessing.size, self.layers)
 
     @property
     def sites(self) -> list[str]:
@@ -139,8 +149,8 @@ class Request:
 
     def measurement(self, sinks: Mapping[str, Sequence[Sequence[int]]]) -> Measurement:
         """What is measured in every photo, given the places of the sinks in a state."""
-        grid = self.model.layout.grid
-        of_layers = {layer: sinks_at(sinks[str(layer)], grid) for layer in self.layers}
+        pairs = zip(self.layers, self.grids, strict=True)
+        of_layers = {layer: sinks_at(sinks[str(layer)], patches.grid) for layer, patches in pairs}
         return Measurement(self.layers, self.aggregation, of_layers)
 
 
@@ -191,7 +201,7 @@ class Work:
         model = self.request.model
         classes = Classes.of(self.photos, model.class_names)
         batches = [list(indices) for part in parts for indices in plan.batches(part)]
-        tensors = SweepPhotos(self.photos, model.preprocessing, model.layout)
+        tensors = SweepPhotos(self.photos, model.preprocessing, self.request.grids)
         loader = iter(prepared_batches(tensors, batches, self.workers))
         for part in parts:
             measured = Part()

@@ -33,7 +33,7 @@ def mean_map_section(result: SweepResult) -> str:
     sinks, cells = result.sinks(layer), result.grid[0] * result.grid[1]
     by_class = result.by_class()
     sizes = by_class["photos"]
-    of_class = {name: maps[-1] * cells for name, maps in result.mean_maps.items()}
+    of_class = {name: result.on_grid(maps) * cells for name, maps in result.mean_maps.items()}
     commonest = sizes.sort_values(ascending=False, kind="stable").index[:MAX_CLASSES]
     # in the order of the table: highest border share first
     chosen = [name for name in by_class.index if name in set(commonest) and name in of_class]
@@ -41,7 +41,7 @@ def mean_map_section(result: SweepResult) -> str:
     tiles = [("all photos", whole, f"{sizes.sum():,}")]
     verdicts = result.of_layer()["right"].value_counts()
     for verdict, maps in result.right_maps.items():
-        tiles.append((f"{verdict} predictions", maps[-1] * cells, f"{verdicts[verdict == 'right']:,}"))
+        tiles.append((f"{verdict} predictions", result.on_grid(maps) * cells, f"{verdicts[verdict == 'right']:,}"))
     tiles += [(name, of_class[name], f"{sizes[name]:,}") for name in chosen]
     scale = MapScale.of([tile for _, tile, _ in tiles], sinks)
     figures = "".join(
