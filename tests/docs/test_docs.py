@@ -57,6 +57,7 @@ EXPECTED = {
     "README.md": ["explorer.status == ''", "'head 2 of 0..2, query: patch at row 5, col 8' in picture.caption"],
     "comparing.md": ["len(compared.views) == 2"],
     "data-sets.md": ["mask is not None"],
+    "places.md": ["len(explorer.store) == 7"],
     "explorer.md": ["explorer.status == ''", "len(explorer.panels) == 3", "picture.image.shape[-1] == 3"],
     "fine-tuning.md": ["0 <= result.test_accuracy <= 1"],
     "maps.md": [

@@ -22,11 +22,12 @@ from safetensors.torch import save_file
 import vitattn_widgets as va
 from vitattn_widgets import cli
 from vitattn_widgets.export import page as page_module
+from vitattn_widgets.maps.resolve import fit_settings
 from vitattn_widgets.models import loading
 from vitattn_widgets.view.settings import VIEW_FIELDS
 from vitattn_widgets.viewer.settings import START
 
-from .. import model_zoo
+from .. import model_zoo, stage_zoo
 from ..conftest import SAMPLES, noise_photo
 
 NASTY = "<b>&\"'</script><script>document.title='owned'</script>$style"
@@ -109,6 +110,18 @@ def test_the_page_opens_with_the_viewers_start_or_the_settings_given(wide_model,
     opened = va.ViewSettings(**{name: page.start[name] for name in VIEW_FIELDS})
     assert opened == replace(settings, layer=1, head=2)
     assert "maps/gradient/1/2,5/3/-" in page.capsule()[1]
+
+
+def test_a_patch_of_one_grid_is_the_one_at_its_place_on_every_other_grid():
+    model = va.load_model(stage_zoo.build("swin"), img_size=stage_zoo.MODELS["swin"].size)
+    capture = va.capture_attention(model, noise_photo((60, 90)))
+    settings = va.ViewSettings(layer=0, query=(capture.layers[0].tokens.query_grid[0] - 1, 1))
+    _, tensors = PageReader(page_module.make_page(model, capture, settings).content).capsule()
+    for layer in range(capture.num_layers):
+        grid = capture.layers[0].tokens.query_grid
+        there = fit_settings(replace(settings, layer=layer), capture, grid=grid).query
+        name = f"layer{layer}.row.{there[0]},{there[1]}"
+        np.testing.assert_array_equal(tensors[name], capture.attention(layer, there))
 
 
 def test_a_photo_without_a_name_has_no_path_in_its_code(wide_model, wide_capture):

@@ -73,6 +73,21 @@ def test_panels_with_the_shared_scale_share_one_range(wide_capture: va.capture.A
     np.testing.assert_array_equal(views[3].image, va.render_view(wide_capture, panels[3]).image)
 
 
+def test_beside_a_map_with_signs_the_shared_scale_draws_all_panels_with_signs(
+    wide_model: va.models.AttentionModel, wide_capture: va.capture.AttentionCapture
+) -> None:
+    panels = [va.ViewSettings(scale="shared"), va.ViewSettings(source="contribution", scale="shared")]
+    capture = va.complete_capture(wide_model, wide_capture, panels[1])
+    plain, signed = va.render_views(capture, panels)
+    assert plain.value_range == signed.value_range
+    low, high = plain.value_range
+    assert low == -high
+    assert plain.heat.min() >= 0.5  # zero is in the middle of the colours, and attention is never below it
+    red, blue = (plain.image[..., channel].astype(int) for channel in (0, 2))
+    assert (red >= blue - 2).all()  # greys and reds alone, where the map's own colours begin with blue
+    assert (red > blue + 20).any()
+
+
 def test_on_the_original_only_the_crop_is_drawn_on(wide_model: va.models.AttentionModel) -> None:
     photo = noise_photo((100, 200))
     capture = va.capture_attention(wide_model, photo)

@@ -253,6 +253,22 @@ def test_windows_and_operands_give_the_rows_of_every_patch(key: str) -> None:
             np.testing.assert_allclose(row, exact, rtol=1e-5, atol=1e-8)
 
 
+def test_a_file_holds_the_windows_and_operands_of_a_model_with_stages() -> None:
+    model = va.load_model(stage_zoo.build("swin"), img_size=(64, 96))
+    capture = va.capture_attention(model, noise_photo((70, 110)))
+    facts, tensors = read(gzip.decompress(make_file_capsule(model, capture, room=10**6)))
+    assert not any("A patch cannot be the query" in sentence for sentence in facts["left_out"])
+    for layer in range(4):
+        row = staged_row_from(tensors | rounded_back(tensors, layer), layer, 17, capture.layers[layer].num_keys)
+        np.testing.assert_allclose(row, capture.attention(layer, divmod(17, (24, 12)[layer // 2])), atol=5e-3)
+
+
+def rounded_back(tensors: dict[str, np.ndarray], layer: int) -> dict[str, np.ndarray]:
+    """Queries and keys of a layer from fixed point."""
+    names = [f"layer{layer}.{part}" for part in ("q", "k")]
+    return {name: tensors[name] * tensors[f"{name}_scale"][..., None] for name in names}
+
+
 def test_a_bias_of_offsets_inside_windows_is_sent_as_a_table() -> None:
     model = va.load_model(stage_zoo.build("swin"), img_size=(64, 96))
     capture = va.capture_attention(model, noise_photo((70, 110)))

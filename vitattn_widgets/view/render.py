@@ -110,13 +110,18 @@ def render_aggregations(capture: AttentionCapture, settings: ViewSettings) -> li
 
 
 def render_views(capture: AttentionCapture, panels: Sequence[ViewSettings]) -> list[RenderedView]:
-    """Draw several panels of one capture; those whose scale is ``"shared"`` share one range of raw values."""
+    """Draw several panels of one capture; those whose scale is ``"shared"`` share one range of raw values.
+
+    If one of these has signs, all of these are drawn as values for and against, as only then can they be compared.
+    """
     prepared = [prepare_view(capture, settings) for settings in panels]
     shared = [one.heat for settings, one in zip(panels, prepared, strict=True) if settings.scale == "shared"]
     signed = any(settings.source_info.signed for settings in panels if settings.scale == "shared")
     limits = value_range(np.stack(shared), "shared", signed) if shared else None
     return [
-        draw_view(capture, settings, one, limits if settings.scale == "shared" else None)
+        draw_view(capture, settings, one, limits, signed or None)
+        if settings.scale == "shared"
+        else draw_view(capture, settings, one)
         for settings, one in zip(panels, prepared, strict=True)
     ]
 

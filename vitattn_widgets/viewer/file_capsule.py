@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..capture.capture import AttentionCapture
 from ..errors import ModelError, SettingsError
+from ..maps.resolve import fit_settings
 from ..maps.settings import MapSettings
 from ..maps.sources import CATALOGUE, Source
 from ..models.classes import likely_classes
@@ -100,7 +102,7 @@ def make_file_capsule(
         if source["name"] not in sources:
             source["unavailable"] = NOT_HERE
     tensors = first_tensors(capture) | pixels | followed
-    for layer, query in _queries(capture, settings.query):
+    for layer, query in _queries(capture, settings):
         tensors |= row_tensors(capture, layer, query)
     left = room - len(_packed(facts, tensors)) - RESERVE
     if left < 0:
@@ -133,13 +135,20 @@ def _packed(facts: Facts | None, tensors: Tensors) -> bytes:
     return gzip.compress(pack(facts, tensors), mtime=0)  # a time would differ from run to run
 
 
-def _queries(capture: AttentionCapture, query: Query | None) -> Iterator[tuple[int, Query]]:
-    """Each layer with its default query, and with `query` where it has that one."""
+def _queries(capture: AttentionCapture, settings: MapSettings) -> Iterator[tuple[int, Query]]:
+    """Each layer with its default query, and with the one that the settings become there: what its reader will see.
+
+    Raises:
+        SettingsError: no such layer, or a query that it does not have.
+    """
+    capture.query_indices(settings.layer, settings.query)
+    grid = capture.layers[capture.layer_index(settings.layer)].tokens.query_grid
     for layer in range(capture.num_layers):
-        yield layer, capture.query_or_default(layer)
-        tokens = capture.layers[layer].tokens
-        if query is not None and (query in tokens.names if isinstance(query, str) else tokens.query_patches):
-            yield layer, query
+        default = capture.query_or_default(layer)
+        yield layer, default
+        own = fit_settings(replace(settings, layer=layer), capture, grid=grid).query
+        if own not in (None, default):
+            yield layer, own
 
 
 def _parts(
@@ -155,7 +164,7 @@ def _parts(
             for source in here
             if _kind(source) == kind
             for fusion in (source.aggregations if source.fuses_heads else ("mean",))
-            for layer, query in _queries(capture, settings.query)
+            for layer, query in _queries(capture, settings)
         ]
         return map_tensors(model, capture, wanted)[0]
 

@@ -255,9 +255,10 @@ export function pictureOf(viewer, over) {
    */
   const showWords = (next, reached) => {
     const { grid } = next.capsule.facts.layers[next.settings.layer];
+    const seen = reachWords(reached, grid);
     for (const [chip, words] of /** @type {const} */ ([
       [sinks, sinkWords(next)],
-      [reaching, reachWords(reached, grid)],
+      [reaching, seen],
     ])) {
       chip.hidden = !words;
       setText(/** @type {Element} */ (chip.lastElementChild), words);
@@ -272,7 +273,7 @@ export function pictureOf(viewer, over) {
     setText(badge, `${Math.round(100 * share)}% of the ${what} reaches patches`);
     const keys =
       "Arrow keys move from patch to patch, Enter makes one the query, Escape returns to the default query, Space shows the bare photo.";
-    stage.setAttribute("aria-label", `${next.prepared.sentence} ${keys}`);
+    stage.setAttribute("aria-label", `${next.prepared.sentence} ${seen && `${seen}. `}${keys}`);
   };
 
   return {
