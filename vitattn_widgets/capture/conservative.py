@@ -110,7 +110,7 @@ def capture_contributions(
     whole = ClassContributions(target, float(explained.detach()), tuple(layers))
     if whole.rest > MAX_REST:
         reason = "it has a part that is not linear even with attention weights, normalisers and gates held constant"
-        raise ModelError(_refusal(model, f"{whole.rest:.1%} of its logit is left: {reason}"))
+        raise ModelError(_refusal(model, f"{100 * whole.rest:.2g}% of its logit is left: {reason}"))
     return replace(capture, contributions=(*capture.contributions, whole)[-MAX_CLASSES:])
 
 
