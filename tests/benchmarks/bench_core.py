@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.bench_core
 
-Prints three tables. Every variant runs once a round, in random order, so that all see the same machine; a ratio is the
+Prints four tables. Every variant runs once a round, in random order, so that all see the same machine; a ratio is the
 median of the rounds' own ratios. With real ViT-Tiny weights where they are, else with random ones.
 """
 
@@ -29,7 +29,9 @@ from torch import Tensor
 
 import vitattn_widgets as va
 from vitattn_widgets.capture.batches import capture_rows_tensor
-from vitattn_widgets.capture.forward import capture_tensor
+from vitattn_widgets.capture.forward import capture_tensor, read_layer
+from vitattn_widgets.capture.recorder import watched_forward
+from vitattn_widgets.capture.sites import SiteCalls
 
 MODELS = [
     ("vit_tiny_patch16_224", 224, 120),
@@ -37,6 +39,14 @@ MODELS = [
     ("vit_base_patch16_224", 224, 24),
     ("vit_small_patch14_dinov2", 518, 12),
 ]
+
+
+STAGED = [
+    ("swin_tiny_patch4_window7_224", 224, 24),
+    ("maxvit_tiny_tf_224", 224, 16),
+    ("hiera_tiny_224", 224, 24),
+]
+"""Models with windows and stages, with random weights where there are no others."""
 
 
 def load(name: str) -> va.models.AttentionModel:
@@ -113,6 +123,42 @@ def bench_capture(scale: float) -> None:
         print(
             f"{name:<26}{size:>5}{statistics.median(times['plain']):>8.1f} ms{ratio(times, 'rows'):>11.3f}"
             f"{ratio(batch_times, 'rows'):>10.3f}{ratio(times, 'all'):>13.3f}{ratio(times, 'extract'):>14.3f}",
+            flush=True,
+        )
+
+
+def bench_stages(scale: float) -> None:
+    """As `bench_capture`, for models whose default query is the mean of all patches, and for one patch alone."""
+    print("\nwindows and stages: the same, rows only being the mean over all queries of a layer, or one query\n")
+    print(f"{'model':<30}{'size':>5}{'plain':>11}{'mean rows':>11}{'one row':>10}{'all queries':>13}")
+    for name, size, rounds in STAGED:
+        model = load(name)
+        tensor = torch.randn(1, 3, size, size)
+
+        def plain(model: va.models.AttentionModel = model, tensor: Tensor = tensor) -> Tensor:
+            with torch.inference_mode():
+                return model.module(tensor)
+
+        def one_row(model: va.models.AttentionModel = model, tensor: Tensor = tensor) -> list[Tensor]:
+            rows: list[Tensor] = []
+
+            def keep(layer: str, calls: SiteCalls) -> None:
+                attention = read_layer(model, layer, calls)[0].attention
+                rows.append(attention.rows(np.array([5]), torch.float32))
+
+            watched_forward(model.module, model.parts, model.sites, tensor, keep)
+            return rows
+
+        variants: dict[str, Callable[[], object]] = {
+            "plain": plain,
+            "rows": lambda model=model, tensor=tensor: capture_rows_tensor(model, tensor),
+            "one": one_row,
+            "all": lambda model=model, tensor=tensor: capture_tensor(model, tensor),
+        }
+        times = timed_rounds(variants, max(3, round(rounds * scale)))
+        print(
+            f"{name:<30}{size:>5}{statistics.median(times['plain']):>8.1f} ms{ratio(times, 'rows'):>11.3f}"
+            f"{ratio(times, 'one'):>10.3f}{ratio(times, 'all'):>13.3f}",
             flush=True,
         )
 
@@ -197,5 +243,6 @@ if __name__ == "__main__":
     options = parser.parse_args()
     random.seed(0)
     bench_capture(options.scale)
+    bench_stages(options.scale)
     bench_backward(options.scale)
     bench_control(options.scale)

@@ -20,7 +20,13 @@ import torch
 import vitattn_widgets as va
 from vitattn_widgets.export.page import MAX_BYTES
 
-MODELS = ("vit_tiny_patch16_224", "vit_base_patch16_224", "vit_large_patch16_224", "vit_base_patch14_dinov2")
+MODELS = (
+    "vit_tiny_patch16_224",
+    "vit_base_patch16_224",
+    "vit_large_patch16_224",
+    "vit_base_patch14_dinov2",
+    "swin_tiny_patch4_window7_224",
+)
 
 
 def load(name: str) -> tuple[va.models.AttentionModel, str]:
