@@ -81,7 +81,7 @@ def capture_rows_tensor(model: AttentionModel, tensor: Tensor, sites: Sequence[s
     def keep(name: str, calls: SiteCalls) -> None:
         site, layer = read_layer(model, name, calls)
         queries = _default_queries(layer, model.layout.default_query)
-        batch, heads, keys = site.values.shape[:3]
+        batch, heads, keys = site.shape
         names.append(name)
         tokens.append(layer)
         rows.append(mean_row(site.attention, queries, batch * heads, keys, torch.float32))

@@ -173,7 +173,7 @@ def read_layer(model: AttentionModel, name: str, calls: SiteCalls) -> tuple[Site
     if partition is not None:
         return read_stage_site(site, calls, partition, model.layout.prefix, where)
     attention = read_site(site, calls, model.layout, name)
-    queries, keys = attention.output.shape[2], attention.values.shape[2]
+    queries, keys = attention.output.shape[2], attention.shape[2]
     return attention, layer_tokens(is_latent_pool(site), queries, keys, model.layout, where)
 
 

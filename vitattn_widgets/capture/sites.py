@@ -51,13 +51,31 @@ class SiteAttention:
 
     Attributes:
         attention: operands with axes ``batch head ...``.
-        values: ``(batch, head, key, width)``.
-        output: ``(batch, head, query, width)``, what the module's own kernel computed from attention and values.
+        shape: numbers of photos, heads and keys.
+        read_values: gives `values`, which takes time where they lie in windows.
+        read_output: gives `output`, likewise.
     """
 
     attention: Attention
-    values: Tensor
-    output: Tensor
+    shape: tuple[int, int, int]
+    read_values: Callable[[], Tensor]
+    read_output: Callable[[], Tensor]
+
+    @property
+    def values(self) -> Tensor:
+        """``(batch, head, key, width)``."""
+        return self.read_values()
+
+    @property
+    def output(self) -> Tensor:
+        """``(batch, head, query, width)``, what the module's own kernel computed from attention and values."""
+        return self.read_output()
+
+    @classmethod
+    def of(cls, attention: Attention, values: Tensor, output: Tensor) -> SiteAttention:
+        """With values and output as they are."""
+        batch, heads, keys = values.shape[:3]
+        return cls(attention, (batch, heads, keys), lambda: values, lambda: output)
 
 
 @lru_cache(maxsize=256)
@@ -100,7 +118,7 @@ def read_site(site: nn.Module, calls: SiteCalls, layout: TokenLayout, name: str)
     if len(calls.matmuls) >= 2 and calls.softmaxes:  # q k^T comes first, attention times values last
         product, weighting = calls.matmuls[0], calls.matmuls[-1]
         q, k = product.operands[0], product.operands[1].transpose(-2, -1)
-        return SiteAttention(_read_eager(site, q, k, calls, layout, name), weighting.operands[1], weighting.result)
+        return SiteAttention.of(_read_eager(site, q, k, calls, layout, name), weighting.operands[1], weighting.result)
     raise ModelError(
         f"{name} ({type(site).__name__}) ran without an attention that this kit can see; "
         f"it knows scaled_dot_product_attention and the attention modules of {', '.join(SUPPORTED)}"
@@ -130,12 +148,12 @@ def _read_fused(site: nn.Module, calls: Sequence[Call], layout: TokenLayout, nam
     scores = [_fused_scores(call, layout) for call in calls]
     values = _ungrouped(calls[0], calls[0].operands[2])
     if len(calls) == 1:
-        return SiteAttention(SoftmaxAttention(scores[0]), values, calls[0].result)
+        return SiteAttention.of(SoftmaxAttention(scores[0]), values, calls[0].result)
     compute_factor: Callable[[], Tensor] | None = getattr(site, "_compute_lambda", None)
     if len(calls) == 2 and compute_factor is not None:
         factor = float(compute_factor())
         output = calls[0].result - factor * calls[1].result
-        return SiteAttention(DifferentialAttention(scores[0], scores[1], factor), values, output)
+        return SiteAttention.of(DifferentialAttention(scores[0], scores[1], factor), values, output)
     raise ModelError(
         f"{name} ({type(site).__name__}) attends {len(calls)} times in one layer, which this kit does not support"
     )

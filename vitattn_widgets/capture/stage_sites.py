@@ -113,8 +113,14 @@ def read_stage_site(
         attention = _whole(site, kind, q[:, 0], k[:, 0], scale, bias, partition)
         tokens = _tokens(q.shape[3], k.shape[3], partition, prefix, name)
 
-    on_grid = on_keys(values, partition) if _apart(partition) else _in_grid(values[:, 0], windows.keys[0])
-    return SiteAttention(attention, on_grid, arranged_by(site, calls, partition)(weighted_values(calls))), tokens
+    def on_grid() -> Tensor:
+        return on_keys(values, partition) if _apart(partition) else _in_grid(values[:, 0], windows.keys[0])
+
+    def output() -> Tensor:
+        return arranged_by(site, calls, partition)(weighted_values(calls))
+
+    shape = (values.shape[0], values.shape[2], windows.num_keys if _apart(partition) else values.shape[3])
+    return SiteAttention(attention, shape, on_grid, output), tokens
 
 
 def arranged_by(site: nn.Module, calls: SiteCalls, partition: Partition) -> Callable[[Tensor], Tensor]:
