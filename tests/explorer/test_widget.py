@@ -375,9 +375,16 @@ def test_a_direction_is_a_target_of_its_photo_and_is_reported_when_it_cannot_be(
     assert "va.capture.add_direction(model, capture, like)" in explorer.code()
     explorer.add_direction((0, 3))
     assert explorer.capture.target_names[explorer.target] == "patch 0, 3"
-    for wrong, message in (("third", "no picture 'third'"), ((9, 9), "no patch (9, 9)"), ((0, 3), "already")):
+    for wrong, message in (("third.jpg", "third.jpg"), ((9, 9), "no patch (9, 9)"), ((0, 3), "already")):
         with pytest.raises(va.errors.VitattnError, match=re.escape(message)):
             explorer.add_direction(wrong)
+    for like in (photo(3), Image.fromarray(photo(3))):
+        explorer.add_direction(like, f"noise {len(explorer.capture.directions)}")
+    one, two = explorer.capture.directions[-2:]
+    assert one.cosine == two.cosine != 1
+    explorer.source = "attention"
+    explorer.add_direction(np.arange(24.0), "a slope")
+    assert (explorer.source, explorer.capture.target_names[explorer.target]) == ("contribution_sum", "a slope")
     explorer.picture = "second"
     assert explorer.target is None
     explorer.picture = "first"

@@ -6,7 +6,7 @@ import pytest
 import vitattn_widgets as va
 from vitattn_widgets.models.classes import find_class, likely_classes
 
-NAMES = ("tabby", "tiger cat", "Persian cat", "Egyptian cat", "tiger")
+NAMES = ("tabby", "tiger cat", "Persian cat", "Egyptian cat", "tiger", "ermine")
 
 
 @pytest.mark.parametrize(
@@ -21,9 +21,10 @@ def test_a_class_is_found(wanted, index):
     ("wanted", "words"),
     [
         ("cat", r"matches several classes: tiger cat \(1\), Persian cat \(2\), Egyptian cat \(3\); give the number"),
+        ("er", r"several classes: ermine \(5\), tiger cat \(1\), Persian cat \(2\), tiger \(4\)"),
         ("tabbi", "there is no class 'tabbi'; near names: tabby"),
         ("xyzzy", "there is no class 'xyzzy', nor one with a similar name; this model has tabby, tiger cat"),
-        ("5", r"class 5 does not exist; this model has classes 0\.\.4"),
+        ("6", r"class 6 does not exist; this model has classes 0\.\.5"),
         ("", "there is no class"),
     ],
 )

@@ -369,7 +369,7 @@ def test_a_result_stays_when_controls_move(open_viewer: Open) -> None:
     assert result.locator(".va-result-place").inner_text().startswith("Another map")
     check.get_by_role("button", name="Show this map").click()
     viewing.wait_for(layer=layer)
-    assert result.locator(".va-result-place").inner_text() == "The map above"
+    assert result.locator(".va-result-place").inner_text() == "The map shown"
 
 
 # --- keep ---

@@ -141,4 +141,4 @@ def test_the_matrix_shows_the_patch_at_the_same_place_in_every_stage(open_viewer
     choose(viewing, 1, [11, 19])  # the capsule holds the queries and keys of both layers now
     viewing.page.wait_for_timeout(300)
     note = viewing.page.locator(".va-note-line").inner_text()
-    assert note.startswith("2 of 4 layers show their usual query")
+    assert note.startswith("2 of 4 layers show the chosen query")

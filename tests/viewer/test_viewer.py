@@ -155,7 +155,7 @@ def test_chips_take_back_what_is_set_deep_down(open_viewer: Open) -> None:
     viewing = open_viewer()
     first = viewing.shown
     viewing.unfold()
-    viewing.page.get_by_role("button", name="Exactly the paper's drawing").click()
+    viewing.page.get_by_role("button", name="Exactly the paper’s drawing").click()
     paper = viewing.wait_for(blend="even")
     assert {name: paper[name] for name in ("scale", "sinks", "opacity")} == {
         "scale": va.ViewSettings().scale,

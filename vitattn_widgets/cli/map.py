@@ -105,7 +105,15 @@ def next_steps(options: argparse.Namespace, layers: int) -> list[str]:
     model = "".join(f" {name} {shlex.quote(str(value))}" for name, value in given if value)
     size = f" --img-size {options.img_size[0]}x{options.img_size[1]}" if options.img_size else ""
     photo, output = shlex.quote(str(options.photo)), shlex.quote(str(path))
+    kept = {"source": "attention", "target": None, "like": None, "aggregation": "mean"}
+    same = "".join(
+        f" --{name} {shlex.quote(str(getattr(options, name)))}"
+        for name, usual in kept.items()
+        if getattr(options, name) != usual
+    )
+    sinks = "leave_out" if options.sinks == "show" and options.source == "attention" else options.sinks
+    treated = f" --sinks {sinks}" if sinks != "show" else ""
     return [
         f"next, in the browser: vitattn demo{model}",
-        f"or another layer: vitattn map {photo} -o {output} --layer {layer} --sinks leave_out{model}{size}",
+        f"or another layer: vitattn map {photo} -o {output} --layer {layer}{same}{treated}{model}{size}",
     ]

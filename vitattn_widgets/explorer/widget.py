@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,13 +10,17 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..capture.capture import AttentionCapture
 from ..capture.directions import add_direction
+from ..capture.forward import capture_attention
 from ..comparison.compare import Comparison, compare_views
 from ..comparison.panels import Panel
 from ..errors import SettingsError, VitattnError
 from ..evaluation.checks import MapCheck
 from ..images import Picture
+from ..maps.resolve import fit_settings
 from ..view.arrange import screen_capture
 from ..view.encode import picture_bytes
 from ..view.recipe import python_code
@@ -31,7 +36,6 @@ from .still import still_html
 from .views import CONTROLS, along, panels_of, preset_views
 
 if TYPE_CHECKING:
-    import numpy as np
     from IPython.display import HTML
 
 STATIC = Path(__file__).parent / "static"
@@ -226,12 +230,14 @@ class AttentionExplorer(AnsweringExplorer):
         self._menus = self._library.facts()
         self.picture = name
 
-    def add_direction(self, like: str | tuple[int, int] | np.ndarray, name: str = "") -> None:
+    def add_direction(self, like: Picture | tuple[int, int], name: str = "") -> None:
         """Add a target beside the classes and choose it: what in this photo speaks for a likeness?
 
+        A source that does not depend on the class gives way to the recommended one.
+
         Args:
-            like: the name of another picture, whose features are taken; a patch ``(row, col)``; or a vector. See
-                `capture.add_direction`.
+            like: another picture, by its name in this explorer or as `images.load_picture` takes it, whose features are
+                taken; a patch ``(row, col)``; or a vector ``(width,)``. See `capture.add_direction`.
             name: for people; empty for that of the picture, or the patch's place.
 
         Raises:
@@ -241,12 +247,19 @@ class AttentionExplorer(AnsweringExplorer):
         model, picture = shown.values["model"], shown.values["picture"]
         with self._notifying():
             other: Any = like
-            if isinstance(like, str):
+            if isinstance(like, str) and like in self._library.pictures:
                 other, name = self._library.capture(model, like)[1], name or like
+            elif not isinstance(like, tuple) and np.ndim(like if isinstance(like, np.ndarray) else 0) != 1:
+                other = capture_attention(shown.model, like)
+                name = name or (Path(like).name if isinstance(like, str | os.PathLike) else "")
             completed = add_direction(shown.model, shown.capture, other, name)
             self.store.replace(shown.model, picture, self._library.capture(model, picture)[1], completed)
             self._take(replace(shown, capture=completed))
-        self.target = len(completed.target_names) - 1
+            source = self.source
+            if self._now is not None and self._now.settings.source_info.no_class:
+                source = fit_settings(ViewSettings.recommended(), completed).source
+        with self.hold_trait_notifications():
+            self.source, self.target = source, len(completed.target_names) - 1
 
     def close(self) -> None:
         """Close the explorer and free its captures, models and pictures."""

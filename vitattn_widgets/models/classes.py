@@ -48,15 +48,25 @@ def find_class(class_names: Sequence[str], wanted: str | int) -> int:
     if len(matches) == 1:
         return matches[0]
     if matches:
+        matches.sort(key=lambda index: _place_in(names[index], text))
         listed = ", ".join(f"{class_names[index]} ({index})" for index in matches[:LISTED])
         more = f" and {len(matches) - LISTED} more" if len(matches) > LISTED else ""
-        raise SettingsError(f"class {wanted!r} matches several classes: {listed}{more}; give the number")
+        raise SettingsError(
+            f"class {wanted!r} matches several classes: {listed}{more}; give the number or the whole name"
+        )
     near = difflib.get_close_matches(text, names, n=LISTED)
     if near:
         listed = ", ".join(class_names[names.index(name)] for name in near)
         raise SettingsError(f"there is no class {wanted!r}; near names: {listed}")
     some = ", ".join(class_names[:LISTED]) + (", ..." if len(class_names) > LISTED else "")
     raise SettingsError(f"there is no class {wanted!r}, nor one with a similar name; this model has {some}")
+
+
+def _place_in(name: str, text: str) -> int:
+    """Where a text stands in a name: 0 for a word of it, 1 for a word's start, 2 for the inside of one."""
+    if re.search(rf"\b{re.escape(text)}\b", name):
+        return 0
+    return 1 if re.search(rf"\b{re.escape(text)}", name) else 2
 
 
 @lru_cache(maxsize=4096)

@@ -194,7 +194,7 @@ def sentence_of(capture: AttentionCapture, raw: RawMap, sinks: np.ndarray) -> st
     if windows := windows_words(capture, resolved.layer):
         text += f" Attention stays inside {windows}."
     if raw.parts is not None:
-        text += f" {_logit_sentence(raw.parts, source)}"
+        text += f" {_logit_sentence(raw.parts, source, capture.layout.prefix)}"
     elif raw.share > LITTLE:
         text += f" Only {1 - raw.share:.0%} of it reaches patches."
     if sinks.any():
@@ -207,13 +207,19 @@ def sentence_of(capture: AttentionCapture, raw: RawMap, sinks: np.ndarray) -> st
     return text
 
 
-def _logit_sentence(parts: LogitParts, source: Source) -> str:
+def _logit_sentence(parts: LogitParts, source: Source, prefix: Sequence[str]) -> str:
+    whole, patches = _points(parts.logit), _points(parts.patches)
     if not source.no_head:
-        return f"All heads of this layer bring {parts.patches:.1f} of its score of {parts.logit:.1f} from patches."
-    return (
-        f"Of its score of {parts.logit:.1f}, {parts.patches:.1f} lies on patches, {parts.prefix:.1f} on other tokens, "
-        f"{parts.rest:.1f} on biases."
-    )
+        return f"All heads of this layer bring {patches} of its score of {whole} from patches."
+    others = "the class token" if tuple(prefix) == ("class",) else "other tokens"
+    tokens = f"{_points(parts.prefix)} on {others}, " if prefix else ""
+    return f"Of its score of {whole}, {patches} lies on patches, {tokens}{_points(parts.rest)} on biases."
+
+
+def _points(value: float) -> str:
+    """A part of a score with one digit, without a sign before zero."""
+    text = f"{value:.1f}"
+    return "0.0" if text == "-0.0" else text.replace("-", "−")
 
 
 def _layer_place(capture: AttentionCapture, resolved: ResolvedMap) -> str:

@@ -30,6 +30,7 @@ import { tablesOf } from "./parts/tables.js";
 import { explanationsOf, withTerms } from "./parts/terms.js";
 import { toolsOf } from "./parts/tools.js";
 
+/** @typedef {import("./engine/capsule.js").Capsule} Capsule */
 /** @typedef {import("./parts/types.js").Host} Host */
 /** @typedef {import("./parts/types.js").Now} Now */
 /** @typedef {import("./parts/types.js").Settings} Settings */
@@ -185,6 +186,22 @@ export function mount(root, host) {
   };
 
   /**
+   * A file has some maps for the usual query alone: then they are shown for that one.
+   * @param {State} state
+   * @param {Capsule} capsule
+   * @param {Set<string>} chosen   by the user
+   * @returns {State}
+   */
+  const heldByFile = (state, capsule, chosen) => {
+    if (!host.closed || state.query === null || chosen.has("query") || !missing(capsule, state)) return state;
+    const usual = { ...state, query: null };
+    if (missing(capsule, usual)) return state;
+    if (Array.isArray(state.query))
+      messages.say({ kind: "note", text: "This file has that for the usual query, not for a patch.", lasts: 8000 });
+    return usual;
+  };
+
+  /**
    * @param {State} next
    * @param {Set<string>} chosen   by the user
    * @returns {State}
@@ -197,12 +214,12 @@ export function mount(root, host) {
     const query = fresh && !chosen.has("query") && Array.isArray(next.query) ? null : next.query;
     const wanted = { ...next, target, query };
     if (!capsule || !("layer" in wanted)) return wanted;
-    if (!now) return fitSettings(wanted, capsule);
+    if (!now) return heldByFile(fitSettings(wanted, capsule), capsule, chosen);
     const { facts, targetNames } = now.capsule;
     const other = next.model !== now.state.model || next.picture !== now.state.picture;
     // a patch that was chosen in the same step is one of the new layer's
     const grid = other || !chosen.has("query") ? facts.layers[now.settings.layer].query_grid : null;
-    return fitSettings(wanted, capsule, { grid, classes: other ? targetNames : null });
+    return heldByFile(fitSettings(wanted, capsule, { grid, classes: other ? targetNames : null }), capsule, chosen);
   };
   store.fit = fit;
 

@@ -129,15 +129,24 @@ function logitPart(capsule, { patches, prefix, logit, rest }, { source, layer })
   return `of the logit ${fixed(logit, 2)}, ${fixed(patches, 2)} on patches${tokens}, ${fixed(rest, 2)} ${where}`;
 }
 
-/** @param {LogitParts} parts @param {import("./capsule.js").SourceFacts} source */
-function logitSentence({ patches, prefix, logit, rest }, source) {
+/**
+ * @param {import("./attribution.js").LogitParts} parts
+ * @param {import("./capsule.js").SourceFacts} source
+ * @param {string[]} prefix names of the tokens before the patches
+ */
+function logitSentence({ patches, prefix: others, logit, rest }, source, prefix) {
   if (!source.no_head) {
-    return `All heads of this layer bring ${fixed(patches, 1)} of its score of ${fixed(logit, 1)} from patches.`;
+    return `All heads of this layer bring ${points(patches)} of its score of ${points(logit)} from patches.`;
   }
-  return (
-    `Of its score of ${fixed(logit, 1)}, ${fixed(patches, 1)} lies on patches, ${fixed(prefix, 1)} on other tokens, ` +
-    `${fixed(rest, 1)} on biases.`
-  );
+  const words = prefix.length === 1 && prefix[0] === "class" ? "the class token" : "other tokens";
+  const tokens = prefix.length ? `${points(others)} on ${words}, ` : "";
+  return `Of its score of ${points(logit)}, ${points(patches)} lies on patches, ${tokens}${points(rest)} on biases.`;
+}
+
+/** @param {number} value @returns {string} with one digit, without a sign before zero */
+function points(value) {
+  const text = fixed(value, 1);
+  return text === "-0.0" ? "0.0" : text.replace("-", "−");
 }
 
 /** @param {Capsule} capsule @param {ResolvedMap} resolved */
@@ -204,7 +213,7 @@ export function sentenceOf(capsule, raw, sinks) {
   let text = `${place.join(", ")}: ${fillIn(source.sentence, { query, target })}.`;
   const { windows } = capsule.facts.layers[layer];
   if (windows) text += ` Attention stays inside ${windows}.`;
-  if (raw.parts) text += ` ${logitSentence(raw.parts, source)}`;
+  if (raw.parts) text += ` ${logitSentence(raw.parts, source, capsule.facts.model.prefix)}`;
   else if (raw.share > LITTLE) text += ` Only ${percent(1 - raw.share, 0)} of it reaches patches.`;
   const count = countSinks(sinks);
   if (count) {

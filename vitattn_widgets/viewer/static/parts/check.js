@@ -106,7 +106,7 @@ export function checkOf(viewer) {
       mark(here) {
         setText(
           place,
-          here ? "The map above" : `Another map: ${key.picture}, ${now.capsule.facts.layers[now.settings.layer].words}`,
+          here ? "The map shown" : `Another map: ${key.picture}, ${now.capsule.facts.layers[now.settings.layer].words}`,
         );
         article.classList.toggle("va-elsewhere", !here);
         again.hidden = here;

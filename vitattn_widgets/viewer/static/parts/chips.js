@@ -82,7 +82,7 @@ function chipsNow(now) {
   /** @type {Chip[]} */
   const chips = [];
   const paper = Object.entries(PAPER_LOOK).every(([name, value]) => sameValue(values[name], value));
-  if (paper) chips.push({ words: "the paper's drawing", changes: back(Object.keys(PAPER_LOOK)) });
+  if (paper) chips.push({ words: "the paper’s drawing", changes: back(Object.keys(PAPER_LOOK)) });
   for (const name of DEEP_FIELDS) {
     if (sameValue(values[name], base[name]) || rests(now, name) || (paper && name in PAPER_LOOK)) continue;
     chips.push({ words: chipWords(now, name), changes: back([name]) });

@@ -124,7 +124,7 @@ export function expertOf(viewer) {
   const on = segments("Ground", (value) => store.change({ on: value }));
   const arrangement = segments("Arrangement", (value) => store.change({ arrangement: value }));
   const paper = button({
-    text: "Exactly the paper's drawing",
+    text: "Exactly the paper’s drawing",
     class: "va-wide-button",
     onclick: () => store.change({ ...PAPER_LOOK, source: DEFAULTS.source, arrangement: "overlay" }),
   });

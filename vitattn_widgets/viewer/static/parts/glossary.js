@@ -70,7 +70,7 @@ export const TERMS = {
   sink: {
     title: "Sink",
     words:
-      "A patch, often in a corner, that draws attention whatever the picture shows; the model parks there what it does not need. It says nothing about the object, so it is marked and kept out of the scale.",
+      "A patch, often in a corner, that draws attention whatever the picture shows; the model parks there what it does not need. It says nothing about the object, so it is marked, and kept out of the scale unless it is part of the answer.",
     grid: ["900000", "001210", "002420", "000109"],
     dashes: "M1 1h8v8H1zM51 31h8v8h-8z",
   },
@@ -167,7 +167,8 @@ export const TERMS = {
   },
   average: {
     title: "Times the average patch",
-    words: "1 means as much as an even spread over all patches would give to each. 4 means four times that.",
+    words:
+      "1 is the average size of a patch’s value in this map, 4 means four times that. Below 0, a patch speaks against the answer.",
     lines: "M8 36V28M18 36V30M28 36V8M38 36V24M48 36V31",
     dashes: "M2 25h56",
   },

@@ -178,7 +178,9 @@ export function matrixOf(viewer) {
 
   const paint = () => {
     if (!now || !size.width) return;
-    const overview = renderOverview(now.capsule, now.settings);
+    const { settings, capsule } = now;
+    const query = capsule.source(settings.source).no_query ? null : settings.query;
+    const overview = renderOverview(capsule, { ...settings, query });
     const scale = window.devicePixelRatio || 1;
     const wanted = [
       now.state.picture,
@@ -244,15 +246,16 @@ export function matrixOf(viewer) {
   const writeNote = () => {
     if (!now) return;
     const source = now.capsule.source(now.settings.source);
-    const reach = source.span === "layer" ? "" : "Underlined: the layers that this map is computed from. ";
-    const rest = source.no_head ? `Single heads rest: ${source.no_head}.` : "";
-    const usual = others
-      ? `${others} of ${size.layers} layers show their usual query: this one's rows are not here. `
-      : "";
-    setText(
-      note,
-      usual + reach + rest + stageNote(stages, now.settings.layer) || "Each small map has a scale of its own.",
-    );
+    const sentences = [
+      others
+        ? `${size.layers - others} of ${size.layers} layers show the chosen query, the others their usual one.`
+        : "",
+      source.plain ? "" : "All small maps are of attention.",
+      source.span === "layer" ? "" : "Underlined: the layers that this map is computed from.",
+      source.no_head ? `No single heads: ${source.no_head}.` : "",
+      stageNote(stages, now.settings.layer),
+    ];
+    setText(note, sentences.filter(Boolean).join(" ") || "Each small map has a scale of its own.");
   };
 
   grid.addEventListener("keydown", (event) => {
@@ -287,7 +290,7 @@ export function matrixOf(viewer) {
       const { changed } = next;
       if (["layer", "head", "source", "capsule"].some((name) => changed.has(name))) frame();
       if (changed.has("capsule") || changed.has("cmap")) paint();
-      else if (["query", "layer", "sinks"].some((name) => changed.has(name))) {
+      else if (["query", "layer", "sinks", "source"].some((name) => changed.has(name))) {
         clearTimeout(waiting);
         waiting = setTimeout(paint, PATIENCE_MS);
       }

@@ -1,7 +1,6 @@
 // @ts-check
 // The three questions as tabs: each sets source, sinks and scale, and gives back what was there when it is left.
 
-import { missing } from "../engine/attribution.js";
 import { element, setText } from "./dom.js";
 
 /** @typedef {import("./types.js").Viewer} Viewer */
@@ -58,13 +57,7 @@ export function questionsOf(viewer) {
     const { state, capsule } = now;
     if (viewer.store.get().question !== question) {
       const own = capsule.facts.questions.find((one) => one.name === question)?.settings;
-      const next = { question, ...(left.get(question) ?? own) };
-      // a file has the maps of some sources for the usual query alone
-      const settings = /** @type {any} */ ({ ...now.settings, ...next });
-      const usual = viewer.host.closed && settings.query !== null && missing(capsule, settings) !== null;
-      viewer.store.change(usual ? { ...next, query: null } : next);
-      if (usual && Array.isArray(settings.query))
-        viewer.say({ kind: "note", text: "This file answers that for the usual query, not for a patch.", lasts: 8000 });
+      viewer.store.change({ question, ...(left.get(question) ?? own) });
     }
     if (question === "believe") viewer.open("check");
     else if (state.question === "believe" && viewer.opened() === "check") viewer.open("");

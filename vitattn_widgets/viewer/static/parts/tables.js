@@ -265,7 +265,7 @@ export function tablesOf(viewer, ask) {
     const [heads, mlps] = [total("direct"), total("mlps")].map(signedWords);
     sums.replaceChildren(
       ...withTerms(
-        `Directly, all heads give ${heads}, the MLPs ${mlps}, what enters the first layer ${signedWords(start)}, biases ${signedWords(biases)}: together the logit, ${signedWords(logit)}.`,
+        `Directly, all heads give ${heads}, the MLPs ${mlps}, what enters the first layer ${signedWords(start)}, biases ${signedWords(biases)}: together the logit, ${signedWords(logit)}, which contributions divide among tokens instead.`,
       ),
     );
   };
