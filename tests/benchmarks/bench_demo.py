@@ -231,7 +231,8 @@ def checks(visitors, options, folder):
             visitors.timed(client, "POST", "check", json=subject)
         return time.perf_counter() - start
 
-    with light_visitor(visitors, photo(folder, 0)), visitors.measured(f"{options.checks} checks"):
+    program = photo(folder, 0) if options.program else None
+    with light_visitor(visitors, program), visitors.measured(f"{options.checks} checks"):
         start = time.perf_counter()
         with ThreadPoolExecutor(options.checks) as pool:
             done = list(pool.map(check, subjects))
@@ -267,6 +268,12 @@ def main():
     parser.add_argument("--uploads", type=int, default=32, help="photos that are uploaded at once")
     parser.add_argument("--checks", type=int, default=30, help="checks at once")
     parser.add_argument("--heavy", type=int, default=20, help="heavy calls at once")
+    parser.add_argument(
+        "--program",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="a program that asks for maps beside the checks; alone it takes a quarter of a core",
+    )
     parser.add_argument("--rest", type=float, default=10.0, help="seconds without any request")
     options = parser.parse_args()
     print(f"{options.model}, {os.cpu_count()} cores shared with the visitors")
