@@ -3,8 +3,6 @@ from .batches import AttentionRows as AttentionRows, capture_rows as capture_row
 from .capture import (
     AttentionCapture as AttentionCapture,
     CapturedLayer as CapturedLayer,
-    ClassGradients as ClassGradients,
-    Direction as Direction,
     Verification as Verification,
 )
 from .conservative import capture_contributions as capture_contributions
@@ -16,4 +14,5 @@ from .head_contributions import (
     capture_head_contributions as capture_head_contributions,
 )
 from .layer_answers import LayerAnswers as LayerAnswers
+from .targets import ClassGradients as ClassGradients, Direction as Direction
 from .value_norms import capture_value_norms as capture_value_norms

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
-from .capture import ClassGradients
 from .directions import reading_answer
 from .forward import arrangement, require_same_model
 from .recorder import model_lock, watched_forward
 from .sites import SiteCalls, weighted_values
+from .targets import ClassGradients
 
 if TYPE_CHECKING:
     from ..models.loading import AttentionModel

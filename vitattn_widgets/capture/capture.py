@@ -14,11 +14,12 @@ from ..errors import SettingsError
 from ..images import CropBox
 from ..models.partitions import cell_shape, merges
 from ..models.tokens import LayerTokens, Query, TokenLayout, resolve_index
-from .attention import Attention, mean_row, pick, query_chunks, rebuild
+from .attention import Attention, mean_row, query_chunks, rebuild
 from .cache import remembered
 from .contributions import ClassContributions
 from .layer_answers import LayerAnswers
 from .patch_attention import split_prefix
+from .targets import ClassGradients, Direction
 
 Added = TypeVar("Added", "ClassGradients", ClassContributions)
 
@@ -423,44 +424,3 @@ def _largest_difference(layer: CapturedLayer) -> float:
         again = layer.attention.rows(chunk, torch.float64) @ values  # batch head query width
         worst = max(worst, float((again - output[:, :, chunk]).abs().max()))
     return worst / max(float(output.abs().max()), torch.finfo(torch.float64).tiny)
-
-
-@dataclass(frozen=True, eq=False)
-class Direction:
-    """A vector in the space of a model's features, as a target of maps.
-
-    Attributes:
-        name: what it is of, for people: ``"dog.jpg"``, ``"patch 3, 4"``.
-        vector: float32 ``(width,)`` of length 1.
-        cosine: of the angle between the photo's own feature vector and this one, -1..1.
-    """
-
-    name: str
-    vector: np.ndarray
-    cosine: float
-
-
-@dataclass(frozen=True, eq=False)
-class ClassGradients:
-    """The gradient of one answer, a class's logit as a rule, with respect to each layer's attention times values.
-
-    Attributes:
-        target: number of the class or direction; None is the feature vector of a model without a classifier.
-        outputs: for each layer float32 ``(1, head, query, width)``.
-    """
-
-    target: int | None
-    outputs: tuple[Tensor, ...]
-
-    def rows(self, layer: int, values: Tensor, queries: np.ndarray) -> Tensor:
-        """The gradient of the logit with respect to attention rows.
-
-        Args:
-            layer: number of the layer, from 0 on.
-            values: the layer's values, ``(1, head, key, width)``.
-            queries: numbers of the rows.
-
-        Returns:
-            float32 ``(1, head, len(queries), key)``.
-        """
-        return pick(self.outputs[layer], queries) @ values.mT

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from ..errors import ModelError, SettingsError
 from ..models.families import blocks, read_out
-from .capture import Direction
 from .forward import require_same_model
 from .recorder import Forward, model_lock, replaced_forward, watched_forward
+from .targets import Direction
 
 if TYPE_CHECKING:
     from ..models.loading import AttentionModel

@@ -83,7 +83,11 @@ def every_head(capture: AttentionCapture, settings: ViewSettings) -> Panels:
 
 
 PRESETS: dict[str, Preset] = {
-    "sources": Preset("all sources", "the same layer and query, one panel per source", all_sources),
+    "sources": Preset(
+        "all sources",
+        "one panel per source with the same layer: those with signs, or those without",
+        all_sources,
+    ),
     "layers": Preset("layers", f"up to {LAYERS} layers, evenly from the first to the last", even_layers),
     "heads": Preset("heads", "every head of this layer", every_head),
     "aggregations": Preset("aggregations", "every aggregation of this layer's heads", all_aggregations),

@@ -10,8 +10,9 @@ import torch
 
 from ..capture.attention import query_chunks
 from ..capture.cache import remembered
-from ..capture.capture import AttentionCapture, ClassGradients
+from ..capture.capture import AttentionCapture
 from ..capture.contributions import ClassContributions
+from ..capture.targets import ClassGradients
 from ..errors import SettingsError
 from ..models.partitions import spread
 from ..models.tokens import Query

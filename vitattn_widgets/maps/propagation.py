@@ -20,7 +20,8 @@ import numpy as np
 import torch
 
 from ..capture.attention import query_chunks
-from ..capture.capture import AttentionCapture, CapturedLayer, ClassGradients
+from ..capture.capture import AttentionCapture, CapturedLayer
+from ..capture.targets import ClassGradients
 from ..errors import SettingsError
 from ..models.partitions import Grid, spread, unmerge
 from ..models.tokens import Query

@@ -21,7 +21,11 @@ const MAX_LAYERS = 6;
 
 /** @type {Record<string, Preset>} The presets by name. */
 export const PRESETS = {
-  sources: { title: "all sources", words: "the same layer and query, one panel per source", panels: allSources },
+  sources: {
+    title: "all sources",
+    words: "one panel per source with the same layer: those with signs, or those without",
+    panels: allSources,
+  },
   layers: {
     title: "layers",
     words: `up to ${MAX_LAYERS} layers, evenly from the first to the last`,
