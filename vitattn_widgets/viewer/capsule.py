@@ -164,16 +164,13 @@ def capsule_facts(
 
 
 def _questions(capture: AttentionCapture) -> list[Question]:
-    """The questions. Where an answer cannot be divided, another source than contributions answers.
-
-    Without a classifier they are as they are: the tabs of a class rest, and say why.
-    """
+    """The questions. Where an answer cannot be divided, another source than contributions answers."""
 
     def fitted(one: Question) -> Question:
         source = fit_settings(MapSettings(source=one["settings"]["source"]), capture).source
         return {**one, "settings": {**one["settings"], "source": source}}
 
-    return [fitted(one) for one in QUESTIONS] if capture.class_names else list(QUESTIONS)
+    return [fitted(one) for one in QUESTIONS]
 
 
 def _size(pixels: np.ndarray) -> tuple[int, int]:
