@@ -131,7 +131,7 @@ def test_what_cannot_work_is_one_line_before_any_model_loads(tmp_path: Path) -> 
             (["--mcp", "--auth", "a:b"], {}, "--mcp cannot be behind a login"),
             (["--frame-ancestors", "example.org/page"], {}, "is no origin that could show the page in a frame"),
         ):
-            status, said, seconds = command("--model", "demo", *options, **environment)
+            status, said, seconds = command("--model", "demo", "--port", "0", *options, **environment)
             assert status == 2, options
             assert words in said
             assert "Loading" not in said
