@@ -89,6 +89,20 @@ def ratio(times: dict[str, list[float]], name: str) -> float:
     return statistics.median(variant / plain for variant, plain in pairs)
 
 
+def capture_variants(model: va.models.AttentionModel, tensor: Tensor) -> dict[str, Callable[[], object]]:
+    """A plain pass, one that keeps the default query's rows, and one that keeps everything, by name."""
+
+    def plain() -> Tensor:
+        with torch.inference_mode():
+            return model.module(tensor)
+
+    return {
+        "plain": plain,
+        "rows": lambda: capture_rows_tensor(model, tensor),
+        "all": lambda: capture_tensor(model, tensor),
+    }
+
+
 def bench_capture(scale: float) -> None:
     print("capture over a plain fused forward pass; rows only also over one of eight photos\n")
     print(
@@ -99,26 +113,14 @@ def bench_capture(scale: float) -> None:
         tensor = torch.randn(1, 3, size, size)
         extract = eager_twin(model, name)
 
-        def plain(model: va.models.AttentionModel = model, tensor: Tensor = tensor) -> Tensor:
-            with torch.inference_mode():
-                return model.module(tensor)
-
         def extracted(extract: AttentionExtract = extract, tensor: Tensor = tensor) -> dict[str, Tensor]:
             with torch.inference_mode():
                 return extract(tensor)
 
-        variants: dict[str, Callable[[], object]] = {
-            "plain": plain,
-            "rows": lambda model=model, tensor=tensor: capture_rows_tensor(model, tensor),
-            "all": lambda model=model, tensor=tensor: capture_tensor(model, tensor),
-            "extract": extracted,
-        }
+        variants = capture_variants(model, tensor) | {"extract": extracted}
         times = timed_rounds(variants, max(3, round(rounds * scale)))
         eight = tensor.expand(8, -1, -1, -1).contiguous()
-        of_eight = {
-            "plain": lambda plain=plain, eight=eight: plain(tensor=eight),
-            "rows": lambda model=model, eight=eight: capture_rows_tensor(model, eight),
-        }
+        of_eight = {name: run for name, run in capture_variants(model, eight).items() if name != "all"}
         batch_times = timed_rounds(of_eight, max(3, round(rounds * scale / 8)))
         print(
             f"{name:<26}{size:>5}{statistics.median(times['plain']):>8.1f} ms{ratio(times, 'rows'):>11.3f}"
@@ -135,10 +137,6 @@ def bench_stages(scale: float) -> None:
         model = load(name)
         tensor = torch.randn(1, 3, size, size)
 
-        def plain(model: va.models.AttentionModel = model, tensor: Tensor = tensor) -> Tensor:
-            with torch.inference_mode():
-                return model.module(tensor)
-
         def one_row(model: va.models.AttentionModel = model, tensor: Tensor = tensor) -> list[Tensor]:
             rows: list[Tensor] = []
 
@@ -149,12 +147,7 @@ def bench_stages(scale: float) -> None:
             watched_forward(model.module, model.parts, model.sites, tensor, keep)
             return rows
 
-        variants: dict[str, Callable[[], object]] = {
-            "plain": plain,
-            "rows": lambda model=model, tensor=tensor: capture_rows_tensor(model, tensor),
-            "one": one_row,
-            "all": lambda model=model, tensor=tensor: capture_tensor(model, tensor),
-        }
+        variants = capture_variants(model, tensor) | {"one": one_row}
         times = timed_rounds(variants, max(3, round(rounds * scale)))
         print(
             f"{name:<30}{size:>5}{statistics.median(times['plain']):>8.1f} ms{ratio(times, 'rows'):>11.3f}"

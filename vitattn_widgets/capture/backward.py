@@ -63,10 +63,9 @@ def capture_gradients(model: AttentionModel, capture: AttentionCapture, target: 
 
     with model_lock(model.module), torch.inference_mode(False), torch.enable_grad():
         free_from_inference_mode(model)
-        tensor = model.preprocessing.tensor(capture.pixels)[None].to(model.device, model.dtype)
         # asking for the input's gradient makes everything after it part of the graph, frozen weights or not
+        tensor = model.preprocessing.tensor(capture.pixels)[None].to(model.device, model.dtype).requires_grad_()
         with reading_answer(model, capture, target) as answer:
-            tensor.requires_grad_()
             logits = watched_forward(model.module, model.parts, model.sites, tensor, keep, gradients=True)
         require_gradient(model, (logits, *products))
         require_same_answer(model, capture, logits)

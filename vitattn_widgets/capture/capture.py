@@ -254,6 +254,11 @@ class AttentionCapture:
         """The names of the targets, by number: the classes, then the directions."""
         return (*self.class_names, *(direction.name for direction in self.directions))
 
+    def direction(self, target: int) -> Direction | None:
+        """The direction of a target's number, from 0 on; None for a class."""
+        place = target - len(self.class_names)
+        return None if place < 0 else self.directions[place]
+
     def resolve_target(self, target: int | None = None) -> int | None:
         """The number of a target: `target`, a class or a direction, or the most probable class for None.
 
@@ -277,8 +282,8 @@ class AttentionCapture:
         """What maps of a target explain, in words: a class, a likeness, or the features without a classifier."""
         if target is None:
             return "its feature vector"
-        likeness = "likeness to " if target >= len(self.class_names) else ""
-        return f"{likeness}{self.target_names[target]}"
+        direction = self.direction(target)
+        return self.class_names[target] if direction is None else f"likeness to {direction.name}"
 
     def class_gradients(self, target: int | None = None) -> ClassGradients:
         """The gradients of a target that were added to this capture.

@@ -90,18 +90,17 @@ def reading_answer(model: AttentionModel, capture: AttentionCapture, target: int
     Raises:
         ModelError: a direction, and the model has no single feature vector.
     """
-    classes = len(capture.class_names)
-    if target is not None and target < classes:
+    direction = None if target is None else capture.direction(target)
+    if target is not None and direction is None:
         yield lambda output: output[0, target]
         return
     with _reading_features(model, capture) as features:
 
         def along(output: Tensor) -> Tensor:
             vector = features(output)
-            if target is None:
+            if direction is None:
                 return (vector * (vector / vector.norm()).detach()).sum()
-            direction = torch.from_numpy(capture.directions[target - classes].vector)
-            return (vector * direction.to(vector.device, vector.dtype)).sum()
+            return (vector * torch.from_numpy(direction.vector).to(vector.device, vector.dtype)).sum()
 
         yield along
 

@@ -16,6 +16,7 @@ from .options import (
     add_shared,
     add_target,
     load_chosen,
+    read_like,
     view_settings,
     with_likeness,
     with_target,
@@ -71,11 +72,12 @@ def run(options: argparse.Namespace) -> None:
     settings = view_settings(options)
     if options.sources:
         settings = replace(settings, source=options.sources[0])
+    like = read_like(options, settings)
     sources = options.sources or None
     photo = load_picture(options.photo)  # before the model, so that a bad photo is reported before any download
     model = load_chosen(options)
     settings = with_target(settings, model, options.target)
-    capture, settings = with_likeness(capture_attention(model, photo), settings, model, options)
+    capture, settings = with_likeness(capture_attention(model, photo), settings, model, options, like)
     page = make_page(model, capture, settings, sources, options.photo.name)
     write_file(options.output, page.content)
     print(f"wrote {options.output}: {page.describe()}")

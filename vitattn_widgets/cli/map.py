@@ -15,6 +15,7 @@ from .options import (
     add_shared,
     add_source,
     load_chosen,
+    read_like,
     view_settings,
     with_likeness,
     with_target,
@@ -62,10 +63,11 @@ def run(options: argparse.Namespace) -> None:
     if options.npz:
         check_writable(options.npz, (".npz",))
     settings = view_settings(options)
+    like = read_like(options, settings)
     photo = load_picture(options.photo)  # before the model, so that a bad photo is reported before any download
     model = load_chosen(options)
     settings = with_target(settings, model, options.target)
-    capture, settings = with_likeness(capture_attention(model, photo), settings, model, options)
+    capture, settings = with_likeness(capture_attention(model, photo), settings, model, options, like)
     capture = complete_capture(model, capture, settings)
     rendered = render_view(capture, settings)
 

@@ -19,8 +19,12 @@ from ..view.drawing import BLENDS, DEFAULT_CMAP, SCALES
 from ..view.settings import GROUNDS, SMOOTHING_STEPS, ViewSettings
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from ..capture.capture import AttentionCapture
     from ..models.loading import AttentionModel
+
+    Like = tuple[int, int] | Image
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -218,19 +222,15 @@ def with_target(settings: ViewSettings, model: AttentionModel, target: str | Non
     return replace(settings, target=find_class(model.class_names, target))
 
 
-def with_likeness(
-    capture: AttentionCapture, settings: ViewSettings, model: AttentionModel, options: argparse.Namespace
-) -> tuple[AttentionCapture, ViewSettings]:
-    """The capture and the settings with what ``--like`` names as the target, if it is given.
+def read_like(options: argparse.Namespace, settings: ViewSettings) -> Like | None:
+    """What ``--like`` names, a patch or a photo, read before any model is loaded; None without it.
 
     Raises:
         SettingsError: together with ``--target``, or for a source that does not depend on the class.
         PictureError: the other photo cannot be read.
     """
     if options.like is None:
-        return capture, settings
-    from ..capture.directions import add_direction
-    from ..capture.forward import capture_attention
+        return None
     from ..images import load_picture
 
     if options.target is not None:
@@ -241,11 +241,26 @@ def with_likeness(
             "choose another one, such as --source contribution_sum"
         )
     patch = re.fullmatch(r"([0-9]{1,5}),([0-9]{1,5})", options.like)
-    if patch:
-        capture = add_direction(model, capture, (int(patch[1]), int(patch[2])))
+    return (int(patch[1]), int(patch[2])) if patch else load_picture(options.like)
+
+
+def with_likeness(
+    capture: AttentionCapture,
+    settings: ViewSettings,
+    model: AttentionModel,
+    options: argparse.Namespace,
+    like: Like | None,
+) -> tuple[AttentionCapture, ViewSettings]:
+    """The capture and the settings with what `read_like` gave as the target."""
+    if like is None:
+        return capture, settings
+    from ..capture.directions import add_direction
+    from ..capture.forward import capture_attention
+
+    if isinstance(like, tuple):
+        capture = add_direction(model, capture, like)
     else:
-        other = capture_attention(model, load_picture(options.like))
-        capture = add_direction(model, capture, other, Path(options.like).name)
+        capture = add_direction(model, capture, capture_attention(model, like), Path(options.like).name)
     return capture, replace(settings, target=len(capture.target_names) - 1)
 
 

@@ -94,7 +94,7 @@ def _facets(panel: Panel) -> list[Facet | None]:
     target = None
     if resolved.target is not None:
         name = capture.answer_words(resolved.target)
-        kind = "class " if resolved.target < len(capture.class_names) else ""
+        kind = "class " if capture.direction(resolved.target) is None else ""
         target = Facet(name, f"{kind}{name}")
     left_out = settings.sinks in LEFT_OUT
     sinks = Facet("without sinks", "sinks left out") if left_out else Facet("with sinks", "")

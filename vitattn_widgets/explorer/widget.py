@@ -247,9 +247,10 @@ class AttentionExplorer(AnsweringExplorer):
         model, picture = shown.values["model"], shown.values["picture"]
         with self._notifying():
             other: Any = like
+            vector = isinstance(like, np.ndarray) and like.ndim == 1
             if isinstance(like, str) and like in self._library.pictures:
                 other, name = self._library.capture(model, like)[1], name or like
-            elif not isinstance(like, tuple) and np.ndim(like if isinstance(like, np.ndarray) else 0) != 1:
+            elif not (vector or isinstance(like, tuple)):
                 other = capture_attention(shown.model, like)
                 name = name or (Path(like).name if isinstance(like, str | os.PathLike) else "")
             completed = add_direction(shown.model, shown.capture, other, name)

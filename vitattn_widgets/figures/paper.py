@@ -118,7 +118,7 @@ def _title(capture: AttentionCapture, settings: ViewSettings) -> str:
     if resolved.target is not None:
         name = "each photo's predicted class"
         if settings.target is not None:
-            kind = "class " if resolved.target < len(capture.class_names) else ""
+            kind = "class " if capture.direction(resolved.target) is None else ""
             name = f"the {kind}{capture.answer_words(resolved.target)}"
         parts[-1] += f" for {name}"
     treatments = {"outline": "outlined", "leave_out": "left out", "mark": "marked and left out"}

@@ -87,9 +87,9 @@ def _source_words(capture: AttentionCapture, resolved: ResolvedMap) -> list[str]
 def _class_words(capture: AttentionCapture, target: int | None) -> str:
     if target is None:
         return f"for {capture.answer_words(target)} (this model has no classifier)"
-    if target >= len(capture.class_names):
-        cosine = capture.directions[target - len(capture.class_names)].cosine
-        return f"for the {capture.answer_words(target)} (cosine {cosine:.2f})"
+    direction = capture.direction(target)
+    if direction is not None:
+        return f"for the {capture.answer_words(target)} (cosine {direction.cosine:.2f})"
     predicted = ", the prediction" if target == capture.class_or_predicted() else ""
     return f"for the class {capture.class_names[target]} ({capture.probabilities[target]:.1%}{predicted})"
 

@@ -189,8 +189,8 @@ def _parts(
 
     first, likely = capture.resolve_target(settings.target), likely_classes(capture.probabilities, classes)
     targets = list(dict.fromkeys([first, *likely]))
-    shown = [target for target in targets if target is not None and target < len(capture.class_names)]
-    in_answer = [(("tables", target), partial(tables, target)) for target in shown]
+    known = [target for target in targets if target is not None and capture.direction(target) is None]
+    in_answer = [(("tables", target), partial(tables, target)) for target in known]
     kinds = [kind for kind in reversed(BY_CLASS) if any(_kind(source) == kind for source in here)]
     by_class = [[((kind, target), partial(maps, kind, target)) for kind in kinds] for target in targets]
     operands = [
