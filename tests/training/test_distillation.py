@@ -54,13 +54,19 @@ def test_the_pruned_copy_has_the_teachers_layers_and_computes_what_timm_computes
     theirs = random_teacher.module
     pictures = torch.randn(2, 3, teacher.SIZE, teacher.SIZE)
     tokens = theirs._pos_embed(theirs.patch_embed(pictures))
+    noise = student.reg_token.detach() - theirs.cls_token
+    assert noise.shape == (1, teacher.REGISTERS, 192)
+    assert 0.5 < noise.std() / teacher.REGISTER_NOISE < 2
+    tokens = torch.cat([tokens[:, :1], tokens[:, :1] + noise, tokens[:, 1:]], 1)
     for number in teacher.LAYERS:
         block = theirs.blocks[number]
         tokens = tokens + _attention(block.attn, block.norm1(tokens), teacher.HEADS)
         tokens = tokens + block.mlp(block.norm2(tokens))
-    torch.testing.assert_close(student.forward_features(pictures), theirs.norm(tokens), rtol=1e-4, atol=1e-4)
+    wanted = theirs.norm(tokens)
+    torch.testing.assert_close(student.forward_features(pictures), wanted, rtol=1e-4, atol=1e-4)
     logits, ours = distillation.Student(student)(pictures)
-    torch.testing.assert_close(ours, theirs.norm(tokens), rtol=1e-4, atol=1e-4)
+    without = torch.cat([wanted[:, :1], wanted[:, 1 + teacher.REGISTERS :]], 1)
+    torch.testing.assert_close(ours, without, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(logits, student(pictures))
 
 
@@ -84,6 +90,7 @@ def test_given_some_patches_the_student_sees_these_alone(random_teacher: va.mode
     some = torch.arange(1, 40)[None]
     for one, other in zip(student(pictures, some), student(hidden, some), strict=True):
         torch.testing.assert_close(one, other)
+    assert student(pictures, some)[1].shape == (1, 1 + 39, 192)
     everything = student(pictures, torch.arange(100)[None])
     for one, other in zip(everything, student(pictures), strict=True):
         torch.testing.assert_close(one, other)

@@ -65,17 +65,12 @@ def test_its_card_says_what_it_measures_and_that_it_is_enough(card: dict) -> Non
     assert max(card["confidence"]["calibration_error"].values()) <= 0.05
     first, view, blob = (card["maps"][name] for name in ("mean attention", "contribution_sum", "centre blob"))
     assert card["maps"]["photos"] == 300
-    assert min(first["mass_on_mask"], view["mass_on_mask"]) > blob["mass_on_mask"]
-    assert first["pointing_game"] > blob["pointing_game"]
+    for measure, least in blob.items():
+        assert min(first[measure], view[measure]) > least
     assert set(card["test"]["by_kind"]) == set(kinds.KINDS)
     assert card["base"]["licence"] == "Apache-2.0"
     assert all(source["licence"] for source in card["data"]["sources"])
     assert card["limits"]
-
-
-@pytest.mark.xfail(strict=True, reason="its brightest pixel is on the object less often than the picture's centre is")
-def test_the_recommended_view_points_better_than_a_centre_blob(card: dict) -> None:
-    assert card["maps"]["contribution_sum"]["pointing_game"] > card["maps"]["centre blob"]["pointing_game"]
 
 
 def test_the_test_photos_give_the_cards_accuracy(shared: Path, demo: va.models.AttentionModel, card: dict) -> None:
@@ -168,7 +163,7 @@ def test_it_was_trained_by_the_plan_of_this_version(card: dict) -> None:
 
 def test_it_is_a_plain_timm_model(demo: va.models.AttentionModel) -> None:
     assert type(demo.module) is timm.models.vision_transformer.VisionTransformer
-    assert demo.layout.prefix == ("class",)
+    assert demo.layout.prefix == ("class", *(f"reg{number}" for number in range(teacher.REGISTERS)))
     assert len(demo.sites) >= 6
     assert all(site.num_heads >= 4 for site in demo.sites.values())
     assert 160 <= demo.preprocessing.size[0] <= 192

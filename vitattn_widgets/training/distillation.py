@@ -53,7 +53,7 @@ class Distillation:
         seed: of everything random.
     """
 
-    epochs: int = 8
+    epochs: int = 16
     views_per_epoch: int = 16384
     shares: Mapping[str, float] = field(default_factory=lambda: {"kinds": 0.66, "fruit": 0.12, "made": 0.22})
     batch_size: int = 64
@@ -95,7 +95,7 @@ class Student(nn.Module):
     """A timm ViT that also returns its tokens, and can be given some of the patches alone.
 
     Args:
-        module: timm's ``VisionTransformer`` with a class token.
+        module: timm's ``VisionTransformer`` with a class token first; other prefix tokens are registers.
     """
 
     def __init__(self, module: Any) -> None:
@@ -110,14 +110,14 @@ class Student(nn.Module):
             patches: int64 ``(batch, kept)``, the patches that it sees; None is all of them.
 
         Returns:
-            Logits ``(batch, classes)`` and tokens after the last norm ``(batch, 1 + kept, width)``.
+            Logits ``(batch, classes)`` and tokens after the last norm, without registers, ``(batch, 1 + kept, width)``.
         """
+        prefix = self.module.num_prefix_tokens
         tokens = self.module._pos_embed(self.module.patch_embed(pictures))
         if patches is not None:
-            chosen = F.pad(patches + 1, (1, 0))
-            tokens = tokens.gather(1, chosen[..., None].expand(-1, -1, tokens.shape[-1]))
+            tokens = torch.cat([tokens[:, :prefix], _of_patches(tokens[:, prefix:], patches)], 1)
         tokens = self.module.norm(self.module.blocks(self.module.norm_pre(tokens)))
-        return self.module.forward_head(tokens), tokens
+        return self.module.forward_head(tokens), torch.cat([tokens[:, :1], tokens[:, prefix:]], 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,8 +273,7 @@ class Distiller:
             else:
                 wanted_tokens = _mirrored(torch.from_numpy(tokens[indices].astype(np.float32)), where)
                 if some:
-                    picked = F.pad(kept + 1, (1, 0))[..., None].expand(-1, -1, wanted_tokens.shape[-1])
-                    wanted_tokens = wanted_tokens.gather(1, picked)
+                    wanted_tokens = torch.cat([wanted_tokens[:, :1], _of_patches(wanted_tokens[:, 1:], kept)], 1)
             yield _Batch(pictures, targets, wanted_tokens, kept if some else None, mixed)
 
     def _targets(self, indices: np.ndarray) -> Tensor:
@@ -285,6 +284,11 @@ class Distiller:
         photo = torch.from_numpy(self.lessons.group[indices] != self.lessons.groups.index("made"))
         weight = self.plan.teacher_answers * photo[:, None].float()
         return (1 - weight) * labels + weight * self.answers[torch.from_numpy(indices)]
+
+
+def _of_patches(tokens: Tensor, patches: Tensor) -> Tensor:
+    """Tokens ``(batch, patches, width)`` of some patches, int64 ``(batch, kept)``."""
+    return tokens.gather(1, patches[..., None].expand(-1, -1, tokens.shape[-1]))
 
 
 def _mirrored(tokens: Tensor, where: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from ..evaluation.evaluate import evaluate_maps
 from ..view.settings import ViewSettings
 from .calibration import BINS, calibration_error, unsure_below
 from .kinds import KINDS, SEED, SHARES, Lessons
-from .teacher import ARCHITECTURE, HEADS, LAYERS, MODEL_ARGS, TEACHER
+from .teacher import ARCHITECTURE, HEADS, LAYERS, MODEL_ARGS, REGISTERS, TEACHER
 
 if TYPE_CHECKING:
     from ..datasets.photos import PhotoSet
@@ -96,7 +96,8 @@ def embedded_card(trained: Trained) -> dict[str, Any]:
             "licence": "Apache-2.0",
             "citation": "Steiner et al., How to train your ViT?, 2021, arXiv:2106.10270; by way of timm",
             "layers": list(LAYERS),
-            "changed": f"layers left out, its 3 heads of 64 channels divided into {HEADS} of 32, all weights trained",
+            "changed": f"layers left out, its 3 heads of 64 channels divided into {HEADS} of 32, {REGISTERS} registers "
+            "added, all weights trained",
         },
         "preprocessing": {
             "interpolation": "bicubic",

@@ -38,12 +38,20 @@ tokens of these is right on 73% of 600 photos, as of layers 0 to 5; of six evenl
 
 HEADS = 6
 
+REGISTERS = 4
+"""Tokens that the teacher has not, for what concerns the whole picture (Darcet et al. 2024, "Vision Transformers Need
+Registers"): without them, patches at the picture's edge store it, and their contributions are not about the object."""
+
+REGISTER_NOISE = 0.02
+"""Standard deviation by which the registers differ at the start."""
+
 ARCHITECTURE = "vit_tiny_patch16_224"
 
 MODEL_ARGS: dict[str, Any] = {
     "img_size": SIZE,
     "depth": len(LAYERS),
     "num_heads": HEADS,
+    "reg_tokens": REGISTERS,
     # uncropped, since evidence may be at the edge
     "pretrained_cfg_overlay": {"crop_pct": 1.0},
 }
@@ -65,10 +73,11 @@ def load_teacher() -> AttentionModel:
 
 
 def pruned_weights(teacher: nn.Module) -> dict[str, Tensor]:
-    """The teacher's weights for a ViT of its width with fewer layers and `HEADS` heads.
+    """The teacher's weights for a ViT of its width with fewer layers, `HEADS` heads and `REGISTERS` registers.
 
     Every head becomes two or more of fewer channels: the columns of its queries, keys and values are divided in their
-    order, so the tensors are the same, and only timm's ``num_heads`` differs.
+    order, so the tensors are the same, and only timm's ``num_heads`` differs. The registers start as copies of the
+    class token, with noise.
     """
     kept = {f"blocks.{layer}.": f"blocks.{number}." for number, layer in enumerate(LAYERS)}
     weights = {}
@@ -78,6 +87,10 @@ def pruned_weights(teacher: nn.Module) -> dict[str, Tensor]:
             weights[name] = tensor
         elif before in kept:
             weights[name.replace(before, kept[before], 1)] = tensor
+    noise = torch.randn(1, REGISTERS, weights["cls_token"].shape[-1], generator=torch.Generator().manual_seed(0))
+    weights["reg_token"] = weights["cls_token"] + REGISTER_NOISE * noise
+    first, patches = weights["pos_embed"][:, :1], weights["pos_embed"][:, 1:]
+    weights["pos_embed"] = torch.cat([first.expand(-1, 1 + REGISTERS, -1), patches], 1)
     return weights
 
 
