@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -169,11 +168,3 @@ def test_styles_begin_with_the_theme_and_end_with_narrow_screens() -> None:
     assert text.startswith(files["theme"])
     if "narrow" in files:
         assert text.endswith(files["narrow"])
-
-
-def test_choices_of_the_browser_are_pythons() -> None:
-    settings = (STATIC / "engine" / "settings.js").read_text(encoding="utf-8")
-    found = re.search(r"export const START = \{ \.\.\.DEFAULTS, (.*) \};", settings)
-    assert found
-    start = json.loads("{" + re.sub(r"(\w+):", r'"\1":', found[1]) + "}")
-    assert va.ViewSettings(**start) == va.viewer.settings.START

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import torch
+from PIL import Image
 from playwright.sync_api import Page, Route
 
 import vitattn_widgets as va
@@ -86,9 +87,6 @@ class Subject:
         answered = answer(self.model, self.capture, request)
         self.keep(answered.capture)
         return answered.content
-
-    def pixels(self, ground: str) -> np.ndarray:
-        return self.capture.view if ground == "view" else self.capture.source
 
     def _with_sinks(self, capture: va.capture.AttentionCapture) -> va.capture.AttentionCapture:
         for layer, sinks in enumerate(self.sinks):
@@ -181,13 +179,12 @@ class Twin:
         size = self.subjects[key].capture.view.shape[:2]
         for one, its in zip(drawn, settings, strict=True):
             one["heat"] = decoded(one["heat"], np.float32).reshape(size)
-            one["image"] = self.image(key, its.on, one["image"])
+            one["image"] = self.laid_over_view(key, one["layer"], its.source_info.signed)
         return drawn
 
-    def image(self, key: str, ground: str, text: str) -> np.ndarray:
-        """A picture of the page's as uint8 ``(H, W, 3)``."""
-        shape = self.subjects[key].pixels(ground).shape[:2]
-        return decoded(text, np.uint8).reshape(*shape, 4)[..., :3]
+    def laid_over_view(self, key: str, layer: str, signed: bool) -> np.ndarray:
+        """The view under a layer of the page's, int64 ``(H, W, 3)``, 0..255."""
+        return laid_over(self.subjects[key].capture.view, layer, signed)
 
     def _serve(self, route: Route) -> None:
         match urlsplit(route.request.url).path.strip("/").split("/"):
@@ -195,8 +192,6 @@ class Twin:
                 route.fulfill(body="<!doctype html><title>twin</title>", content_type="text/html")
             case ["capsule", key]:
                 route.fulfill(body=self.subjects[key].capsule)
-            case ["pixels", key, ground]:
-                route.fulfill(body=self.subjects[key].pixels(ground).tobytes())
             case ["answer", key]:
                 route.fulfill(body=self.subjects[key].answer(json.loads(route.request.post_data or "")))
             case _:
@@ -207,6 +202,26 @@ def _plain(value: Any) -> Any:
     if isinstance(value, va.ViewSettings):
         return json_settings(value)
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def laid_over(ground: np.ndarray, layer: str, signed: bool) -> np.ndarray:
+    """What a canvas shows of a picture, uint8 ``(H, W, 3)``, under a layer of RGBA; values with signs lie on greys.
+
+    Returns:
+        int64 ``(H, W, 3)``, 0..255.
+    """
+    if signed:
+        ground = np.asarray(Image.fromarray(ground).convert("L"))[..., None] * 0.6 + 90
+    colors = decoded(layer, np.uint8).reshape(*ground.shape[:2], 4).astype(float)
+    opacity = colors[..., 3:] / 255
+    return np.floor(ground * (1 - opacity) + colors[..., :3] * opacity + 0.5).astype(int)
+
+
+def plain_look(settings: va.ViewSettings) -> va.ViewSettings:
+    """Settings whose picture is the map on the view alone: a browser draws marks and the whole photo by other means."""
+    return replace(
+        settings, on="view", sinks={"outline": "show", "mark": "leave_out"}.get(settings.sinks, settings.sinks)
+    )
 
 
 def decoded(text: str, dtype: type[np.generic]) -> np.ndarray:

@@ -2,8 +2,7 @@
 
 import { missing } from "../../vitattn_widgets/viewer/static/engine/attribution.js";
 import { Capsule } from "../../vitattn_widgets/viewer/static/engine/capsule.js";
-import { valueUnit } from "../../vitattn_widgets/viewer/static/engine/captions.js";
-import { compareViews, differenceGround, differenceView } from "../../vitattn_widgets/viewer/static/engine/compare.js";
+import { compareViews, differenceView } from "../../vitattn_widgets/viewer/static/engine/compare.js";
 import { PRESETS } from "../../vitattn_widgets/viewer/static/engine/presets.js";
 import { reach } from "../../vitattn_widgets/viewer/static/engine/partitions.js";
 import { pythonCode } from "../../vitattn_widgets/viewer/static/engine/recipe.js";
@@ -22,22 +21,20 @@ async function bytesOf(address) {
 
 async function subjectOf(key) {
   if (!subjects.has(key)) {
-    const capsule = new Capsule((await bytesOf(`/capsule/${key}`)).buffer);
-    const grounds = { view: await bytesOf(`/pixels/${key}/view`), original: await bytesOf(`/pixels/${key}/original`) };
-    subjects.set(key, { capsule, grounds });
+    subjects.set(key, new Capsule((await bytesOf(`/capsule/${key}`)).buffer));
   }
   return subjects.get(key);
 }
 
 async function completeSubject(key, settings) {
-  const { capsule, grounds } = await subjectOf(key);
+  const capsule = await subjectOf(key);
   const needs = [];
   for (let request = missing(capsule, settings); request; request = missing(capsule, settings)) {
     if (needs.push(request.need) > MOST_REQUESTS) throw new Error(`asked again: ${JSON.stringify(request)}`);
     const answer = await fetch(`/answer/${key}`, { method: "POST", body: JSON.stringify(request) });
     capsule.add(await answer.arrayBuffer());
   }
-  return { capsule, grounds, needs };
+  return { capsule, needs };
 }
 
 function asText(numbers) {
@@ -48,18 +45,17 @@ function asText(numbers) {
 }
 
 async function drawOne(key, settings) {
-  const { capsule, grounds, needs } = await completeSubject(key, settings);
+  const { capsule, needs } = await completeSubject(key, settings);
   const prepared = prepareView(capsule, settings);
-  const { heat, limits, image } = drawView(capsule, settings, prepared, null, grounds[settings.on]);
+  const { heat, limits, colors } = drawView(capsule, settings, prepared);
   return {
     caption: prepared.caption,
     sentence: prepared.sentence,
-    unit: valueUnit(capsule, settings),
     code: ["overlay", "map", "side by side"].map((arrangement) => pythonCode(capsule, settings, arrangement)),
     needs,
     limits,
     heat: asText(heat),
-    image: asText(image.pixels),
+    layer: asText(colors),
   };
 }
 
@@ -68,33 +64,38 @@ function drawAll(key, all) {
 }
 
 async function panelOf([key, settings, name]) {
-  const { capsule, grounds } = await completeSubject(key, settings);
-  return { capsule, settings, name, grounds };
+  const { capsule } = await completeSubject(key, settings);
+  return { capsule, settings, name };
 }
 
 async function compareAll(panels, scale) {
   const all = await Promise.all(panels.map(panelOf));
-  const pixels = all.map(({ grounds, settings }) => grounds[settings.on]);
-  const { views, titles, common, limits } = compareViews(all, scale, pixels);
-  return { images: views.map(({ image }) => asText(image.pixels)), titles, common, limits };
+  const { views, titles, common, limits } = compareViews(all, scale);
+  return { layers: views.map(({ colors }) => asText(colors)), titles, common, limits };
 }
 
 async function subtract(panels, scale) {
   const [first, second] = await Promise.all(panels.map(panelOf));
-  const rgb = first.grounds[differenceGround(first, second)];
-  const pixels = new Uint8ClampedArray((rgb.length / 3) * 4).fill(255);
-  for (let at = 0; at < rgb.length; at++) pixels[4 * Math.floor(at / 3) + (at % 3)] = rgb[at];
-  const { title, caption, limits, heat, image, gridMap } = differenceView(first, second, scale, pixels);
-  return { title, caption, limits, heat: asText(heat), image: asText(image.pixels), grid: gridMap && asText(gridMap) };
+  const { title, caption, limits, heat, where, ground, colors, gridMap } = differenceView(first, second, scale);
+  return {
+    title,
+    caption,
+    limits,
+    where,
+    ground,
+    heat: asText(heat),
+    layer: asText(colors),
+    grid: gridMap && asText(gridMap),
+  };
 }
 
 async function fitAll(key, all, chosen) {
-  const { capsule } = await subjectOf(key);
+  const capsule = await subjectOf(key);
   return all.map((settings) => fitSettings(settings, capsule, chosen));
 }
 
 async function presetsOf(key, settings) {
-  const { capsule } = await subjectOf(key);
+  const capsule = await subjectOf(key);
   return Object.entries(PRESETS).map(([name, { title, words, panels }]) => {
     try {
       return [name, title, words, panels(capsule, settings)];
@@ -106,7 +107,7 @@ async function presetsOf(key, settings) {
 
 /** What each patch of a layer reaches, as the numbers of the cells; null where it is everything. */
 async function reached(key, layer) {
-  const { capsule } = await subjectOf(key);
+  const capsule = await subjectOf(key);
   const [rows, cols] = capsule.facts.layers[layer].query_grid;
   return Array.from({ length: rows * cols }, (_, patch) => {
     const cells = reach(capsule, layer, [Math.floor(patch / cols), patch % cols]);
@@ -120,7 +121,7 @@ function outline(cells, grid) {
 
 /** The pixels of the capsule's view, as Chromium decodes them. */
 async function viewPixels(key) {
-  const { capsule } = await subjectOf(key);
+  const capsule = await subjectOf(key);
   const { view_type: type, view_size: size } = capsule.facts.picture;
   const picture = await createImageBitmap(new Blob([capsule.tensor("view").data], { type }));
   const surface = new OffscreenCanvas(...size).getContext("2d");

@@ -77,18 +77,6 @@ export function rawMap(capsule, settings) {
 }
 
 /**
- * The raw maps of the settings' source, before a head or an aggregation is applied.
- *
- * @param {Capsule} capsule
- * @param {MapSettings} settings
- * @returns {SourceMaps}
- * @throws {SettingsError} as `rawMap` does
- */
-export function sourceMaps(capsule, settings) {
-  return mapsOf(capsule, resolve(capsule, settings));
-}
-
-/**
  * The first and the last of the layers that "gradient_late" sums: up to `layer`, a third of the model's, rounded up.
  *
  * @param {Capsule} capsule

@@ -236,19 +236,6 @@ function layerPlace(capsule, layer, span) {
 }
 
 /**
- * The unit of a map's raw values, in words.
- *
- * @param {Capsule} capsule
- * @param {MapSettings} settings
- * @returns {string}
- */
-export function valueUnit(capsule, settings) {
-  const source = capsule.source(settings.source);
-  const ratio = settings.head === null && settings.aggregation === "mean_over_std" && !source.no_head;
-  return ratio ? "mean / std over the heads" : source.unit;
-}
-
-/**
  * A text with values for its fields.
  *
  * @param {string} text "mean over {heads} heads"

@@ -1,15 +1,14 @@
 // @ts-check
 // Maps side by side on one scale, and the difference of two: panels in, pictures out.
 
-import { DIFFERENCE_CMAP, differenceRange, minus, NOISE, overlayDifference } from "./difference.js";
-import { colorTable, cropPixels, drawFrame, placeOnSource, valueRange } from "./drawing.js";
+import { DIFFERENCE_CMAP, differenceLayer, differenceRange, minus, NOISE } from "./difference.js";
+import { colorTable, cropPixels, placeOnSource, valueRange } from "./drawing.js";
 import { SettingsError } from "./errors.js";
 import { differenceWords, panelTitles, samePhoto } from "./panels.js";
-import { drawView, groundOf, prepareView, scaledOver } from "./render.js";
+import { drawView, prepareView, scaledOver } from "./render.js";
 
 /** @typedef {import("./capsule.js").Capsule} Capsule */
 /** @typedef {import("./drawing.js").Box} Box */
-/** @typedef {import("./drawing.js").Picture} Picture */
 /** @typedef {import("./drawing.js").ValueRange} ValueRange */
 /** @typedef {import("./panels.js").Panel} Panel */
 /** @typedef {import("./render.js").Drawn} Drawn */
@@ -39,7 +38,7 @@ import { drawView, groundOf, prepareView, scaledOver } from "./render.js";
  * @property {string} cmap                 the colour map, neutral at 0
  * @property {string} title                what is subtracted from what, in short
  * @property {string} caption              the same in full, and the meaning of the colours, in one line
- * @property {Picture | null} image        the finished picture, if pixels were given
+ * @property {Uint8ClampedArray<ArrayBuffer>} colors  RGBA at `where`, to be drawn over a light grey picture
  */
 
 /** Scales that several panels can share. */
@@ -60,11 +59,10 @@ const NOT_ONE_PHOTO =
  *
  * @param {Panel[]} panels at least one; all are drawn in the colour map of the first
  * @param {string} [scale] "shared", from the smallest to the largest value of all panels, or "robust", percentiles
- * @param {(Uint8ClampedArray | Uint8Array | null)[]} [pixels] of each panel's ground, if finished pictures are wanted
  * @returns {Comparison}
  * @throws {SettingsError} no panel, an unknown scale, or settings that a panel's capsule does not have
  */
-export function compareViews(panels, scale = "shared", pixels = []) {
+export function compareViews(panels, scale = "shared") {
   if (!panels.length) throw new SettingsError("a comparison needs at least one panel");
   if (!COMPARED_SCALES.includes(scale)) {
     throw new SettingsError(`scale '${scale}' cannot be shared by panels; possible: ${COMPARED_SCALES.join(", ")}`);
@@ -78,7 +76,7 @@ export function compareViews(panels, scale = "shared", pixels = []) {
     const { capsule, settings } = panels[place];
     const factor = factorOf(one);
     const raw = /** @type {ValueRange} */ (limits.map((limit) => limit * factor));
-    return drawView(capsule, { ...settings, cmap, scale }, one, raw, pixels[place] ?? null, signed);
+    return drawView(capsule, { ...settings, cmap, scale }, one, raw, signed);
   });
   return { views, prepared, ...panelTitles(panels), limits, unit: COMPARED_UNIT, cmap };
 }
@@ -93,12 +91,11 @@ export function compareViews(panels, scale = "shared", pixels = []) {
  * @param {Panel} first the picture takes its opacity and ground
  * @param {Panel} second a panel of the same photo
  * @param {string} [scale] "shared", up to the largest difference, or "robust", up to a percentile of the differences
- * @param {Uint8ClampedArray | Uint8Array | null} [pixels] RGBA of `differenceGround`, if a finished picture is wanted
  * @returns {DifferenceView}
  * @throws {SettingsError} two photos, no part of the photo that both models saw, an unknown scale, or settings that a
  *   panel's capsule does not have
  */
-export function differenceView(first, second, scale = "shared", pixels = null) {
+export function differenceView(first, second, scale = "shared") {
   if (!COMPARED_SCALES.includes(scale)) {
     throw new SettingsError(
       `scale '${scale}' does not exist for a difference; possible: ${COMPARED_SCALES.join(", ")}`,
@@ -107,18 +104,14 @@ export function differenceView(first, second, scale = "shared", pixels = null) {
   if (!samePhoto(first.capsule, second.capsule)) throw new SettingsError(NOT_ONE_PHOTO);
   const [one, other] = [preparePanel(first), preparePanel(second)];
   const ground = differenceGround(first, second);
-  const { width, height } = groundOf(first.capsule, { ...first.settings, on: ground });
+  const { view_size, photo_size } = first.capsule.facts.picture;
+  const [width, height] = ground === "view" ? view_size : photo_size;
   const { where, difference } =
     ground === "view"
       ? { where: /** @type {Box} */ ([0, 0, width, height]), difference: minus(...inCommonUnit(one, other)) }
       : differenceOnPhoto(first, one, second, other);
   const { most, largest } = differenceRange(difference, scale);
   const heat = difference.map((value) => (most ? Math.max(-1, Math.min(1, value / Math.fround(most))) : 0));
-  const image = pixels && { pixels: new Uint8ClampedArray(pixels), width, height };
-  if (image) {
-    overlayDifference(image, heat, where, first.settings, colorTable(first.capsule, DIFFERENCE_CMAP));
-    if (ground === "original") drawFrame(image, where);
-  }
   return {
     heat,
     where,
@@ -130,7 +123,7 @@ export function differenceView(first, second, scale = "shared", pixels = null) {
     unit: COMPARED_UNIT,
     cmap: DIFFERENCE_CMAP,
     ...differenceWords(first, second, largest),
-    image,
+    colors: differenceLayer(heat, first.settings, colorTable(first.capsule, DIFFERENCE_CMAP)),
   };
 }
 
@@ -142,7 +135,7 @@ export function differenceView(first, second, scale = "shared", pixels = null) {
  * @param {Panel} second
  * @returns {"view" | "original"}
  */
-export function differenceGround(first, second) {
+function differenceGround(first, second) {
   return first.settings.on === "view" && sameView(first.capsule, second.capsule) ? "view" : "original";
 }
 

@@ -3,9 +3,6 @@
 
 import { colorNumber, valueRange } from "./drawing.js";
 
-/** @typedef {import("./drawing.js").Box} Box */
-/** @typedef {import("./drawing.js").Picture} Picture */
-
 /** Values that differ by less, in the unit of compared maps, count as equal: equal maps differ by about 1e-6. */
 export const NOISE = 1e-5;
 
@@ -44,7 +41,7 @@ function weightPower({ opacity, blend }) {
 }
 
 /**
- * Values with signs as a layer for a canvas, to be laid over a light grey picture as `overlayDifference` does.
+ * Values with signs as a layer for a canvas, to be laid over a light grey picture.
  *
  * @param {Float32Array} heat -1..1
  * @param {{opacity: number, blend: string}} look
@@ -60,38 +57,4 @@ export function differenceLayer(heat, look, colors) {
     layer[4 * at + 3] = look.opacity ? 255 * Math.abs(heat[at]) ** power : 0;
   }
   return layer;
-}
-
-/**
- * Lay values with signs over a part of a picture, which is turned into light greys: where they are zero the picture
- * shows, and all colour is theirs.
- *
- * @param {Picture} picture changed in place
- * @param {Float32Array} heat -1..1, of the part's size
- * @param {Box} where the part, in whole pixels
- * @param {{opacity: number, blend: string}} look opacity 0 is the grey picture alone, 1 the coloured map alone
- * @param {Uint8Array} colors (256, 3)
- */
-export function overlayDifference({ pixels, width }, heat, [left, top, right, bottom], look, colors) {
-  const { fround } = Math;
-  const { opacity } = look;
-  const power = weightPower(look);
-  let at = 0;
-  for (let y = top; y < bottom; y++) {
-    for (let x = left; x < right; x++, at++) {
-      const place = 4 * (y * width + x);
-      const grey = fround(fround(luma(pixels, place) * fround(0.6)) + 90);
-      const color = 3 * colorNumber(fround(fround(heat[at] + 1) / 2));
-      const part = opacity ? fround(Math.abs(heat[at]) ** power) : 0;
-      const photo = fround(grey * fround(1 - part));
-      for (let channel = 0; channel < 3; channel++) {
-        pixels[place + channel] = fround(fround(photo + fround(colors[color + channel] * part)) + 0.5) | 0;
-      }
-    }
-  }
-}
-
-/** @param {Uint8ClampedArray} pixels RGBA @param {number} place @returns {number} its grey value, as Pillow computes it */
-function luma(pixels, place) {
-  return (19595 * pixels[place] + 38470 * pixels[place + 1] + 7471 * pixels[place + 2] + 0x8000) >> 16;
 }

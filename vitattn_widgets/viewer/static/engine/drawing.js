@@ -6,7 +6,6 @@ import { percentiles, rangeOf, roundEven, TINY } from "./numbers.js";
 /** @typedef {import("./capsule.js").Capsule} Capsule */
 /** @typedef {[number, number]} ValueRange */
 /** @typedef {[number, number, number, number]} Box   Left, top, right, bottom in pixels. */
-/** @typedef {{pixels: Uint8ClampedArray, width: number, height: number}} Picture   RGBA */
 /** @typedef {{blend: string, opacity: number, strength: number, colors: Uint8Array}} Blending */
 
 /** Shares of the pixels that "robust" maps to 0 and 1, so that a few sink patches do not blacken the rest. */
@@ -128,36 +127,6 @@ export function lookUp(heat, colors) {
 }
 
 /**
- * Lay a coloured map over a part of a picture: `(1 - part) * picture + part * colour`, where `part` is the opacity, and
- * for a glow the opacity times heat times strength.
- *
- * @param {Picture} picture changed in place
- * @param {Float32Array} heat 0..1, of the part's size
- * @param {Box} where the part, in whole pixels
- * @param {Blending} blending
- */
-export function overlay(picture, heat, [left, top, right, bottom], { blend, opacity, strength, colors }) {
-  const { fround } = Math;
-  const { pixels, width } = picture;
-  const glow = blend === "glow";
-  const factor = fround(glow ? opacity * strength : opacity);
-  let at = 0;
-  for (let y = top; y < bottom; y++) {
-    for (let x = left; x < right; x++, at++) {
-      const value = heat[at];
-      const part = glow ? fround(value * factor) : factor;
-      const rest = fround(1 - part);
-      const color = 3 * colorNumber(value);
-      const place = 4 * (y * width + x);
-      for (let channel = 0; channel < 3; channel++) {
-        const photo = fround(pixels[place + channel] * rest);
-        pixels[place + channel] = fround(fround(photo + fround(colors[color + channel] * part)) + 0.5) | 0;
-      }
-    }
-  }
-}
-
-/**
  * The pixels of a photo inside a crop.
  *
  * @param {Box} box may lie partly outside the photo
@@ -221,40 +190,6 @@ function placesOf(from, to, start, step, count) {
 }
 
 /**
- * Frame a part of a picture, inside its edges: a white line between two black ones, visible on any photo.
- *
- * @param {Picture} picture changed in place
- * @param {Box} where the part, in whole pixels
- * @param {number} line width of each line in pixels
- */
-function frame(picture, [left, top, right, bottom], line) {
-  for (const [depth, grey] of [
-    [0, 0],
-    [line, 255],
-    [2 * line, 0],
-  ]) {
-    const [x0, y0, x1, y1] = [left + depth, top + depth, right - depth, bottom - depth];
-    for (let y = y0; y < y1; y++) {
-      const across = y < y0 + line || y >= y1 - line;
-      for (let x = x0; x < x1; x++) {
-        if (across || x < x0 + line || x >= x1 - line)
-          picture.pixels.fill(grey, 4 * (y * picture.width + x), 4 * (y * picture.width + x) + 3);
-      }
-    }
-  }
-}
-
-/**
- * Frame the crop in the whole photo.
- *
- * @param {Picture} picture changed in place
- * @param {Box} where
- */
-export function drawFrame(picture, where) {
-  frame(picture, where, Math.max(1, roundEven(Math.min(picture.width, picture.height) / 300)));
-}
-
-/**
  * The pixels of each of some patches.
  *
  * @param {Uint8Array} patches which ones, row first
@@ -273,20 +208,4 @@ export function patchBoxes(patches, [rows, cols], [left, top, right, bottom]) {
     boxes.push([left + col * across, top + row * down, left + (col + 1) * across, top + (row + 1) * down]);
   });
   return boxes;
-}
-
-/**
- * Frame some patches of a picture, each as `drawFrame` does.
- *
- * @param {Picture} picture changed in place
- * @param {Uint8Array} patches which ones, row first
- * @param {[number, number]} grid rows and columns
- * @param {Box} box place of the grid in the picture
- */
-export function outlinePatches(picture, patches, grid, box) {
-  const [rows, cols] = grid;
-  const side = Math.min((box[2] - box[0]) / cols, (box[3] - box[1]) / rows);
-  for (const cell of patchBoxes(patches, grid, box)) {
-    frame(picture, cropPixels(cell, picture.width, picture.height), Math.max(1, roundEven(side / 16)));
-  }
 }

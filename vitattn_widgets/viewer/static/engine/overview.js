@@ -112,7 +112,7 @@ function enlarged(pixels, from, to) {
  * @param {boolean} withoutSinks
  * @returns {Float32Array[]} (patches,) each
  */
-export function cellMaps(capsule, layer, query, withoutSinks) {
+function cellMaps(capsule, layer, query, withoutSinks) {
   const row = attentionRow(capsule, layer, query);
   const { heads } = capsule.layer(layer);
   const { maps } = splitPrefix(row, heads, row.length / heads - capsule.numPatches(layer));

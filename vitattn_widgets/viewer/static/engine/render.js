@@ -3,29 +3,15 @@
 
 import { rawMap } from "./attribution.js";
 import { captionOf, sentenceOf } from "./captions.js";
-import { DIFFERENCE_CMAP, differenceLayer, overlayDifference } from "./difference.js";
-import {
-  colorLayer,
-  colorTable,
-  cropPixels,
-  drawFrame,
-  glowStrength,
-  outlinePatches,
-  overlay,
-  placeOnSource,
-  scaleMap,
-  valueRange,
-} from "./drawing.js";
+import { DIFFERENCE_CMAP, differenceLayer } from "./difference.js";
+import { colorLayer, colorTable, glowStrength, scaleMap, valueRange } from "./drawing.js";
 import { cellPixels, reachOf } from "./partitions.js";
 import { requireChoices } from "./settings.js";
-import { OUTLINED } from "./sinks.js";
 import { smoothMap } from "./smooth.js";
 import { queryText } from "./tokens.js";
 
 /** @typedef {import("./attribution.js").RawMap} RawMap */
 /** @typedef {import("./capsule.js").Capsule} Capsule */
-/** @typedef {import("./drawing.js").Box} Box */
-/** @typedef {import("./drawing.js").Picture} Picture */
 /** @typedef {import("./drawing.js").ValueRange} ValueRange */
 /** @typedef {import("./settings.js").Settings} Settings */
 
@@ -52,7 +38,6 @@ import { queryText } from "./tokens.js";
  * @property {number} width              of `heat` and `colors`
  * @property {number} height
  * @property {number} strength           factor of a glow, 0.25..1
- * @property {Picture | null} image      the finished picture, if pixels were given
  */
 
 /** Pixels of the smoothed maps kept per capsule, which with what was drawn of them take 24 MB. */
@@ -113,20 +98,18 @@ export function scaledOver({ heat, reached }, scale) {
 }
 
 /**
- * Scale and colour a prepared view. Without `pixels` only the layer is drawn, which takes no time.
+ * Scale and colour a prepared view.
  *
  * @param {Capsule} capsule
  * @param {Settings} settings those it was prepared with; scale, opacity, colours, blend and ground may differ
  * @param {Prepared} prepared
  * @param {ValueRange | null} [limits] raw values to map to 0 and 1, instead of the choice of `settings.scale`
- * @param {Uint8ClampedArray | Uint8Array | null} [pixels] RGBA or RGB of the ground: the view, or the photo for the
- *   ground "original"
  * @param {boolean} [signed] whether the middle of the limits is zero and the map is drawn as values for and against; else
  *   what its source says
  * @returns {Drawn}
  * @throws {SettingsError} the capsule lacks the colours
  */
-export function drawView(capsule, settings, prepared, limits = null, pixels = null, signed = isSigned(prepared)) {
+export function drawView(capsule, settings, prepared, limits = null, signed = isSigned(prepared)) {
   const range = limits ?? ownLimits(settings, prepared);
   const heat = scaledHeat(prepared, range, signed);
   const strength = glowStrength(1 - prepared.raw.share);
@@ -141,20 +124,7 @@ export function drawView(capsule, settings, prepared, limits = null, pixels = nu
     width,
     height,
     strength,
-    image: pixels && drawImage(capsule, settings, prepared, heat, blending, signed, pixels),
   };
-}
-
-/**
- * `prepareView` and `drawView` at once.
- *
- * @param {Capsule} capsule
- * @param {Settings} settings
- * @param {Uint8ClampedArray | Uint8Array | null} [pixels]
- * @returns {Drawn}
- */
-export function renderView(capsule, settings, pixels = null) {
-  return drawView(capsule, settings, prepareView(capsule, settings), null, pixels);
 }
 
 /**
@@ -173,62 +143,6 @@ export function timesAverage(prepared, row, col, grid) {
 }
 
 /**
- * The place of the model's view in the picture that maps are laid over.
- *
- * @param {Capsule} capsule
- * @param {Settings} settings
- * @returns {{width: number, height: number, box: Box}} size of the picture, and the view's box in its pixels
- */
-export function groundOf(capsule, settings) {
-  const { picture } = capsule.facts;
-  const [width, height] = settings.on === "view" ? picture.view_size : picture.photo_size;
-  return { width, height, box: settings.on === "view" ? [0, 0, width, height] : picture.crop_box };
-}
-
-/**
- * @param {Capsule} capsule
- * @param {Settings} settings
- * @param {Prepared} prepared
- * @param {Float32Array} heat
- * @param {import("./drawing.js").Blending} blending
- * @param {boolean} signed
- * @param {Uint8ClampedArray | Uint8Array} pixels
- * @returns {Picture}
- */
-function drawImage(capsule, settings, prepared, heat, blending, signed, pixels) {
-  const { width, height, box } = groundOf(capsule, settings);
-  const image = { pixels: rgba(pixels, width * height), width, height };
-  const where = cropPixels(box, width, height);
-  const same = settings.on === "view" && prepared.width === width && prepared.height === height;
-  const placed = same ? heat : placeOnSource(heat, [prepared.height, prepared.width], box, where);
-  if (signed) {
-    overlayDifference(image, withSigns(placed), where, blending, blending.colors);
-  } else overlay(image, placed, where, blending);
-  if (settings.on === "original") drawFrame(image, where);
-  if (OUTLINED.includes(settings.sinks)) {
-    const { layer } = prepared.raw.resolved;
-    outlinePatches(image, prepared.sinks, capsule.facts.layers[layer].grid, gridBox(capsule, layer, box));
-  }
-  return image;
-}
-
-/**
- * The box of what a layer's patches cover, from the box of the view: larger where the last patches exceed it.
- *
- * @param {Capsule} capsule
- * @param {number} layer from 0 on
- * @param {Box} box
- * @returns {Box}
- */
-export function gridBox(capsule, layer, box) {
-  const [width, height] = capsule.facts.picture.view_size;
-  const [down, across] = capsule.facts.layers[layer].covered;
-  if (down === height && across === width) return box;
-  const [left, top, right, bottom] = box;
-  return [left, top, left + ((right - left) * across) / width, top + ((bottom - top) * down) / height];
-}
-
-/**
  * The top left part of a map.
  *
  * @param {Float32Array} heat (height, width) of `from`
@@ -241,16 +155,6 @@ function cropped(heat, from, to) {
   const part = new Float32Array(height * width);
   for (let y = 0; y < height; y++) part.set(heat.subarray(y * from[1], y * from[1] + width), y * width);
   return part;
-}
-
-/** @param {Uint8ClampedArray | Uint8Array} pixels RGBA or RGB @param {number} count @returns {Uint8ClampedArray} RGBA, a copy */
-function rgba(pixels, count) {
-  if (pixels.length === 4 * count) return new Uint8ClampedArray(pixels);
-  const out = new Uint8ClampedArray(4 * count).fill(255);
-  for (let at = 0; at < count; at++) {
-    for (let channel = 0; channel < 3; channel++) out[4 * at + channel] = pixels[3 * at + channel];
-  }
-  return out;
 }
 
 /** @param {Prepared} prepared */

@@ -32,7 +32,7 @@ import { quoted, SettingsError } from "./errors.js";
 /** @typedef {MapSettings & LookSettings} Settings */
 
 /** @type {MapSettings} */
-export const MAP_DEFAULTS = {
+const MAP_DEFAULTS = {
   layer: -1,
   head: null,
   aggregation: "mean",
@@ -63,12 +63,6 @@ export const VIEW_FIELDS = /** @type {(keyof Settings)[]} */ (Object.keys(DEFAUL
 
 /** The settings that all panels of a row share, so that they can be compared. */
 export const LOOK = VIEW_FIELDS.filter((name) => !(name in MAP_DEFAULTS) && name !== "scale");
-
-/** What the viewer starts with: the photo keeps its colours, and sink patches do not take the scale. @type {Settings} */
-export const START = { ...DEFAULTS, sinks: "mark", scale: "robust", opacity: 0.7, blend: "glow" };
-
-/** The settings that best show what the classifier used; the others keep their values. @type {Partial<Settings>} */
-export const RECOMMENDED = { source: "contribution_sum", sinks: "outline", layer: -1, head: null, query: null };
 
 /** @type {Partial<Record<keyof Settings, string[]>>} */
 const CHOICES = {

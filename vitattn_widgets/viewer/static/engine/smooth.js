@@ -36,7 +36,7 @@ export function smoothMap(gridMap, grid, size, patchSize, { bilinear, median, ga
  * @param {boolean} bilinear
  * @returns {Float32Array} (height, width)
  */
-export function upscale(gridMap, [rows, cols], [height, width], bilinear) {
+function upscale(gridMap, [rows, cols], [height, width], bilinear) {
   const { fround } = Math;
   const down = placesBetween(rows, height, bilinear);
   const across = placesBetween(cols, width, bilinear);
@@ -93,7 +93,7 @@ function placesBetween(patches, pixels, bilinear) {
  * @param {Float32Array} [blurred] where to write, which may be `heat`
  * @returns {Float32Array} `blurred`, (height, width)
  */
-export function gaussianBlur(heat, [height, width], sigma, blurred = new Float32Array(heat.length)) {
+function gaussianBlur(heat, [height, width], sigma, blurred = new Float32Array(heat.length)) {
   const weights = gaussianWeights(sigma);
   blurLines(heat, blurred, weights, { lines: width, jump: 1, length: height, step: width });
   blurLines(blurred, blurred, weights, { lines: height, jump: width, length: width, step: 1 });

@@ -5,8 +5,6 @@ import { quoted, SettingsError } from "./errors.js";
 
 /** @typedef {string | [number, number]} Query   A name ("class", "mean", "class+dist"), or a patch [row, col]. */
 
-const PATCH_TEXT = /^(\d{1,5}),(\d{1,5})$/;
-
 /**
  * A query as tensor names and requests write it.
  *
@@ -15,17 +13,6 @@ const PATCH_TEXT = /^(\d{1,5}),(\d{1,5})$/;
  */
 export function queryText(query) {
   return typeof query === "string" ? query : `${query[0]},${query[1]}`;
-}
-
-/**
- * The query that a text stands for.
- *
- * @param {string} text
- * @returns {Query}
- */
-export function parseQuery(text) {
-  const patch = PATCH_TEXT.exec(text);
-  return patch ? [Number(patch[1]), Number(patch[2])] : text;
 }
 
 /**
@@ -38,16 +25,6 @@ export function parseQuery(text) {
 export function queryWords(query, words) {
   if (typeof query === "string") return words[query] ?? `token ${query}`;
   return `patch at row ${query[0]}, col ${query[1]}`;
-}
-
-/**
- * @param {unknown} one
- * @param {unknown} other
- * @returns {boolean} whether two queries are the same
- */
-export function sameQuery(one, other) {
-  if (Array.isArray(one) && Array.isArray(other)) return one[0] === other[0] && one[1] === other[1];
-  return one === other;
 }
 
 /**

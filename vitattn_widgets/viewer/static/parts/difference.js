@@ -2,8 +2,6 @@
 // The difference of two panels: which two, the picture with its colour bar, and what its colours mean.
 
 import { differenceView } from "../engine/compare.js";
-import { differenceLayer } from "../engine/difference.js";
-import { colorTable } from "../engine/drawing.js";
 import { panelTitles } from "../engine/panels.js";
 import { barOf, barPlate } from "./bars.js";
 import { button, element, icon, setText, uniqueId } from "./dom.js";
@@ -31,8 +29,7 @@ export function paintDifference(canvas, first, view) {
   const place = [left * across, top * down, (right - left) * across, (bottom - top) * down];
   paintGrey(context, place);
   const sheet = element("canvas", { width: right - left, height: bottom - top });
-  const colors = differenceLayer(view.heat, first.settings, colorTable(first.capsule, view.cmap));
-  const pixels = new ImageData(colors, sheet.width, sheet.height);
+  const pixels = new ImageData(view.colors, sheet.width, sheet.height);
   sheet.getContext("2d")?.putImageData(pixels, 0, 0);
   context.drawImage(sheet, ...place);
 }

@@ -23,7 +23,7 @@ const SAID_MS = 2500;
  * @param {Now} now
  * @param {boolean} withQuery   whether the query is framed
  */
-export function pictureCanvas(now, withQuery) {
+function pictureCanvas(now, withQuery) {
   const { capsule, settings, state, prepared, drawn, photo } = now;
   const { on } = settings;
   const [width, height] = groundSize(capsule, on);

@@ -43,7 +43,7 @@ const MOVES = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRi
  * A number with its sign, as short as it can be read.
  * @param {number} value
  */
-export function signedWords(value) {
+function signedWords(value) {
   const size = Math.abs(value);
   if (!size) return "0";
   const words = size >= 9.95 ? size.toFixed(1) : size >= 0.0995 ? size.toFixed(2) : Number(size.toPrecision(2));
