@@ -89,7 +89,7 @@ def faithfulness(
         order = perturbation.map_order(values)
         for under, over in ((picture, grey), (blank, picture)):
             pictures.append(perturbation.altered_pictures(under, over, order, counts[1:-1], grid, shape))
-        without, members[name] = perturbation.without_groups(picture, grey, order, GROUPS, grid, shape)
+        without, members[name] = without_groups(picture, grey, order, GROUPS, grid, shape)
         pictures.append(without)
     answers = probabilities_of(model, np.concatenate(pictures))[:, target].astype(float)
     (whole, empty, blind), rest = answers[:3], answers[3:].reshape(len(maps), -1)
@@ -100,7 +100,7 @@ def faithfulness(
         found[name] = (
             perturbation.area(np.array([whole, *taken, empty])),
             perturbation.area(np.array([blind, *given, whole])),
-            perturbation.salience_coefficient(salience, whole - lacking),
+            salience_coefficient(salience, whole - lacking),
         )
     return found
 
@@ -158,6 +158,58 @@ def print_means(rows: list[dict[str, tuple[float, ...]]], heads: dict[str, int])
         worse = [name for name, mean in means.items() if mean < means["random"]]
         if worse:
             print(f"{head} cannot tell: a random map does better than {', '.join(worse)}")
+
+
+def without_groups(
+    picture: np.ndarray,
+    ground: np.ndarray,
+    order: np.ndarray,
+    groups: int,
+    grid: tuple[int, int],
+    patch_shape: tuple[int, int],
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """A picture without each of some groups of patches in turn; the groups are of one size, in an order.
+
+    Args:
+        picture: uint8 ``(H, W, 3)``.
+        ground: uint8 ``(H, W, 3)``, what a replaced patch shows.
+        order: the patches, from the first to the last.
+        groups: how many.
+        grid: ``(rows, cols)``.
+        patch_shape: height and width of a patch in pixels.
+
+    Returns:
+        uint8 ``(groups, H, W, 3)``, and the patches of each group.
+    """
+    members = np.array_split(order, groups)
+    rest = [np.concatenate([group, np.setdiff1d(order, group)]) for group in members]
+    pictures = [
+        perturbation.altered_pictures(picture, ground, first, np.array([len(group)]), grid, patch_shape)
+        for first, group in zip(rest, members, strict=True)
+    ]
+    return np.concatenate(pictures), members
+
+
+def salience_coefficient(salience: np.ndarray, fall: np.ndarray) -> float:
+    """How well the salience of groups of patches agrees with what the answer loses without them.
+
+    SaCo of Wu et al. 2024, "On the Faithfulness of Vision Transformer Explanations" (arXiv:2404.01415), algorithm 1:
+    of each two groups, the difference of their salience counts for the map if the more salient one matters at least as
+    much, and against it otherwise; the sum is divided by that of all sizes.
+
+    Args:
+        salience: of each group, ``(groups,)``, the sum of the map over its patches.
+        fall: of each group, ``(groups,)``, how much the class's probability falls without it.
+
+    Returns:
+        -1 (the more salient, the less it matters) .. 1; about 0 for a map that knows nothing; NaN for a constant one.
+    """
+    more, less = np.triu_indices(len(salience), 1)
+    swap = salience[more] < salience[less]
+    more, less = np.where(swap, less, more), np.where(swap, more, less)
+    weight = salience[more] - salience[less]
+    total = weight.sum()
+    return float(np.where(fall[more] >= fall[less], weight, -weight).sum() / total) if total > 0 else np.nan
 
 
 if __name__ == "__main__":

@@ -77,11 +77,8 @@ def test_places_undo_the_tables(partition: Partition) -> None:
         assert windows.keys[window, slot] == key
 
 
-def test_reach_and_its_inverse_agree(partition: Partition) -> None:
+def test_every_query_reaches_a_key_and_every_key_is_reached(partition: Partition) -> None:
     reach = reach_matrix(partition)
-    rows, cols = partition.key_grid
-    inverse = np.array([partition.reached_by(*divmod(key, cols)).ravel() for key in range(rows * cols)])
-    np.testing.assert_array_equal(reach, inverse.T)
     assert reach.any(1).all()
     assert reach.any(0).all()
 

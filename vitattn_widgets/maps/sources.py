@@ -21,7 +21,6 @@ class Source:
         name: value of `MapSettings.source`.
         title: its name in menus.
         words: what the map's values are, in a few words.
-        unit: unit of the raw values of the map.
         sentence: what the map shows, for a person, with the fields ``{query}`` and ``{target}`` (the class).
         reference: its publication.
         aggregations: the possible aggregations; empty if there are no heads to aggregate.
@@ -37,7 +36,6 @@ class Source:
     name: str
     title: str
     words: str
-    unit: str
     sentence: str
     reference: str
     aggregations: tuple[str, ...] = AGGREGATIONS
@@ -75,7 +73,6 @@ _ALL = (
         name="attention",
         title="attention",
         words="attention",
-        unit="share of the attention to patches",
         sentence="where the {query} looked",
         reference="Calderaro et al. 2023, eq. 3",
         no_class="plain attention does not depend on the class",
@@ -84,7 +81,6 @@ _ALL = (
         name="norm",
         title="attention x value norm",
         words="attention times the length of the projected values",
-        unit="share of attention x value norm",
         sentence="where the {query} looked, weighted by the length of what it read there",
         reference="Kobayashi et al. 2020",
         no_class="attention and value norms do not depend on the class",
@@ -94,7 +90,6 @@ _ALL = (
         name="rollout",
         title="rollout",
         words="attention rollout",
-        unit="share of the rollout to patches",
         sentence="where the {query} looked, followed through all layers up to this one",
         reference="Abnar and Zuidema 2020",
         aggregations=FUSIONS,
@@ -106,7 +101,6 @@ _ALL = (
         name="gradient",
         title="gradient x attention",
         words="positive part of gradient times attention",
-        unit="share of gradient x attention",
         sentence="what the {query} used here for “{target}”",
         reference="the layer's term of Chefer et al. 2021",
     ),
@@ -114,7 +108,6 @@ _ALL = (
         name="gradient_late",
         title="gradient x attention of the late layers",
         words="positive part of gradient times attention",
-        unit="share of gradient x attention",
         sentence="what the {query} used for “{target}”",
         reference="summed terms of Chefer et al. 2021",
         aggregations=(),
@@ -125,7 +118,6 @@ _ALL = (
         name="relevance",
         title="relevance",
         words="relevance",
-        unit="share of the relevance of patches",
         sentence="what counted for “{target}”, followed through all layers up to this one",
         reference="Chefer et al. 2021",
         aggregations=(),
@@ -136,7 +128,6 @@ _ALL = (
         name="contribution",
         title="contribution",
         words="what each token that enters the layer adds to the logit",
-        unit="points of the logit",
         sentence="what each patch adds to “{target}” (red) or takes from it (blue), as the layer finds it",
         reference="Ali et al. 2022",
         aggregations=(),
@@ -148,7 +139,6 @@ _ALL = (
         name="contribution_heads",
         title="contribution through the layer's attention",
         words="what each token adds to the logit through the layer's attention",
-        unit="points of the logit",
         sentence="what each patch adds to “{target}” (red) or takes from it (blue) through this attention",
         reference="Ali et al. 2022",
         aggregations=("mean",),
@@ -160,7 +150,6 @@ _ALL = (
         title="contributions, summed",
         words="contributions to the logit of the tokens that enter the layer, through the attention of the late layers "
         "and through that of all layers, in equal parts",
-        unit="share of the contributions",
         sentence="what each patch added to “{target}” (red) or took from it (blue)",
         reference="after Ali et al. 2022",
         aggregations=(),

@@ -109,18 +109,6 @@ class Partition(ABC):
         reached[keys] = True
         return reached[windows.padding :].reshape(self.key_grid)
 
-    def reached_by(self, row: int, col: int) -> np.ndarray:
-        """The queries that reach a cell of the key grid, bool ``(rows, cols)`` of the query grid."""
-        windows = windows_of(self)
-        holds = windows.keys == windows.padding + row * self.key_grid[1] + col  # window slot
-        reaching = np.zeros(self.query_grid[0] * self.query_grid[1], bool)
-        for window, slot in np.argwhere(holds):
-            queries = windows.queries[window]
-            if windows.allowed is not None:
-                queries = queries[windows.allowed[window, :, slot]]
-            reaching[queries[queries >= 0]] = True
-        return reaching.reshape(self.query_grid)
-
 
 @lru_cache(maxsize=256)
 def windows_of(partition: Partition) -> Windows:

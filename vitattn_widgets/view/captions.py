@@ -232,13 +232,6 @@ def _layer_place(capture: AttentionCapture, resolved: ResolvedMap) -> str:
     return "First layer" if layer == 0 else f"Layer {layer} of 0 to {last}"
 
 
-def value_unit(settings: MapSettings) -> str:
-    """The unit of a map's raw values, in words."""
-    source = settings.source_info
-    ratio = settings.head is None and settings.aggregation == "mean_over_std" and not source.no_head
-    return "mean / std over the heads" if ratio else source.unit
-
-
 def listed(words: Sequence[str], last: str = "and") -> str:
     """``"a, b and c"``; `last` stands before the last one."""
     return f" {last} ".join(filter(None, (", ".join(words[:-1]), words[-1])))

@@ -81,8 +81,3 @@ LOOK = tuple(name for name in VIEW_FIELDS if name not in (*MAP_FIELDS, "scale"))
 def with_look(settings: ViewSettings, look: ViewSettings) -> ViewSettings:
     """A panel's settings in the look of its row: smoothing, opacity, colours, ground and blend (`LOOK`) of `look`."""
     return replace(settings, **{name: getattr(look, name) for name in LOOK})
-
-
-def without_look(settings: ViewSettings) -> ViewSettings:
-    """What is a panel's own: its settings with look and scale, which belong to the row, at their defaults."""
-    return replace(with_look(settings, ViewSettings()), scale=ViewSettings.scale)

@@ -71,7 +71,6 @@ import { queryIndices, resolveIndex } from "./tokens.js";
  * @property {string} name
  * @property {string} title
  * @property {string} words
- * @property {string} unit
  * @property {string} reference
  * @property {string} sentence
  * @property {string[]} aggregations
