@@ -43,7 +43,7 @@ def test_the_embedded_models_card_is_read_from_both_places(tmp_path: Path) -> No
     alone.symlink_to(DEMO_CHECKPOINT)
     assert read_card(alone) == read_card(DEMO_CHECKPOINT)
     assert read_card(alone).num_classes == 51
-    assert 0 < read_card(alone).unsure_below < 1
+    assert 0 < read_card(alone).unsure_below < 20
 
 
 @pytest.mark.parametrize("place", ["beside", "header"])

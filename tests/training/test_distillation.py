@@ -47,16 +47,20 @@ def kept(random_teacher: va.models.AttentionModel, tmp_path_factory: pytest.Temp
 # --- the pruned copy ---
 
 
+@pytest.mark.parametrize("registers", [0, teacher.REGISTERS])
 def test_the_pruned_copy_has_the_teachers_layers_and_computes_what_timm_computes(
-    random_teacher: va.models.AttentionModel,
+    random_teacher: va.models.AttentionModel, registers: int
 ) -> None:
     student = teacher.pruned_student(random_teacher.module, 5).eval()
     theirs = random_teacher.module
+    noise = torch.zeros(1, 0, 192)
+    if registers:
+        student = teacher.with_registers(student).eval()
+        noise = student.reg_token.detach() - theirs.cls_token
+        assert 0.5 < noise.std() / teacher.REGISTER_NOISE < 2
+    assert noise.shape == (1, registers, 192)
     pictures = torch.randn(2, 3, teacher.SIZE, teacher.SIZE)
     tokens = theirs._pos_embed(theirs.patch_embed(pictures))
-    noise = student.reg_token.detach() - theirs.cls_token
-    assert noise.shape == (1, teacher.REGISTERS, 192)
-    assert 0.5 < noise.std() / teacher.REGISTER_NOISE < 2
     tokens = torch.cat([tokens[:, :1], tokens[:, :1] + noise, tokens[:, 1:]], 1)
     for number in teacher.LAYERS:
         block = theirs.blocks[number]
@@ -65,7 +69,7 @@ def test_the_pruned_copy_has_the_teachers_layers_and_computes_what_timm_computes
     wanted = theirs.norm(tokens)
     torch.testing.assert_close(student.forward_features(pictures), wanted, rtol=1e-4, atol=1e-4)
     logits, ours = distillation.Student(student)(pictures)
-    without = torch.cat([wanted[:, :1], wanted[:, 1 + teacher.REGISTERS :]], 1)
+    without = torch.cat([wanted[:, :1], wanted[:, 1 + registers :]], 1)
     torch.testing.assert_close(ours, without, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(logits, student(pictures))
 
@@ -83,7 +87,8 @@ def _attention(module: torch.nn.Module, tokens: torch.Tensor, heads: int) -> tor
 
 
 def test_given_some_patches_the_student_sees_these_alone(random_teacher: va.models.AttentionModel) -> None:
-    student = distillation.Student(teacher.pruned_student(random_teacher.module, 5).eval())
+    pruned = teacher.pruned_student(random_teacher.module, 5)
+    student = distillation.Student(teacher.with_registers(pruned).eval())
     pictures = torch.randn(1, 3, teacher.SIZE, teacher.SIZE)
     hidden = pictures.clone()
     hidden[..., :16, :16] = 7.0  # the first patch
@@ -275,9 +280,9 @@ def test_the_calibration_error_is_the_mean_gap_of_the_bins() -> None:
 
 
 def test_a_share_of_the_right_answers_is_called_unsure() -> None:
-    top = np.linspace(0.5, 0.99, 50)
-    probabilities = np.stack([top, 1 - top], 1)
+    logits = np.stack([np.linspace(1, 5, 50), np.zeros(50)], 1).astype(np.float32)
     labels = np.zeros(50, int)
-    assert unsure_below(probabilities, labels, 0.1) == pytest.approx(np.quantile(top, 0.1), abs=0.006)
-    labels[25:] = 1  # wrong answers do not count
-    assert unsure_below(probabilities, labels, 0.0) == 0.5
+    scores = np.log(np.exp(logits.astype(float)).sum(1))
+    assert unsure_below(logits, labels, 0.1) == pytest.approx(np.quantile(scores, 0.1), abs=0.006)
+    labels[:25] = 1  # wrong answers do not count
+    assert unsure_below(logits, labels, 0.0) == pytest.approx(scores[25], abs=0.006)

@@ -18,7 +18,6 @@ import vitattn_widgets as va
 from vitattn_widgets import cli
 from vitattn_widgets.models import loading
 from vitattn_widgets.training import embedded, embedded_card, kinds, teacher
-from vitattn_widgets.training.distillation import Distillation
 
 from ..conftest import SAMPLES, noise_photo
 
@@ -100,7 +99,7 @@ def test_the_samples_are_named_and_their_maps_lie_on_them(
     capture = va.capture_attention(demo, SAMPLES / f"{name}.jpg")
     (answer, probability), *_ = capture.top(1)
     assert answer == kind
-    assert probability > demo.unsure_below
+    assert probability > 0.7
     assert capture.doubt == ""
     settings = va.ViewSettings.recommended()
     heat = va.render_view(va.complete_capture(demo, capture, settings), settings).heat
@@ -120,13 +119,23 @@ def test_a_photo_of_none_of_its_kinds_is_doubted(shared: Path, demo: va.models.A
     assert np.mean(doubted) > 0.35
 
 
+def test_a_model_is_unsure_where_all_classes_together_score_low(demo: va.models.AttentionModel) -> None:
+    logits = torch.randn(6, 51, generator=torch.Generator().manual_seed(0))
+    scores = np.log(np.exp(logits.numpy().astype(float)).sum(1))
+    model = dataclasses.replace(demo, unsure_below=float(np.median(scores)))
+    assert [model.is_unsure(one) for one in logits] == [score < np.median(scores) for score in scores]
+    assert not dataclasses.replace(demo, unsure_below=-np.inf).is_unsure(logits[0] - 1e6)
+
+
 def test_the_doubt_is_a_sentence_of_the_card_and_every_door_says_it(
     demo: va.models.AttentionModel, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     certain = va.capture_attention(demo, SAMPLES / "chelsea.jpg")
-    unsure = dataclasses.replace(certain, unsure_below=1.0)
-    assert unsure.doubt == "Not sure: below 100%, this is probably none of the 51 classes that the model knows."
-    assert dataclasses.replace(certain, unsure_below=0.0).doubt == ""
+    assert (certain.unsure, certain.doubt) == (False, "")
+    unsure = dataclasses.replace(certain, unsure=True)
+    assert unsure.doubt == (
+        "Not sure: little here speaks for any of the 51 classes that the model knows; this is probably none of them."
+    )
     noise = tmp_path / "noise.png"
     Image.fromarray(noise_photo((200, 200))).save(noise)
     assert cli.main(["map", str(noise), "-o", str(tmp_path / "map.png"), "--model", "demo"]) == 0
@@ -137,8 +146,8 @@ def test_the_doubt_is_a_sentence_of_the_card_and_every_door_says_it(
 def test_measuring_counts_right_answers_over_uneven_batches(
     demo: va.models.AttentionModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = embedded_card.predictions
-    monkeypatch.setattr(embedded, "predictions", lambda model, photos: one(model, photos, batch_size=4))
+    one = embedded_card.logits_of
+    monkeypatch.setattr(embedded, "logits_of", lambda model, photos: one(model, photos, batch_size=4))
     photos = va.load_dataset("demo", seed=3, per_class=(1, 1, 1)).test.take(range(10))
     capture_answers = [va.capture_attention(demo, photos.load(number)).top(1)[0][0] for number in range(10)]
     right = sum(answer == demo.class_names[label] for answer, label in zip(capture_answers, photos.labels, strict=True))
@@ -156,8 +165,8 @@ def test_the_files_are_small_and_hold_weights_and_card(card: dict) -> None:
 
 
 def test_it_was_trained_by_the_plan_of_this_version(card: dict) -> None:
-    plan = dataclasses.asdict(Distillation()) | {"crops": teacher.CROPS}
-    assert card["recipe"] == json.loads(json.dumps(plan))
+    stages = {name: dataclasses.asdict(plan) for name, plan in embedded.STAGES.items()}
+    assert card["recipe"] == json.loads(json.dumps({"crops": teacher.CROPS, "stages": stages}))
     assert card["base"]["layers"] == list(teacher.LAYERS)
 
 
@@ -174,7 +183,7 @@ def test_name_classes_and_preprocessing_stand_in_the_card(demo: va.models.Attent
     assert demo.class_names == tuple(card["class_names"])
     assert demo.class_names[:27] == va.load_dataset("demo").class_names
     assert set(kinds.KINDS) <= set(demo.class_names)
-    assert demo.unsure_below == card["unsure_below"] > 0.2
+    assert demo.unsure_below == card["unsure_below"] > 0
     assert "embedded model, trained on photos and drawn pictures" in demo.describe()
     for name in ("interpolation", "crop_pct", "crop_mode"):
         assert getattr(demo.preprocessing, name) == card["preprocessing"][name]
@@ -274,7 +283,7 @@ def test_embedding_halves_the_weights_folds_the_temperature_in_and_refuses_what_
     cups = made.test.take([2, 29])
     groups = {"kinds": cups, "fruit": made.test.take([10, 11]), "made": made.test}
     lessons = kinds.Lessons(demo.class_names, dict.fromkeys(("train", "validation", "test"), groups), "a fingerprint")
-    identity = dict.fromkeys(("plan", "crops"), card["recipe"]) | {"mixed_precision": "no"}
+    identity = card["recipe"] | {"mixed_precision": "no"}
     trained = embedded_card.Trained(demo.module, lessons, 2.0, {"kinds": 1.0}, identity, 1)
     monkeypatch.setattr(embedded_card, "FRESH_PER_CLASS", 2)
     written = embedded.embed(trained, tmp_path, tmp_path / "small.safetensors")

@@ -108,7 +108,7 @@ class AttentionCapture:
         directions: the targets that `add_direction` added beside the classes.
         answers: the classifier's answer after every layer, if `capture_attention` was asked for it or
             `capture_layer_answers` added it.
-        unsure_below: of the model (`AttentionModel`), 0..1.
+        unsure: whether the photo probably shows none of the classes (`AttentionModel.is_unsure`).
         undivided: why the model's answers cannot be divided into contributions of tokens; empty if nothing is known
             against it, and `capture_contributions` finds out.
         chained: whether the attention layers of a model with windows or stages follow one another with nothing between
@@ -129,7 +129,7 @@ class AttentionCapture:
     contributions: tuple[ClassContributions, ...] = ()
     directions: tuple[Direction, ...] = ()
     answers: LayerAnswers | None = None
-    unsure_below: float = 0.0
+    unsure: bool = False
     undivided: str = ""
     chained: bool = False
 
@@ -310,12 +310,12 @@ class AttentionCapture:
 
     @property
     def doubt(self) -> str:
-        """A sentence where the likeliest class has less than `unsure_below`; else empty."""
-        if not self.probabilities.size or self.probabilities.max() >= self.unsure_below:
+        """A sentence where the model is `unsure`; else empty."""
+        if not self.unsure:
             return ""
         return (
-            f"Not sure: below {self.unsure_below:.0%}, this is probably none of the {len(self.class_names)} classes "
-            "that the model knows."
+            f"Not sure: little here speaks for any of the {len(self.class_names)} classes that the model knows; "
+            "this is probably none of them."
         )
 
     def attention(self, layer: int = -1, query: Query | None = None) -> np.ndarray:

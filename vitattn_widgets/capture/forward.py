@@ -96,7 +96,7 @@ def capture_attention(model: AttentionModel, picture: Picture, *, answers: bool 
         probabilities=model.probabilities(logits)[0],
         class_names=model.class_names,
         answers=read,
-        unsure_below=model.unsure_below,
+        unsure=model.is_unsure(logits[0]),
         undivided=undivided(inside),
         chained=is_chained(inside),
     )

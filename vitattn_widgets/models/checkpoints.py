@@ -7,6 +7,7 @@ that weights and card are replaced in one step and a copied file still knows its
 from __future__ import annotations
 
 import json
+import math
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -44,7 +45,7 @@ class Card:
         num_classes: number of classes, or None.
         model_args: further arguments of the timm model.
         preprocessing: the parts of timm's data config that replace the architecture's own (`PREPROCESSING`).
-        unsure_below: probability of the likeliest class, 0..1, below which the model does not know the photo.
+        unsure_below: the score below which the model does not know a photo (`AttentionModel.is_unsure`).
     """
 
     architecture: str | None = None
@@ -52,7 +53,7 @@ class Card:
     num_classes: int | None = None
     model_args: Mapping[str, Any] = field(default_factory=dict)
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
-    unsure_below: float = 0.0
+    unsure_below: float = -math.inf
 
 
 def read_card(checkpoint: Path) -> Card:
@@ -92,7 +93,7 @@ def _parse_card(text: str | bytes, path: Path) -> Card:
             num_classes=card.get("num_classes", len(names) if names is not None else None),
             model_args=dict(card.get("model_args") or {}),
             preprocessing={key: value for key, value in preprocessing.items() if key in PREPROCESSING},
-            unsure_below=float(card.get("unsure_below") or 0.0),
+            unsure_below=float(card.get("unsure_below", -math.inf)),
         )
     except ModelError:
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -55,8 +56,8 @@ class AttentionModel:
         class_names: one name per class; empty without a classifier.
         loaded_with: the arguments with which `load_model` loads it again, as JSON values; None for a module of your
             own and for random weights, which no arguments bring back.
-        unsure_below: probability of the likeliest class, 0..1, below which the model's card says that it does not know
-            the photo; 0 without such a card.
+        unsure_below: the score below which the model's card says that it does not know a photo (`is_unsure`); minus
+            infinity without such a card.
         note: one sentence that says why this is the embedded model, where the default one was wanted; else empty.
     """
 
@@ -68,7 +69,7 @@ class AttentionModel:
     parts: tuple[nn.Module, ...] = field(repr=False)
     class_names: tuple[str, ...] = field(repr=False)
     loaded_with: Mapping[str, Any] | None = field(default=None, repr=False)
-    unsure_below: float = 0.0
+    unsure_below: float = -math.inf
     note: str = ""
     partitions: Mapping[str, Partition] = field(default_factory=dict, repr=False)
 
@@ -85,6 +86,18 @@ class AttentionModel:
         if not self.class_names:
             return np.zeros((len(logits), 0), np.float32)
         return logits.float().softmax(-1).cpu().numpy()
+
+    def is_unsure(self, logits: Tensor) -> bool:
+        """Whether a photo probably shows none of the classes: all of them together score low.
+
+        The score is the logarithm of the sum of the exponentials of the logits (Liu et al. 2020, "Energy-based
+        Out-of-distribution Detection", arXiv:2010.03759). Unlike a probability, it says how much speaks for any class
+        at all.
+
+        Args:
+            logits: float32 ``(classes,)``.
+        """
+        return self.unsure_below > -math.inf and bool(logits.float().logsumexp(-1) < self.unsure_below)
 
     def describe(self) -> str:
         """The model in one line: layers, heads, width, patches, weights."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.special import logsumexp
 from torch import Tensor
 
 BINS = 15
@@ -49,13 +50,13 @@ def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
     return float(np.abs(gaps).sum() / len(labels))
 
 
-def unsure_below(probabilities: np.ndarray, labels: np.ndarray, share: float = 0.05) -> float:
-    """The confidence, rounded to 0.01, that all but a share of the right answers exceed.
+def unsure_below(logits: np.ndarray, labels: np.ndarray, share: float = 0.05) -> float:
+    """The score (`AttentionModel.is_unsure`), rounded to 0.01, that all but a share of the right answers exceed.
 
     Args:
-        probabilities: float32 ``(photos, classes)``.
+        logits: float32 ``(photos, classes)``.
         labels: int64 ``(photos,)``.
         share: of the right answers that are called unsure, 0..1.
     """
-    right = probabilities.argmax(1) == labels
-    return round(float(np.quantile(probabilities.max(1)[right], share)), 2)
+    right = logits.argmax(1) == labels
+    return round(float(np.quantile(logsumexp(logits[right], axis=1), share)), 2)

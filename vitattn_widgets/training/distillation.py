@@ -53,7 +53,7 @@ class Distillation:
         seed: of everything random.
     """
 
-    epochs: int = 16
+    epochs: int = 8
     views_per_epoch: int = 16384
     shares: Mapping[str, float] = field(default_factory=lambda: {"kinds": 0.66, "fruit": 0.12, "made": 0.22})
     batch_size: int = 64

@@ -23,7 +23,7 @@ from ..models.loading import DEMO_CHECKPOINT, AttentionModel, load_model
 from ..runs import is_main_process
 from .calibration import fit_temperature
 from .distillation import Distillation, Distiller
-from .embedded_card import Trained, embedded_card, measurements, predictions
+from .embedded_card import Trained, embedded_card, logits_of, measurements
 from .folder import RunFolder
 from .kinds import GROUPS, SEED, load_lessons
 from .recipes import PRECISIONS
@@ -40,6 +40,7 @@ from .teacher import (
     keep_lessons,
     load_teacher,
     pruned_student,
+    with_registers,
 )
 
 if TYPE_CHECKING:
@@ -49,14 +50,20 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 6_000_000
 
+STAGES = {
+    "pruned": Distillation(),
+    "registers": Distillation(epochs=4, views_per_epoch=8192, learning_rate=4e-4, decay=0.75, mixed=0.0, seed=2),
+}
+"""What is distilled, in this order: the pruned copy of the teacher, then what it has become, with registers."""
 
-def train_embedded(folder: Path, out: Path, plan: Distillation, accelerator: Accelerator) -> Trained:
+
+def train_embedded(folder: Path, out: Path, stages: Mapping[str, Distillation], accelerator: Accelerator) -> Trained:
     """Train the embedded model, or resume.
 
     Args:
         folder: of the photos (`load_lessons`).
         out: folder of the run.
-        plan: of the distillation.
+        stages: as `STAGES`, each with a folder of its name in that of the run.
         accelerator: devices, processes and precision.
 
     Raises:
@@ -67,10 +74,9 @@ def train_embedded(folder: Path, out: Path, plan: Distillation, accelerator: Acc
     notify = tqdm.write if accelerator.is_main_process else _silent
     teacher = load_teacher()
     lessons = load_lessons(folder)
-    run_folder = RunFolder(out)
-    run_folder.prepare()
+    RunFolder(out).prepare()
     student = pruned_student(teacher.module, len(lessons.class_names))
-    with locked(run_folder, accelerator):
+    with locked(RunFolder(out), accelerator):
         kept = {}
         for split, photos in lessons.splits.items():
             crops = CROPS if split == "train" else dict.fromkeys(GROUPS, ("none", 1))
@@ -90,14 +96,16 @@ def train_embedded(folder: Path, out: Path, plan: Distillation, accelerator: Acc
             "heads": HEADS,
             "registers": REGISTERS,
             "crops": CROPS,
-            "plan": asdict(plan),
+            "stages": {name: asdict(plan) for name, plan in stages.items()},
             "mixed_precision": accelerator.mixed_precision,
         }
-        run = Distiller(
-            accelerator, plan, kept["train"], kept["validation"], answers["train"].softmax(-1), run_folder, identity,
-            notify,
-        )  # fmt: skip
-        run.train(student)
+        for name, plan in stages.items():
+            run_folder = RunFolder(out / name)
+            run_folder.prepare()
+            student = with_registers(student) if name == "registers" else student
+            lesson = (kept["train"], kept["validation"], answers["train"].softmax(-1))
+            run = Distiller(accelerator, plan, *lesson, run_folder, identity, notify)
+            run.train(student)
         logits = run.logits(student, kept["validation"])
     temperature = fit_temperature(logits, torch.from_numpy(kept["validation"].labels))
     teacher_test = kept["test"].accuracies(answers["test"])
@@ -106,7 +114,7 @@ def train_embedded(folder: Path, out: Path, plan: Distillation, accelerator: Acc
 
 def measure(model: AttentionModel, photos: PhotoSet) -> float:
     """Accuracy: the share of photos classified correctly, 0..1."""
-    return float((predictions(model, photos).argmax(1) == photos.labels).mean())
+    return float((logits_of(model, photos).argmax(1) == photos.labels).mean())
 
 
 def embed(trained: Trained, folder: Path, checkpoint: Path = DEMO_CHECKPOINT) -> dict[str, Any]:
@@ -154,9 +162,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--mixed-precision", choices=PRECISIONS, default="bf16")
     options = parser.parse_args(arguments)
     try:
-        plan = Distillation()
-        accelerator = make_accelerator(options.mixed_precision, True, plan.batch_size)
-        trained = train_embedded(options.folder, options.output, plan, accelerator)
+        accelerator = make_accelerator(options.mixed_precision, True, STAGES["pruned"].batch_size)
+        trained = train_embedded(options.folder, options.output, STAGES, accelerator)
         if is_main_process():
             card = embed(trained, options.folder)
             print(f"wrote {DEMO_CHECKPOINT}; test accuracy: {_words(card['test']['accuracy'])}")

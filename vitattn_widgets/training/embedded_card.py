@@ -12,6 +12,7 @@ import accelerate
 import numpy as np
 import timm
 import torch
+from scipy.special import softmax
 
 from .. import __version__
 from ..datasets.folders import load_masked_folder
@@ -52,7 +53,7 @@ SOURCES = (
 
 LIMITS = (
     f"It knows {len(KINDS)} everyday kinds, good and bad fruit, and drawn pictures; of anything else it names the "
-    "nearest of these, often with a high probability, so that unsure_below does not catch it.",
+    "nearest of these, often with a high probability, and unsure_below catches about half of that.",
     "Good and bad are learned from photos of apples, bananas and oranges alone; guavas, limes and pomegranates, and "
     "the classes of leaves, from drawn pictures alone: for photos of them the answer means nothing.",
     "Photos of one kind often come from one source, so a kind may be recognised by its background.",
@@ -87,7 +88,7 @@ def embedded_card(trained: Trained) -> dict[str, Any]:
     return {
         "title": f"embedded model, distilled from ViT-Tiny on photos of {len(KINDS)} kinds, fruit and drawn pictures",
         "architecture": ARCHITECTURE,
-        "model_args": MODEL_ARGS,
+        "model_args": MODEL_ARGS | {"reg_tokens": REGISTERS},
         "num_classes": len(names),
         "class_names": list(names),
         "base": {
@@ -117,7 +118,7 @@ def embedded_card(trained: Trained) -> dict[str, Any]:
             "sources": [dict(zip(("classes", "from", "licence"), source, strict=True)) for source in SOURCES],
             "passed_on": "no photo is part of the package",
         },
-        "recipe": trained.identity["plan"] | {"crops": trained.identity["crops"]},
+        "recipe": {name: trained.identity[name] for name in ("crops", "stages")},
         "mixed_precision": trained.identity["mixed_precision"],
         "processes": trained.processes,
         "limits": list(LIMITS),
@@ -140,7 +141,7 @@ def measurements(model: AttentionModel, trained: Trained, folder: Path) -> dict[
         folder: of the photos.
     """
     answers = {
-        split: {group: predictions(model, photos) for group, photos in trained.lessons.splits[split].items()}
+        split: {group: logits_of(model, photos) for group, photos in trained.lessons.splits[split].items()}
         for split in ("validation", "test")
     }
     labels = {
@@ -148,6 +149,7 @@ def measurements(model: AttentionModel, trained: Trained, folder: Path) -> dict[
         for split in answers
     }
     test, truth = answers["test"], labels["test"]
+    confidence = {group: softmax(logits, axis=1) for group, logits in test.items()}
     kinds = test["kinds"].argmax(1) == truth["kinds"]
     fresh = load_dataset("demo", seed=FRESH_SEED, per_class=(1, 1, FRESH_PER_CLASS)).test
     measured = {
@@ -156,8 +158,8 @@ def measurements(model: AttentionModel, trained: Trained, folder: Path) -> dict[
             "temperature": trained.temperature,
             "meaning": "the temperature, chosen on the validation photos, is part of the classifier's weights",
             "error": f"expected calibration error of the test split, {BINS} bins",
-            "calibration_error": {group: calibration_error(test[group], truth[group]) for group in test}
-            | {"all": calibration_error(np.concatenate([*test.values()]), np.concatenate([*truth.values()]))},
+            "calibration_error": {group: calibration_error(confidence[group], truth[group]) for group in test}
+            | {"all": calibration_error(np.concatenate([*confidence.values()]), np.concatenate([*truth.values()]))},
         },
         "validation": {"accuracy": _accuracies(answers["validation"], labels["validation"])},
         "test": {
@@ -172,7 +174,7 @@ def measurements(model: AttentionModel, trained: Trained, folder: Path) -> dict[
             "seed": FRESH_SEED,
             "split": "test",
             "pictures": len(fresh),
-            "accuracy": float((predictions(model, fresh).argmax(1) == fresh.labels).mean()),
+            "accuracy": float((logits_of(model, fresh).argmax(1) == fresh.labels).mean()),
         },
     }
     if (folder / MASKS).is_dir():
@@ -180,15 +182,15 @@ def measurements(model: AttentionModel, trained: Trained, folder: Path) -> dict[
     return measured
 
 
-def predictions(model: AttentionModel, photos: PhotoSet, batch_size: int = 54) -> np.ndarray:
-    """What a model answers for every photo, float32 ``(photos, classes)``, each row adding up to 1."""
+def logits_of(model: AttentionModel, photos: PhotoSet, batch_size: int = 54) -> np.ndarray:
+    """What a model answers for every photo, float32 ``(photos, classes)``."""
     answers = []
     for start in range(0, len(photos), batch_size):
         numbers = range(start, min(start + batch_size, len(photos)))
         views = [model.preprocessing.view(photos.load(number)).pixels for number in numbers]
         batch = torch.stack([model.preprocessing.tensor(view) for view in views]).to(model.device)
         with torch.inference_mode():
-            answers.append(model.probabilities(model.module(batch)))
+            answers.append(model.module(batch).float().cpu().numpy())
     return np.concatenate(answers)
 
 

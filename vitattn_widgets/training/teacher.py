@@ -40,7 +40,8 @@ HEADS = 6
 
 REGISTERS = 4
 """Tokens that the teacher has not, for what concerns the whole picture (Darcet et al. 2024, "Vision Transformers Need
-Registers"): without them, patches at the picture's edge store it, and their contributions are not about the object."""
+Registers"): without them, patches at the picture's edge store it, and what they contribute is not about the object.
+Present from the start, they are hardly used, so a trained model gets them and learns on for a while."""
 
 REGISTER_NOISE = 0.02
 """Standard deviation by which the registers differ at the start."""
@@ -51,7 +52,6 @@ MODEL_ARGS: dict[str, Any] = {
     "img_size": SIZE,
     "depth": len(LAYERS),
     "num_heads": HEADS,
-    "reg_tokens": REGISTERS,
     # uncropped, since evidence may be at the edge
     "pretrained_cfg_overlay": {"crop_pct": 1.0},
 }
@@ -73,11 +73,10 @@ def load_teacher() -> AttentionModel:
 
 
 def pruned_weights(teacher: nn.Module) -> dict[str, Tensor]:
-    """The teacher's weights for a ViT of its width with fewer layers, `HEADS` heads and `REGISTERS` registers.
+    """The teacher's weights for a ViT of its width with fewer layers and `HEADS` heads.
 
     Every head becomes two or more of fewer channels: the columns of its queries, keys and values are divided in their
-    order, so the tensors are the same, and only timm's ``num_heads`` differs. The registers start as copies of the
-    class token, with noise.
+    order, so the tensors are the same, and only timm's ``num_heads`` differs.
     """
     kept = {f"blocks.{layer}.": f"blocks.{number}." for number, layer in enumerate(LAYERS)}
     weights = {}
@@ -87,10 +86,6 @@ def pruned_weights(teacher: nn.Module) -> dict[str, Tensor]:
             weights[name] = tensor
         elif before in kept:
             weights[name.replace(before, kept[before], 1)] = tensor
-    noise = torch.randn(1, REGISTERS, weights["cls_token"].shape[-1], generator=torch.Generator().manual_seed(0))
-    weights["reg_token"] = weights["cls_token"] + REGISTER_NOISE * noise
-    first, patches = weights["pos_embed"][:, :1], weights["pos_embed"][:, 1:]
-    weights["pos_embed"] = torch.cat([first.expand(-1, 1 + REGISTERS, -1), patches], 1)
     return weights
 
 
@@ -101,6 +96,19 @@ def pruned_student(teacher: nn.Module, classes: int) -> Any:
     classifier = {f"head.{name}": tensor for name, tensor in student.get_classifier().state_dict().items()}
     student.load_state_dict(pruned_weights(teacher) | classifier)
     return student
+
+
+def with_registers(student: nn.Module) -> Any:
+    """A copy of a pruned student with `REGISTERS` registers, which start as its class token, with noise."""
+    weights = dict(student.state_dict())
+    noise = torch.randn(1, REGISTERS, weights["cls_token"].shape[-1], generator=torch.Generator().manual_seed(0))
+    first, patches = weights["pos_embed"][:, :1], weights["pos_embed"][:, 1:]
+    weights["reg_token"] = weights["cls_token"] + REGISTER_NOISE * noise
+    weights["pos_embed"] = torch.cat([first.expand(-1, 1 + REGISTERS, -1), patches], 1)
+    classes = len(weights["head.bias"])
+    _, longer = create_module(ARCHITECTURE, False, None, **MODEL_ARGS, reg_tokens=REGISTERS, num_classes=classes)
+    longer.load_state_dict(weights)
+    return longer
 
 
 @dataclass(frozen=True)
