@@ -142,3 +142,22 @@ def test_the_matrix_shows_the_patch_at_the_same_place_in_every_stage(open_viewer
     viewing.page.wait_for_timeout(300)
     note = viewing.page.locator(".va-note-line").inner_text()
     assert note.startswith("2 of 4 layers show the chosen query")
+
+
+def test_on_a_phone_many_heads_scroll_below_the_numbers_of_the_layers(open_viewer: Open) -> None:
+    viewing = open_viewer(size=(390, 844))
+    page = viewing.page
+    page.add_style_tag(content=".va-viewer.va-narrow .va-scroll.va-scroll { max-height: 160px }")  # few heads are many
+    page.wait_for_function("document.querySelector('.va-scroll').clientHeight <= 160")
+    for head in (2, 0):
+        viewing.lab(f"listener({{layer: 3, head: {head}}})")
+        viewing.wait_for(layer=3, head=head)
+        box, cell, numbers = (
+            page.locator(place).first.bounding_box()
+            for place in (".va-scroll", ".va-cells [aria-selected=true]", ".va-columns")
+        )
+        assert box
+        assert cell
+        assert numbers
+        assert box["y"] <= numbers["y"] < numbers["y"] + numbers["height"] <= cell["y"]
+        assert cell["y"] + cell["height"] <= box["y"] + box["height"]

@@ -56,6 +56,7 @@ export function matrixOf(viewer) {
   let painted = "";
   let others = 0; // layers that show another query than the chosen one
   let scrolls = false; // read once: asking the page for it in each frame would cost a layout
+  let scrollsDown = false;
   /** @type {HTMLButtonElement | undefined} */
   let chosen;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -171,6 +172,7 @@ export function matrixOf(viewer) {
     grid.style.setProperty("--va-tracks", tracks.join(" "));
     fitHeads(stageHeads, stages, size.width + GAP);
     scrolls = gutter + widthOfAll() + GAP > scroll.clientWidth;
+    scrollsDown = scroll.scrollHeight > scroll.clientHeight + GAP;
     painted = "";
     paint();
     frame();
@@ -240,6 +242,12 @@ export function matrixOf(viewer) {
       if (left < scroll.scrollLeft || left + 2 * (size.width + GAP) > scroll.scrollLeft + scroll.clientWidth) {
         scroll.scrollLeft = left - scroll.clientWidth / 2;
       }
+    }
+    if (scrollsDown && cell) {
+      const above = cell.offsetTop - 2 * stepY; // the numbers of the layers stay over the cells
+      const below = cell.offsetTop + 2 * stepY - scroll.clientHeight;
+      if (scroll.scrollTop > above || scroll.scrollTop < below)
+        scroll.scrollTop = cell.offsetTop - scroll.clientHeight / 2;
     }
   };
 
