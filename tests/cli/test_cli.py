@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -171,6 +172,23 @@ def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     monkeypatch.setattr(loading, "load_model", stop)
     assert cli.main(["map", CAT, "-o", "out.png"]) == 130
     assert capsys.readouterr().err == "vitattn: stopped\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a pipe without a reader is no error there")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_leaves_ends_the_words_and_not_the_map(tmp_path: Path, unbuffered: str) -> None:
+    out = tmp_path / "map.png"
+    command = [sys.executable, "-m", "vitattn_widgets", "map", CAT, "-o", str(out), "--model", "demo"]
+    read, write = os.pipe()
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    with subprocess.Popen(command, stdout=write, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        os.close(write)
+        if unbuffered:
+            os.read(read, 4)
+        os.close(read)
+        said = process.communicate()[1]
+    assert (process.returncode, said) == (141, "")
+    assert out.exists()
 
 
 @pytest.mark.parametrize("command", ["map", "figure", "export", "sweep", "demo", "finetune", "doctor"])

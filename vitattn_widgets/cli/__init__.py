@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0; 1 where `doctor` finds that no map can be drawn; 2 for a mistake in the input; 130 when
-        stopped by Ctrl-C.
+        stopped by Ctrl-C; 141 when what it says is piped to a program that left, such as ``head``.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -29,13 +30,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             warnings.simplefilter("ignore", DecompressionBombWarning)  # load_picture has its own, lower limit
             _look_ahead(options)
-            return options.run(options) or 0
+            status = options.run(options) or 0
+            sys.stdout.flush()
+            return status
     except VitattnError as error:
         print(f"vitattn: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("vitattn: stopped", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # the interpreter flushes once more at its end, and would complain then
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 def _look_ahead(options: argparse.Namespace) -> None:

@@ -70,6 +70,9 @@ def run(options: argparse.Namespace) -> None:
     capture, settings = with_likeness(capture_attention(model, photo), settings, model, options, like)
     capture = complete_capture(model, capture, settings)
     rendered = render_view(capture, settings)
+    write_file(options.output, picture_bytes(rendered.image, options.output.suffix))
+    if options.npz:
+        write_file(options.npz, map_bytes(capture, rendered))
 
     for name, probability in capture.top(5):
         print(f"{probability:7.1%}  {name}")
@@ -84,10 +87,6 @@ def run(options: argparse.Namespace) -> None:
         share = "prefix share" if tokens.key_prefix or not tokens.padding else "share of padding"
         print(f"{share} of the {query}, by head: {', '.join(f'{share:.1%}' for share in shares)}")
     print(f"shown: {rendered.caption}")
-
-    write_file(options.output, picture_bytes(rendered.image, options.output.suffix))
-    if options.npz:
-        write_file(options.npz, map_bytes(capture, rendered))
     print(f"wrote {' and '.join(str(path) for path in (options.output, options.npz) if path)}")
     print("\n".join(next_steps(options, capture.num_layers)))
 
