@@ -41,7 +41,7 @@ HEADS = 6
 REGISTERS = 4
 """Tokens that the teacher has not, for what concerns the whole picture (Darcet et al. 2024, "Vision Transformers Need
 Registers"): without them, patches at the picture's edge store it, and what they contribute is not about the object.
-Present from the start, they are hardly used, so a trained model gets them and learns on for a while."""
+A trained model gets them and learns on for a while; present from the start, they made no difference to that."""
 
 REGISTER_NOISE = 0.02
 """Standard deviation by which the registers differ at the start."""
