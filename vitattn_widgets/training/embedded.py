@@ -74,9 +74,10 @@ def train_embedded(folder: Path, out: Path, stages: Mapping[str, Distillation], 
     notify = tqdm.write if accelerator.is_main_process else _silent
     teacher = load_teacher()
     lessons = load_lessons(folder)
-    RunFolder(out).prepare()
+    whole_run = RunFolder(out)
+    whole_run.prepare()
     student = pruned_student(teacher.module, len(lessons.class_names))
-    with locked(RunFolder(out), accelerator):
+    with locked(whole_run, accelerator):
         kept = {}
         for split, photos in lessons.splits.items():
             crops = CROPS if split == "train" else dict.fromkeys(GROUPS, ("none", 1))
@@ -99,11 +100,11 @@ def train_embedded(folder: Path, out: Path, stages: Mapping[str, Distillation], 
             "stages": {name: asdict(plan) for name, plan in stages.items()},
             "mixed_precision": accelerator.mixed_precision,
         }
+        lesson = (kept["train"], kept["validation"], answers["train"].softmax(-1))
         for name, plan in stages.items():
             run_folder = RunFolder(out / name)
             run_folder.prepare()
             student = with_registers(student) if name == "registers" else student
-            lesson = (kept["train"], kept["validation"], answers["train"].softmax(-1))
             run = Distiller(accelerator, plan, *lesson, run_folder, identity, notify)
             run.train(student)
         logits = run.logits(student, kept["validation"])
